@@ -1,0 +1,1 @@
+"""Datasets: every source ends in one layout, `data/<name>.h5`, read and written by `prepared`."""
