@@ -1,0 +1,64 @@
+"""Turn a recording into Dynamics maps and a table of its samples."""
+
+import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the files of this stage."""
+    parser.add_argument("--relevance", required=True, help="recording to read (relevance.h5)")
+    parser.add_argument("--params", default="{}", help="parameters as JSON; this stage has none")
+    parser.add_argument("--out", required=True, help="Dynamics maps to write (dynamics.h5)")
+    parser.add_argument("--samples", required=True, help="table of the samples to write (samples.csv)")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Take the Dynamics accumulated while training, check them against the stored maps, and write both results."""
+    import h5py
+
+    from lrp_dynamics import dynamics as dyn
+    from lrp_dynamics.errors import UserError
+    from lrp_dynamics.files import atomic
+    from lrp_dynamics.samples import sample_table
+    from lrp_dynamics.store import open_relevance
+    from lrp_dynamics.tables import write_csv
+
+    with open_relevance(args.relevance) as recording:
+        if not recording.complete:
+            raise UserError(
+                f"{args.relevance}: the recording is not complete ({recording.steps} steps): "
+                "let the training finish first."
+            )
+        if recording.steps < 2:
+            raise UserError(f"{args.relevance}: Dynamics need at least two recorded steps, found {recording.steps}.")
+        changes, normalized = (recording.accumulated(name) for name in ("dynamics", "dynamics_normalized"))
+        checks = {
+            "step_sum_difference": dyn.check_step_sum(
+                changes.sum(axis=(1, 2)), recording.scalar("step_divergence"), args.relevance
+            )
+        }
+        again = None
+        if stored := recording.map_samples:
+            group = recording.file["relevance"]
+            again = dyn.recompute(group["map"], group["scale"][: recording.steps])
+            checks["recomputation_difference"] = dyn.check_recomputed(
+                changes[:stored], again.dynamics, again.bound, args.relevance
+            )
+            checks["recomputation_difference_normalized"] = dyn.check_recomputed(
+                normalized[:stored], again.dynamics_normalized, again.bound_normalized, args.relevance
+            )
+        table = sample_table(recording, changes, normalized, again)
+        with atomic(args.out) as temporary, h5py.File(temporary, "w") as file:
+            file.attrs["schema"], file.attrs["schema_version"] = "lrp-dynamics/dynamics", 1
+            for name in ("dataset", "dataset_title", "model", "composite", "target", "seed"):
+                file.attrs[name] = recording.attrs[name]
+            file.attrs.update({"steps": recording.steps, "checked_samples": stored, **checks})
+            maps = {
+                "dynamics": changes,
+                "dynamics_normalized": normalized,
+                "mean_abs_relevance": recording.accumulated("abs_sum") / recording.steps,
+                "mean_relevance": recording.accumulated("mean"),
+                "std_relevance": (recording.accumulated("m2") / recording.steps) ** 0.5,
+            }
+            for name, values in maps.items():
+                file.create_dataset(name, data=values, compression="gzip", compression_opts=1, shuffle=True)
+    write_csv(args.samples, table)

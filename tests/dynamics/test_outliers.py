@@ -1,0 +1,140 @@
+import argparse
+import json
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from synthetic import maps_of_a_walk, write_recording
+
+from lrp_dynamics import outliers
+from lrp_dynamics.errors import UserError
+from lrp_dynamics.stages import dynamics as dynamics_stage
+from lrp_dynamics.stages import outliers as stage
+from lrp_dynamics.tables import read_csv, write_csv
+
+
+def arguments(module, *words):
+    parser = argparse.ArgumentParser()
+    module.add_arguments(parser)
+    return parser.parse_args([str(word) for word in words])
+
+
+def seed_of(folder, seed, jump=None, samples=60):
+    folder.mkdir()
+    maps = maps_of_a_walk(40, samples, seed=seed, jump=jump)
+    recording = write_recording(folder / "relevance.h5", maps, seed=seed)
+    out, table = folder / "dynamics.h5", folder / "samples.csv"
+    dynamics_stage.run(arguments(dynamics_stage, "--relevance", recording, "--out", out, "--samples", table))
+    (folder / "training.json").write_text(json.dumps({"test_accuracy": 0.5 + seed / 10, "train_accuracy": 0.9}))
+    write_csv(folder / "training.csv", {"iteration": [1, 2], "loss": [2.0, 1.0 + seed]})
+    return folder
+
+
+def run(tmp_path, folders, **params):
+    out, metrics = tmp_path / "outliers.csv", tmp_path / "metrics.json"
+    training = [path for folder in folders for path in sorted(folder.glob("training.*"))]
+    stage.run(
+        arguments(
+            stage,
+            *("--dynamics", *(folder / "dynamics.h5" for folder in folders)),
+            *("--samples", *(folder / "samples.csv" for folder in folders)),
+            *("--training", *training),
+            *("--params", json.dumps(params), "--out", out, "--metrics", metrics),
+        )
+    )
+    return read_csv(out), json.loads(metrics.read_text())
+
+
+def test_false_positive_rate_on_log_normal_data_is_the_stated_one():
+    # Simulation, not the formula: 3,000 data sets of 1,000 log-normal values, every one of them ordinary.
+    rng = np.random.default_rng(7)
+    rate = np.mean([(outliers.log_mad_z(rng.lognormal(1, 0.7, 1000)) > 3.5).mean() for _ in range(3000)])
+    assert outliers.false_positive_rate(3.5) == pytest.approx(0.000233, rel=0.01)
+    assert 0.9 * 0.000233 < rate < 1.3 * 0.000233
+
+
+def test_family_wise_error_rate_is_kept():
+    rng = np.random.default_rng(8)
+    count = 2000
+    cut = outliers.cut_off(count, fwer=0.05)
+    any_flag = np.mean([(outliers.log_mad_z(rng.lognormal(0, 1, count)) > cut).any() for _ in range(3000)])
+    assert 0.035 < any_flag < 0.075
+
+
+@given(st.lists(st.floats(0.01, 100), min_size=5, max_size=50), st.floats(0.1, 10), st.floats(0.5, 3))
+def test_z_does_not_depend_on_unit_or_power(values, unit, power):
+    values = np.array(values)
+    assume(np.median(abs(np.log(values) - np.median(np.log(values)))) > 1e-3)
+    np.testing.assert_allclose(
+        outliers.log_mad_z(unit * values**power), outliers.log_mad_z(values), rtol=1e-5, atol=1e-5
+    )
+
+
+def test_a_planted_outlier_is_found_among_values_that_it_cannot_move():
+    values = np.random.default_rng(0).lognormal(0, 0.5, 200)
+    values[17] = 1e6
+    assert np.flatnonzero(outliers.log_mad_z(values) > 3.5).tolist() == [17]
+
+
+def test_values_without_logarithm_or_spread_are_not_flagged_by_accident():
+    z = outliers.log_mad_z(np.array([0.0, 1.0, 2.0, 3.0]))
+    assert z[0] == -np.inf
+    assert z[2] == 0
+    assert outliers.log_mad_z(np.array([2.0, 2.0, 2.0, 5.0])).tolist() == [0, 0, 0, np.inf]
+    assert outliers.log_mad_z(np.zeros(3)).tolist() == [-np.inf] * 3
+
+
+def test_one_jump_is_numerical_and_many_large_changes_are_persistent(tmp_path):
+    folder = tmp_path / "seed-0"
+    folder.mkdir()
+    maps = maps_of_a_walk(40, 60)
+    maps[20, 5] *= 1000
+    maps[:, 6] *= 1000
+    recording = write_recording(folder / "relevance.h5", maps)
+    out, table = folder / "dynamics.h5", folder / "samples.csv"
+    dynamics_stage.run(arguments(dynamics_stage, "--relevance", recording, "--out", out, "--samples", table))
+    rows, metrics = run(tmp_path, [folder])
+    kinds = dict(zip(rows["index"].tolist(), rows["kind"], strict=True))
+    assert {index: kind for index, kind in kinds.items() if kind} == {105: "numerical", 106: "persistent"}
+    assert (metrics["outliers_flagged"], metrics["outliers_numerical"], metrics["outliers_persistent"]) == (2, 1, 1)
+    assert np.isnan(rows["majority"]).all()  # one seed is no majority
+
+
+def test_tiny_denominators_make_a_flag_numerical():
+    kinds = outliers.kind(
+        np.array([True, True, False]), np.full(3, 0.01), np.array([1e-9, 1.0, 1e-9]), numerical_share=0.25, tiny_z=1e-7
+    )
+    assert kinds.tolist() == ["numerical", "persistent", ""]
+
+
+def test_majority_of_seeds(tmp_path):
+    jumps = [(20, 5, 1e4), (20, 5, 1e4), (20, 9, 1e4)]
+    rows, metrics = run(tmp_path, [seed_of(tmp_path / f"seed-{k}", k, jump) for k, jump in enumerate(jumps)])
+    by_index = {
+        int(i): (int(n), int(m))
+        for i, n, m in zip(*(rows[c] for c in ("index", "seeds_flagged", "majority")), strict=True)
+    }
+    assert by_index[105] == (2, 1)
+    assert by_index[109] == (1, 0)
+    assert metrics["outliers_in_majority_of_seeds"] == 1
+    assert rows["seeds_recorded"].tolist() == [3] * 180
+    assert (np.diff(rows["z"][:60]) <= 0).all()
+    assert metrics["test_accuracy"] == pytest.approx(0.6)
+    assert metrics["final_loss"] == pytest.approx(2.0)
+    assert metrics["false_flags_expected"] == pytest.approx(180 * 0.0002326, rel=1e-3)
+
+
+def test_wishing_for_a_family_wise_error_rate_sets_the_threshold(tmp_path):
+    rows, metrics = run(tmp_path, [seed_of(tmp_path / "seed-0", 0)], fwer=0.05)
+    assert metrics["outlier_threshold"] == pytest.approx(3.1440, abs=1e-3)  # Phi^-1(1 - .05/60)
+    assert (rows["flagged"] == (rows["z"] > 3.1440)).all()
+
+
+def test_unknown_parameters_and_missing_columns_are_refused(tmp_path):
+    folder = seed_of(tmp_path / "seed-0", 0)
+    with pytest.raises(UserError, match="unknown parameter treshold; known are threshold"):
+        run(tmp_path, [folder], treshold=3)
+    (folder / "samples.csv").write_text("index,label\n1,2\n")
+    with pytest.raises(UserError, match=r"samples.csv: no column split, divergence"):
+        run(tmp_path, [folder])
