@@ -1,0 +1,32 @@
+# What does a network's explanation do while the network learns?  `snakemake --cores all`, or `... demo`.
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "params.yaml"
+
+
+# Used only with `--software-deployment-method apptainer`; without it the active environment runs everything.
+container: "docker://python:3.12"
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        lambda wildcards: artefacts(config["experiments"]),
+
+
+rule demo:
+    input:
+        lambda wildcards: artefacts(name for name in config["experiments"] if name.startswith("demo")),
+
+
+include: "workflow/rules/prepare.smk"
+include: "workflow/rules/dynamics.smk"

@@ -1,0 +1,229 @@
+"""One training of an experiment: dataset in, recording, weights and training log out."""
+
+import datetime
+import hashlib
+import json
+import platform
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+import lrp_dynamics
+from lrp_dynamics import files, models
+from lrp_dynamics.datasets import prepared
+from lrp_dynamics.errors import UserError
+from lrp_dynamics.recorder import Recorder
+from lrp_dynamics.tables import write_csv
+from lrp_dynamics.training import LOG_FIELDS, Images, Settings, accuracy, train
+
+
+def run_training(
+    data: Path, params: dict[str, Any], out: Path, *, cache: Path = Path(".cache/train"), record: bool = True
+) -> None:
+    """Train with recording as `params` say, and write the results to the folder `out`.
+
+    Parameters
+    ----------
+    data : Path
+        A prepared dataset.
+    params : dict
+        "model" (a name of `lrp_dynamics.models`), "inputs" {"low", "high"}: what pixel values 0 and 255 become,
+        "training" (`Settings`, plus "threads" and "device"), "recording" {"samples", "split", "seed", "composite",
+        "target", "every", "maps"}, "seed".
+    out : Path
+        Gets relevance.h5, model.safetensors, training.csv, training.json and provenance.json, all of them or none.
+    cache : Path
+        Where unfinished trainings are kept, under a name that depends on parameters, code and data.
+    record : bool
+        Whether to record; the weights do not depend on it.
+    """
+    started, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
+    device = prepare_device(params["training"])
+    settings = settings_from(params["training"])
+    dataset = prepared.read(data)
+    seed, data_sha256 = params["seed"], files.sha256(data)
+    train_images = as_images(dataset, prepared.TRAIN, params["inputs"], device)
+    test_images = as_images(dataset, prepared.TEST, params["inputs"], device)
+    model = models.build(
+        params["model"], n_classes=len(dataset.classes), in_channels=dataset.images.shape[1], seed=seed
+    ).to(device)
+
+    work = cache / _key(params, data_sha256, record)
+    work.mkdir(parents=True, exist_ok=True)
+
+    def open_recorders(states: Sequence[dict | None]) -> list[Recorder]:
+        if not record:
+            return []
+        state = states[0] if states else None
+        return [open_recorder(work / "relevance.h5", model, dataset, params, data_sha256, device, state)]
+
+    log = train(
+        model,
+        train_images,
+        settings,
+        seed=seed,
+        open_recorders=open_recorders,
+        checkpoint=work / "checkpoint.pt",
+    )
+    weights = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
+    save_file(weights, work / "model.safetensors")
+    write_csv(work / "training.csv", {name: _column(log.column(name), name) for name in LOG_FIELDS})
+    summary = {
+        "steps": len(log.rows),
+        "final_loss": float(np.mean(log.column("loss")[-50:])),
+        "train_accuracy": accuracy(model, train_images),
+        "test_accuracy": accuracy(model, test_images) if len(test_images) else None,
+        "train_images": len(train_images),
+        "test_images": len(test_images),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "weights_sha256": files.sha256(work / "model.safetensors"),
+    }
+    files.write_json(work / "training.json", summary)
+    files.write_json(work / "provenance.json", _provenance(started, time.monotonic() - clock, device))
+    out.mkdir(parents=True, exist_ok=True)
+    (work / "checkpoint.pt").unlink(missing_ok=True)
+    for path in sorted(work.iterdir()):
+        shutil.move(path, out / path.name)
+    work.rmdir()
+
+
+def settings_from(training: dict[str, Any]) -> Settings:
+    """Return the settings among the parameters of `training`."""
+    names = {field.name for field in fields(Settings)}
+    return Settings(**{name: value for name, value in training.items() if name in names})
+
+
+def prepare_device(training: dict[str, Any]) -> torch.device:
+    """Set threads and determinism of this process, and return the device asked for.
+
+    The number of threads is a parameter and not what the scheduler grants, since sums depend on it in the last bit.
+    """
+    torch.set_num_threads(training.get("threads", 2))
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    name = training.get("device", "cpu")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError("training.device: found 'cuda', but torch sees no CUDA device here; use 'cpu' or 'auto'")
+    return torch.device(name)
+
+
+def as_images(dataset: prepared.Prepared, split: int, inputs: dict[str, float], device: torch.device) -> Images:
+    """Return one split of a dataset as tensors on the device."""
+    chosen = np.flatnonzero(dataset.split == split)
+    return Images(
+        torch.from_numpy(dataset.images[chosen]).to(device),
+        torch.from_numpy(dataset.labels[chosen].astype(np.int64)).to(device),
+        inputs["low"],
+        inputs["high"],
+    )
+
+
+def choose_samples(dataset: prepared.Prepared, recording: dict[str, Any]) -> np.ndarray:
+    """Return the indices of the fixed samples, drawn without replacement from one split by `recording.seed`.
+
+    The draw does not depend on the seed of the training, so that runs with different seeds share their samples.
+    """
+    split = {"train": prepared.TRAIN, "test": prepared.TEST}[recording.get("split", "train")]
+    pool = np.flatnonzero(dataset.split == split)
+    if recording["samples"] > len(pool):
+        raise UserError(
+            f"recording.samples: found {recording['samples']}, but dataset {dataset.name!r} has {len(pool)} images in "
+            f"its {recording.get('split', 'train')} split"
+        )
+    return np.sort(np.random.default_rng(recording.get("seed", 0)).choice(pool, recording["samples"], replace=False))
+
+
+def open_recorder(
+    path: Path,
+    model: torch.nn.Module,
+    dataset: prepared.Prepared,
+    params: dict[str, Any],
+    data_sha256: str,
+    device: torch.device,
+    state: dict | None,
+) -> Recorder:
+    """Return a recorder of the fixed samples that `params` choose."""
+    recording, inputs = params["recording"], params["inputs"]
+    index = choose_samples(dataset, recording)
+    images = Images(
+        torch.from_numpy(dataset.images[index]), torch.from_numpy(dataset.labels[index].astype(np.int64)), **inputs
+    )
+    params_json = files.canonical_json(params)
+    return Recorder(
+        path,
+        model,
+        images.inputs(slice(None)).to(device),
+        images.labels.to(device),
+        composite=recording["composite"],
+        bounds=(inputs["low"], inputs["high"]),
+        every=recording.get("every", 1),
+        maps=recording.get("maps", 100),
+        details={
+            "index": index,
+            "split": dataset.split[index],
+            "label": dataset.labels[index],
+            "label_clean": dataset.labels_clean[index],
+            "image": dataset.images[index],
+            "mask": None if dataset.mask is None else dataset.mask[index],
+            "factors": {name: values[index] for name, values in dataset.factors.items()},
+        },
+        attributes={
+            "params_json": params_json,
+            "params_sha256": hashlib.sha256(params_json.encode()).hexdigest(),
+            "seed": params["seed"],
+            "deterministic": True,
+            "dataset": dataset.name,
+            "dataset_title": dataset.title,
+            "dataset_sha256": data_sha256,
+            "classes": json.dumps(list(dataset.classes)),
+            "model": params["model"],
+            "target": recording.get("target", "label"),
+        },
+        resume=state,
+    )
+
+
+def _column(values: np.ndarray, name: str) -> np.ndarray:
+    return values.astype(np.int64) if name == "iteration" else values
+
+
+def _key(params: dict[str, Any], data_sha256: str, record: bool) -> str:
+    """Hash of all that an unfinished training must share with the one that goes on with it."""
+    digest = hashlib.sha256(files.canonical_json([params, data_sha256, record, torch.__version__]).encode())
+    for path in sorted(Path(lrp_dynamics.__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _provenance(started: datetime.datetime, seconds: float, device: torch.device) -> dict[str, Any]:
+    """What was different this time: kept beside the results, read by no stage."""
+    try:
+        commit = subprocess.run(
+            ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        commit = None
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    return {
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round(seconds, 1),
+        "commit": commit,
+        "device": f"{device}: {name}",
+        "threads": torch.get_num_threads(),
+        "versions": {
+            "lrp-dynamics": lrp_dynamics.__version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+        },
+    }

@@ -1,0 +1,242 @@
+"""Record the relevance maps of fixed samples while a network trains, in any PyTorch loop.
+
+    recorder = Recorder("relevance.h5", model, samples, targets)
+    with recorder:
+        recorder.record(0)                                   # the untrained network
+        for iteration, (x, y) in enumerate(batches, start=1):
+            ...one training step...
+            recorder.record(iteration, loss=loss.item())
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lrp_dynamics import lrp
+from lrp_dynamics.errors import UserError
+from lrp_dynamics.files import canonical_json
+from lrp_dynamics.store import ACCUMULATORS, BLOCK, SCALARS, STEPS, RelevanceWriter
+
+
+class Recorder:
+    """Writes the relevance maps of fixed samples to HDF5 after training steps.
+
+    The model is only read: its parameters, gradients, buffers, mode, hooks and the random state are the same after
+    `record` as before, and a training with a recorder gives bit for bit the weights of a training without.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file to be written (schema 1, see `lrp_dynamics.store`). Finished blocks of 16 steps survive a crash.
+    model : nn.Module
+        The network in training, of a kind that `lrp.relevance` takes.
+    samples : Tensor, float, shape (N, C, H, W)
+        Inputs of the network, as it takes them (normalised).
+    targets : Tensor of int64, shape (N,)
+        The class whose logit is explained, usually the label.
+    composite : str or lrp.Composite
+        The rules.
+    bounds : (low, high), optional
+        Bounds of the input, for composites that need them.
+    every : int
+        Record the iterations that this number divides; `record` returns at once for others.
+    maps : int
+        Of how many samples (the first ones) the maps are stored. Scalars and accumulators cover all samples.
+    details : mapping, optional
+        "index", "split", "label", "label_clean" (N,), "image" u1 (N,C,H,W), "mask" u1 (N,H,W), "factors": what is known
+        about the samples. The default image is `samples` stretched to 0..255.
+    attributes : mapping, optional
+        Values for `lrp_dynamics.store.ATTRIBUTES`.
+    live : bool
+        Let other processes read while the recording goes on (SWMR).
+    resume : mapping, optional
+        What `state()` returned: go on with the file at `path` from there.
+
+    Raises
+    ------
+    UserError
+        If shapes do not fit, or the network or composite cannot be explained.
+
+    Notes
+    -----
+    A map is the relevance summed over channels, in float32. Accumulated in float64 from these maps:
+    Dynamics(p) = Σ_i |R_i(p) − R_{i+1}(p)|; its normalised variant, where each map is first divided by its own Σ_p |R(p)|
+    (a map of zeros stays zero); Σ_i |R_i(p)|; and mean and second central moment (Welford 1962).
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        model: nn.Module,
+        samples: Tensor,
+        targets: Tensor,
+        *,
+        composite: "str | lrp.Composite" = "z_plus",
+        bounds: tuple | None = None,
+        every: int = 1,
+        maps: int = 100,
+        details: Mapping[str, Any] | None = None,
+        attributes: Mapping[str, Any] | None = None,
+        live: bool = False,
+        resume: Mapping[str, Any] | None = None,
+    ):
+        if samples.ndim != 4 or targets.shape != samples.shape[:1]:
+            raise UserError(
+                f"Recorder: found samples of shape {tuple(samples.shape)} and targets of shape {tuple(targets.shape)}, "
+                "expected (N, C, H, W) and (N,)"
+            )
+        if every < 1:
+            raise UserError(f"Recorder: every is {every}, expected at least 1")
+        self.every = every
+        self._model, self._samples, self._targets = model, samples, targets
+        self._explainer = lrp.Explainer(model, composite, bounds=bounds)
+        self._pending: list[tuple[dict, dict, np.ndarray]] = []
+        count, shape = len(samples), tuple(samples.shape[2:])
+        if resume is None:
+            attributes = {
+                "composite": composite if isinstance(composite, str) else "custom",
+                "composite_json": canonical_json(self._explainer.composite.to_dict()),
+                "channel_reduction": "sum",
+                "every": every,
+                **(attributes or {}),
+            }
+            details = _details(samples, targets, details or {})
+            self._writer = RelevanceWriter(path, attributes, details, shape, min(maps, count), live=live)
+            self._accum: dict[str, Any] = {name: np.zeros((count, *shape)) for name in ACCUMULATORS} | {"n": 0}
+            self._last: np.ndarray | None = None
+        else:
+            self._writer = RelevanceWriter.reopen(path, int(resume["accum"]["n"]))
+            self._accum = {k: np.copy(v) for k, v in resume["accum"].items()}
+            self._last = resume["last"]
+        self.last_scalars: dict[str, np.ndarray] = {}
+
+    def __enter__(self) -> "Recorder":
+        return self
+
+    def __exit__(self, kind: object, *error: object) -> None:
+        self.close(complete=kind is None)
+
+    def record(
+        self, iteration: int, *, loss: float = float("nan"), lr: float = float("nan"), epoch: float = float("nan")
+    ) -> bool:
+        """Record the network as it is now.
+
+        Parameters
+        ----------
+        iteration : int
+            Number of training steps so far; 0 is the untrained network. Must increase from call to call.
+        loss, lr, epoch : float
+            Training loss of the step, learning rate and (fractional) epoch, stored beside the maps.
+
+        Returns
+        -------
+        bool
+            Whether this iteration was recorded (see `every`).
+        """
+        if iteration % self.every:
+            return False
+        relevance = self._explainer(self._samples, self._targets)
+        maps = relevance.input.sum(1).cpu().numpy().astype(np.float32, copy=False)
+        if not np.isfinite(maps).all():
+            bad = int(np.flatnonzero(~np.isfinite(maps).all((1, 2)))[0])
+            raise UserError(
+                f"Recorder: at iteration {iteration} the relevance of sample {bad} is not finite; the training has "
+                "probably diverged: lower the learning rate, or choose a composite with a larger stabilizer"
+            )
+        scalars = self._scalars(relevance, maps)
+        scalars["step_divergence"] = self._accumulate(maps)
+        steps = dict(zip(STEPS, (iteration, epoch, lr, loss), strict=True))
+        self._pending.append((steps, scalars, maps[: self._writer.maps]))
+        self.last_scalars = scalars
+        if len(self._pending) == BLOCK:
+            self.flush()
+        return True
+
+    def _scalars(self, relevance: "lrp.Relevance", maps: np.ndarray) -> dict[str, np.ndarray]:
+        """Everything of `SCALARS` but the step divergence, each (N,)."""
+        logits, target = relevance.output.float(), self._targets[:, None]
+        logit = logits.gather(1, target)
+        scalars = {
+            "logit": logit[:, 0],
+            "margin": logit[:, 0] - logits.scatter(1, target, -torch.inf).amax(1),
+            "probability": logits.softmax(1).gather(1, target)[:, 0],
+            "predicted": logits.argmax(1),
+            "initial": relevance.initial,
+            "absorbed": relevance.total_absorbed,
+            "min_abs_z": relevance.min_abs_z,
+        }
+        scalars = {name: value.cpu().numpy() for name, value in scalars.items()}
+        flat = np.abs(maps).reshape(len(maps), -1)
+        total = flat.sum(1, dtype=np.float64)
+        share = flat / np.where(total > 0, total, 1)[:, None]
+        scalars["entropy"] = -(share * np.log(np.where(share > 0, share, 1))).sum(1)
+        scalars["r_sum"] = maps.sum((1, 2), dtype=np.float64)
+        scalars["r_abs_sum"] = total
+        scalars["r_max"] = flat.max(1)
+        return scalars
+
+    def _accumulate(self, maps: np.ndarray) -> np.ndarray:
+        """Add one step to the accumulators; return the divergence of the step, (N,)."""
+        accum, now = self._accum, maps.astype(np.float64)
+        accum["n"] += 1
+        accum["abs_sum"] += np.abs(now)
+        delta = now - accum["mean"]
+        accum["mean"] += delta / accum["n"]
+        accum["m2"] += delta * (now - accum["mean"])
+        if self._last is None:
+            step = np.zeros(len(now))
+        else:
+            last = self._last.astype(np.float64)
+            change = np.abs(now - last)
+            accum["dynamics"] += change
+            accum["dynamics_normalized"] += np.abs(_normalized(now) - _normalized(last))
+            step = change.sum((1, 2))
+        self._last = maps
+        return step
+
+    def flush(self) -> None:
+        """Write what is pending to the file."""
+        if not self._pending:
+            return
+        steps, scalars, maps = zip(*self._pending, strict=True)
+        self._writer.append(
+            {name: np.array([step[name] for step in steps]) for name in STEPS},
+            {name: np.stack([scalar[name] for scalar in scalars]) for name in (*SCALARS, "predicted")},
+            np.stack(maps),
+            self._accum,
+        )
+        self._pending.clear()
+
+    def state(self) -> dict[str, Any]:
+        """Write what is pending and return what `resume` needs to go on from here after a crash."""
+        self.flush()
+        return {"accum": {k: np.copy(v) for k, v in self._accum.items()}, "last": self._last}
+
+    def close(self, *, complete: bool = True) -> None:
+        """Write what is pending and close the file, marked complete unless told otherwise."""
+        if self._writer.file.id.valid:
+            self.flush()
+            self._writer.close(complete=complete)
+
+
+def _normalized(maps: np.ndarray) -> np.ndarray:
+    """Each map divided by its Σ|R|; a map of zeros stays zero."""
+    total = np.abs(maps).sum((1, 2), keepdims=True)
+    return maps / np.where(total > 0, total, 1)
+
+
+def _details(samples: Tensor, targets: Tensor, details: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill in what the caller does not know about the samples, and check the shapes."""
+    count, label = len(samples), targets.cpu().numpy()
+    low, high = samples.min().item(), samples.max().item()
+    stretched = ((samples - low) / max(high - low, 1e-12) * 255).round().to(torch.uint8).cpu().numpy()
+    known = {"index": np.arange(count), "split": np.zeros(count), "label": label, "label_clean": label}
+    known = known | {"image": stretched} | {k: v for k, v in details.items() if v is not None}
+    for name, values in {**known, **known.get("factors", {})}.items():
+        if name != "factors" and len(values) != count:
+            raise UserError(f"Recorder: details[{name!r}] holds {len(values)} entries, expected {count}, one a sample")
+    return known

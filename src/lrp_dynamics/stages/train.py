@@ -1,0 +1,28 @@
+"""Train a network and record the relevance of fixed samples at every step.
+
+An interrupted training goes on from its last epoch; what that needs is kept in --cache until the training ends.
+"""
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the subcommand's arguments."""
+    parser.add_argument("--data", type=Path, required=True, help="prepared dataset, data/NAME.h5")
+    parser.add_argument("--params", type=json.loads, required=True, help="JSON: model, inputs, training, recording")
+    parser.add_argument("--seed", type=int, default=0, help="of initial weights and order of images")
+    parser.add_argument("--out", type=Path, required=True, help="folder for relevance.h5, model.safetensors, ...")
+    parser.add_argument("--cache", type=Path, default=Path(".cache/train"), help="where unfinished trainings are kept")
+    parser.add_argument("--no-record", action="store_true", help="train only; the weights are the same")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run the stage."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic matrix products on CUDA
+    from lrp_dynamics.experiment import run_training
+
+    params = arguments.params | {"seed": arguments.seed}
+    run_training(arguments.data, params, arguments.out, cache=arguments.cache, record=not arguments.no_record)

@@ -1,0 +1,227 @@
+"""Train a classifier on a prepared dataset, with recorders attached; resumable, deterministic."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from lrp_dynamics.errors import UserError
+from lrp_dynamics.files import atomic
+from lrp_dynamics.recorder import Recorder
+
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "sgd": torch.optim.SGD,
+}
+LOG_FIELDS = ("iteration", "epoch", "loss", "accuracy", "learning_rate")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train.
+
+    Attributes
+    ----------
+    epochs : int
+        Passes over the training images.
+    batch_size : int
+        Images a step; a last, smaller batch of an epoch is left out.
+    optimizer : str
+        A key of `OPTIMIZERS`.
+    learning_rate : float
+    momentum : float
+        For SGD only.
+    weight_decay : float
+    max_steps : int or None
+        Stop after so many steps, if the epochs have not ended before.
+    """
+
+    epochs: int = 5
+    batch_size: int = 100
+    optimizer: str = "adam"
+    learning_rate: float = 0.001
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    max_steps: int | None = None
+
+    def make_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        """Return the optimizer of all the model's parameters."""
+        if self.optimizer not in OPTIMIZERS:
+            raise UserError(f"training.optimizer: found {self.optimizer!r}, expected one of {', '.join(OPTIMIZERS)}")
+        options: dict[str, Any] = {"lr": self.learning_rate, "weight_decay": self.weight_decay}
+        if self.optimizer == "sgd":
+            options["momentum"] = self.momentum
+        return OPTIMIZERS[self.optimizer](model.parameters(), **options)
+
+    def steps(self, images: int) -> int:
+        """Return the number of training steps for so many training images."""
+        if images < self.batch_size:
+            raise UserError(f"training.batch_size: found {self.batch_size}, expected at most {images} training images")
+        steps = self.epochs * (images // self.batch_size)
+        return steps if self.max_steps is None else min(steps, self.max_steps)
+
+
+@dataclass
+class Images:
+    """Images kept as bytes on the training device, scaled to the network's input a batch at a time.
+
+    Attributes
+    ----------
+    pixels : Tensor of uint8, shape (N, C, H, W)
+    labels : Tensor of int64, shape (N,)
+    low, high : float
+        What the pixel values 0 and 255 become.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    low: float = 0.0
+    high: float = 1.0
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def inputs(self, index: Tensor | slice) -> Tensor:
+        """Return float32 network inputs of the given images, (n, C, H, W)."""
+        return self.pixels[index].float().mul_((self.high - self.low) / 255).add_(self.low)
+
+
+@dataclass
+class Log:
+    """What happened at each step: one list a field of `LOG_FIELDS`."""
+
+    rows: list[tuple[float, ...]] = field(default_factory=list)
+
+    def column(self, name: str) -> np.ndarray:
+        """Return one field over the steps."""
+        return np.array([row[LOG_FIELDS.index(name)] for row in self.rows])
+
+
+def batch_order(images: int, seed: int, epoch: int) -> Tensor:
+    """Return the order of the images in an epoch: a permutation that depends on seed and epoch alone."""
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    return torch.randperm(images, generator=generator)
+
+
+@torch.no_grad()
+def accuracy(model: nn.Module, images: Images, batch_size: int = 1000) -> float:
+    """Return the share of images classified as labelled; 0 to 1."""
+    was_training = model.training
+    model.eval()
+    correct = 0
+    for start in range(0, len(images), batch_size):
+        index = slice(start, start + batch_size)
+        correct += (model(images.inputs(index)).argmax(1) == images.labels[index]).sum().item()
+    model.train(was_training)
+    return correct / max(len(images), 1)
+
+
+def train(
+    model: nn.Module,
+    images: Images,
+    settings: Settings,
+    *,
+    seed: int,
+    open_recorders: Callable[[Sequence[dict | None]], Sequence[Recorder]] = lambda states: [],
+    checkpoint: Path | None = None,
+    progress: bool = True,
+) -> Log:
+    """Train a model in place, recording after every step.
+
+    Parameters
+    ----------
+    model : nn.Module
+    images : Images
+        The training images.
+    settings : Settings
+    seed : int
+        Of the order of the images.
+    open_recorders : callable
+        Given the states of the recorders at the checkpoint (empty for a new start), returns the open recorders.
+    checkpoint : Path, optional
+        Where to keep, at the end of each epoch, what is needed to go on after a crash. If the file exists, the training
+        goes on from it, and ends with the weights that it would have had without the interruption.
+    progress : bool
+        Show a progress bar with loss, accuracy, steps per second and the time left.
+
+    Returns
+    -------
+    Log
+        Loss and accuracy of the batch at each step.
+
+    Raises
+    ------
+    UserError
+        If the loss is not finite.
+    """
+    optimizer = settings.make_optimizer(model)
+    log, done = Log(), 0
+    total, per_epoch = settings.steps(len(images)), len(images) // settings.batch_size
+    states: Sequence[dict | None] = []
+    if checkpoint is not None and checkpoint.exists():
+        saved = torch.load(checkpoint, weights_only=False, map_location=images.pixels.device)
+        model.load_state_dict(saved["model"])
+        optimizer.load_state_dict(saved["optimizer"])
+        log.rows, done, states = saved["rows"], saved["done"], saved["recorders"]
+    recorders = open_recorders(states)
+    complete = False
+    bar = tqdm(total=total, initial=done, unit="step", disable=not progress, mininterval=1, dynamic_ncols=True)
+    try:
+        model.train()
+        if done == 0:
+            for recorder in recorders:
+                recorder.record(0, lr=settings.learning_rate, epoch=0)
+        while done < total:
+            epoch = done // per_epoch
+            order = batch_order(len(images), seed, epoch).to(images.pixels.device)
+            for batch in order.split(settings.batch_size)[: min(per_epoch, total - done)]:
+                row = _step(model, optimizer, images.inputs(batch), images.labels[batch])
+                done += 1
+                if not np.isfinite(row[0]):
+                    raise UserError(
+                        f"training: the loss is {row[0]} at iteration {done}; the training has diverged: lower "
+                        f"training.learning_rate (now {settings.learning_rate})"
+                    )
+                log.rows.append((done, done / per_epoch, *row, settings.learning_rate))
+                for recorder in recorders:
+                    recorder.record(done, loss=row[0], lr=settings.learning_rate, epoch=done / per_epoch)
+                bar.set_postfix(loss=f"{row[0]:.3f}", accuracy=f"{row[1]:.2f}", refresh=False)
+                bar.update()
+            if checkpoint is not None and done < total:
+                _save_checkpoint(checkpoint, model, optimizer, log, done, recorders)
+        complete = True
+    finally:
+        bar.close()
+        for recorder in recorders:
+            recorder.close(complete=complete)
+    return log
+
+
+def _step(model: nn.Module, optimizer: torch.optim.Optimizer, inputs: Tensor, labels: Tensor) -> tuple[float, float]:
+    """One step of the optimizer; return loss and accuracy of the batch before it."""
+    optimizer.zero_grad(set_to_none=True)
+    logits = model(inputs)
+    loss = F.cross_entropy(logits, labels)
+    loss.backward()
+    optimizer.step()
+    return loss.item(), (logits.argmax(1) == labels).float().mean().item()
+
+
+def _save_checkpoint(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, log: Log, done: int, recorders: Sequence[Recorder]
+) -> None:
+    state = {
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "rows": log.rows,
+        "done": done,
+        "recorders": [recorder.state() for recorder in recorders],
+    }
+    with atomic(path) as temporary:
+        torch.save(state, temporary)

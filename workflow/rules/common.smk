@@ -1,0 +1,76 @@
+# Helpers of all rules: parameters, code dependencies, artefacts, and the message after a failure.
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(workflow.basedir)
+sys.path[:0] = [str(ROOT / "workflow" / "scripts"), str(ROOT / "src")]
+# Jobs find the tools of the environment that Snakemake runs in, activated or not.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+
+from closure import code_of
+from failures import tell_failures
+from parameters import check, json_of
+
+check(config)
+
+
+wildcard_constraints:
+    dataset="[A-Za-z0-9_]+",
+    experiment="[A-Za-z0-9_]+",
+    seed="[0-9]+",
+
+
+# The rules that make up an experiment of each kind; each rules file adds its own.
+KINDS = {}
+
+
+def experiments_of(kind):
+    """Wildcard constraint: the experiments of one kind."""
+    return "|".join(n for n, e in config["experiments"].items() if e["kind"] == kind) or "none"
+
+
+def artefacts(experiments):
+    """Every file that the experiments produce, so that a stale one can never hide behind a finished target."""
+    files = {}
+    for name in experiments:
+        experiment = config["experiments"][name]
+        values = {"experiment": name, "dataset": experiment["dataset"], "seed": experiment.get("seeds", [])}
+        for rule in KINDS[experiment["kind"]]:
+            for pattern in getattr(rules, rule).output:
+                files.update(dict.fromkeys(expand(pattern, **values)))
+    return list(files)
+
+
+def params_of(key=None, **keys):
+    """The parameters of a rule as JSON: the value of one dotted key, or {name: value} of several.
+
+    All parameters of a rule go through here, which is how dvc.yaml knows them.
+    """
+
+    def value(wildcards):
+        return json_of(config, key or keys, wildcards)
+
+    value.keys = [key] if key else list(keys.values())
+    return value
+
+
+def of_experiment(pattern):
+    """Input function: the pattern with all seeds of the wildcard's experiment and its dataset filled in."""
+
+    def files(wildcards):
+        experiment = config["experiments"][wildcards.experiment]
+        return expand(
+            pattern,
+            **{
+                "experiment": wildcards.experiment,
+                "dataset": experiment["dataset"],
+                "seed": wildcards.get("seed", experiment.get("seeds")),
+            },
+        )
+
+    return files
+
+
+onerror:
+    tell_failures(Path("logs"))

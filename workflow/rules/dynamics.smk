@@ -1,0 +1,99 @@
+# Experiments of kind "dynamics": train and record, dynamics, outliers, figures, report.
+try:
+    from lrp_dynamics.figures.names import NAMES
+except ImportError:
+    NAMES = []
+
+KINDS["dynamics"] = ["prepare", "train", "dynamics", "outliers"]
+
+RUN = "results/{experiment}/seed-{seed}"
+REPORT = "reports/{experiment}"
+
+
+rule train:
+    input:
+        data=of_experiment("data/{dataset}.h5"),
+        code=code_of("train"),
+    output:
+        relevance=f"{RUN}/relevance.h5",
+        model=f"{RUN}/model.safetensors",
+        table=f"{RUN}/training.csv",
+        summary=f"{RUN}/training.json",
+        provenance=f"{RUN}/provenance.json",
+    params:
+        json=params_of(
+            model="experiments.{experiment}.model",
+            inputs="experiments.{experiment}.inputs",
+            training="experiments.{experiment}.training",
+            recording="experiments.{experiment}.recording",
+        ),
+        folder=subpath(output.relevance, parent=True),
+    log:
+        "logs/train/{experiment}-{seed}.log",
+    benchmark:
+        "logs/benchmarks/train/{experiment}-{seed}.tsv"
+    wildcard_constraints:
+        experiment=experiments_of("dynamics"),
+    threads: lambda wildcards: config["experiments"][wildcards.experiment]["training"]["threads"]
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    message:
+        "Training {wildcards.experiment} with seed {wildcards.seed}, recording relevance"
+    shell:
+        "lrp-dynamics train --data {input.data} --params {params.json:q} --seed {wildcards.seed} --out {params.folder}"
+        " 2>&1 | tee {log}"
+
+
+rule dynamics:
+    input:
+        relevance=f"{RUN}/relevance.h5",
+        code=code_of("dynamics"),
+    output:
+        dynamics=f"{RUN}/dynamics.h5",
+        samples=f"{RUN}/samples.csv",
+    log:
+        "logs/dynamics/{experiment}-{seed}.log",
+    benchmark:
+        "logs/benchmarks/dynamics/{experiment}-{seed}.tsv"
+    wildcard_constraints:
+        experiment=experiments_of("dynamics"),
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    message:
+        "Dynamics of {wildcards.experiment}, seed {wildcards.seed}"
+    shell:
+        "lrp-dynamics dynamics --relevance {input.relevance} --out {output.dynamics} --samples {output.samples}"
+        " 2>&1 | tee {log}"
+
+
+rule outliers:
+    input:
+        dynamics=of_experiment(f"{RUN}/dynamics.h5"),
+        samples=of_experiment(f"{RUN}/samples.csv"),
+        tables=of_experiment(f"{RUN}/training.csv"),
+        summaries=of_experiment(f"{RUN}/training.json"),
+        code=code_of("outliers"),
+    output:
+        table=report(
+            "results/{experiment}/outliers.csv", category="{experiment}", labels={"what": "table of outliers"}
+        ),
+        metrics="results/{experiment}/metrics.json",
+    params:
+        json=params_of("experiments.{experiment}.outliers"),
+    log:
+        "logs/outliers/{experiment}.log",
+    benchmark:
+        "logs/benchmarks/outliers/{experiment}.tsv"
+    wildcard_constraints:
+        experiment=experiments_of("dynamics"),
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    message:
+        "Outliers of {wildcards.experiment}"
+    shell:
+        "lrp-dynamics outliers --dynamics {input.dynamics} --samples {input.samples}"
+        " --training {input.tables} {input.summaries} --params {params.json:q}"
+        " --out {output.table} --metrics {output.metrics} 2>&1 | tee {log}"

@@ -1,0 +1,38 @@
+"""Which source files a stage depends on: all modules of the package that it imports, directly or not."""
+
+import ast
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "src" / "lrp_dynamics"
+
+
+def code_of(stage: str) -> list[str]:
+    """Return the source files of a stage, sorted, relative to the repository root; the command line itself is not among them."""
+    seen: set[Path] = set()
+    waiting = [PACKAGE / "stages" / f"{stage}.py"]
+    while waiting:
+        path = waiting.pop()
+        if path not in seen:
+            seen.add(path)
+            waiting += _imports(path)
+    return sorted(str(path.relative_to(ROOT)) for path in seen)
+
+
+@cache
+def _imports(path: Path) -> tuple[Path, ...]:
+    """Return the package's files that a file imports, also inside functions, with the `__init__` of each parent package."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.update([node.module, *(f"{node.module}.{alias.name}" for alias in node.names)])
+    files = []
+    for name in names:
+        parts = name.split(".")
+        if parts[0] == PACKAGE.name:
+            base = PACKAGE.joinpath(*parts[1:])
+            files += [base.with_suffix(".py"), *(p / "__init__.py" for p in [base, *base.parents] if p != PACKAGE)]
+    return tuple(file for file in files if file.is_file() and file.is_relative_to(PACKAGE))

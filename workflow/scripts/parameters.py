@@ -1,0 +1,62 @@
+"""Parameters: check params.yaml against its schema, and hand a rule the values that it names."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
+from snakemake.exceptions import WorkflowError
+
+SCHEMA = Path(__file__).parents[1] / "schemas" / "params.schema.yaml"
+
+
+def problem(params: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with the parameters in one sentence, or None."""
+    validator = Draft202012Validator(yaml.safe_load(SCHEMA.read_text()))
+    error = best_match(validator.iter_errors(params))
+    if error is not None:
+        key = ".".join(str(part) for part in error.absolute_path) or "the top level"
+        if error.validator == "additionalProperties":
+            known = ", ".join(error.schema.get("properties", {}))
+            return f"params.yaml: {key}: {error.message}; the known keys are: {known}"
+        return f"params.yaml: {key}: {error.message}{_hint(error)}"
+    for name, experiment in params["experiments"].items():
+        if experiment["dataset"] not in params["datasets"]:
+            return (
+                f"params.yaml: experiments.{name}.dataset: found {experiment['dataset']!r}, "
+                f"expected one of the datasets: {', '.join(params['datasets'])}"
+            )
+    return None
+
+
+def _hint(error: Any) -> str:
+    description = error.schema.get("description")
+    return f" ({description})" if description else ""
+
+
+def check(params: Mapping[str, Any]) -> None:
+    """Raise one clear sentence if the parameters are not as the schema says."""
+    found = problem(params)
+    if found:
+        raise WorkflowError(found)
+
+
+def value_of(params: Mapping[str, Any], key: str) -> Any:
+    """Return the value of a dotted key."""
+    value: Any = params
+    for part in key.split("."):
+        value = value[part]
+    return value
+
+
+def json_of(params: Mapping[str, Any], keys: str | Mapping[str, str], wildcards: Mapping[str, str]) -> str:
+    """Return as JSON the value of one key, or {name: value of its key} of several, the wildcards in them filled in."""
+
+    def value(key: str) -> Any:
+        return value_of(params, key.format(**wildcards))
+
+    values = value(keys) if isinstance(keys, str) else {name: value(key) for name, key in keys.items()}
+    return json.dumps(values, sort_keys=True)
