@@ -1,0 +1,18 @@
+"""Layer-wise relevance propagation for any CNN that torch.fx traces."""
+
+from lrp_dynamics.lrp.composites import COMPOSITES, Composite
+from lrp_dynamics.lrp.engine import Explainer, Relevance, relevance
+from lrp_dynamics.lrp.gradients import gradient_x_input, sensitivity
+from lrp_dynamics.lrp.rules import RULES, Rule
+
+__all__ = [
+    "COMPOSITES",
+    "RULES",
+    "Composite",
+    "Explainer",
+    "Relevance",
+    "Rule",
+    "gradient_x_input",
+    "relevance",
+    "sensitivity",
+]

@@ -1,0 +1,40 @@
+"""Explanations by the plain gradient, for comparison with relevance."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from lrp_dynamics.lrp.engine import initial_relevance
+
+
+def gradient(model: nn.Module, inputs: Tensor, target) -> Tensor:
+    """Return the gradient of the target's logit with respect to the inputs; the model is untouched.
+
+    It is computed by an eval-mode copy that shares the parameters. Parameters are those of :func:`relevance`.
+    """
+    shared = {id(t): t for t in [*model.parameters(), *model.buffers()]}
+    twin = copy.deepcopy(model, shared).eval()
+    with torch.enable_grad():
+        x = inputs.detach().clone().requires_grad_()
+        logits = twin(x)
+        weights = initial_relevance(logits.detach(), target, "one")
+        return torch.autograd.grad(logits, x, weights)[0]
+
+
+def sensitivity(model: nn.Module, inputs: Tensor, target) -> Tensor:
+    """Return the squared gradient, shaped as the inputs.
+
+    Simonyan et al. 2013 (arXiv:1312.6034). It tells where a change would move the logit, not what made it.
+    """
+    return gradient(model, inputs, target).square()
+
+
+def gradient_x_input(model: nn.Module, inputs: Tensor, target) -> Tensor:
+    """Return gradient times input, shaped as the inputs.
+
+    For ReLU nets with max-pooling it equals LRP-0, bias included (Ancona et al. 2018, arXiv:1711.06104).
+    """
+    return gradient(model, inputs, target) * inputs.detach()
