@@ -33,7 +33,7 @@ def metrics(tables: Sequence[Table], outliers: Table, checks: Sequence[dict], tr
     checks : sequence of dict
         Attributes of each seed's dynamics.h5.
     training : sequence of dict
-        Training summary of each seed, such as {"test_accuracy": 0.7}; numbers are averaged over seeds.
+        The training.json of each seed; accuracies and final loss are averaged over seeds.
     """
     flagged = outliers["flagged"].astype(bool)
     kinds, keys = outliers["kind"], zip(outliers["split"], outliers["index"], strict=True)
@@ -42,7 +42,7 @@ def metrics(tables: Sequence[Table], outliers: Table, checks: Sequence[dict], tr
     result = {
         "seeds": len(tables),
         "samples": len(divergences[0]),
-        "steps": int(checks[0]["steps"]),
+        "recorded_steps": int(checks[0]["steps"]),
         "outliers_flagged": int(flagged.sum()),
         "outliers_numerical": int((kinds == "numerical").sum()),
         "outliers_persistent": int((kinds == "persistent").sum()),
@@ -63,10 +63,8 @@ def metrics(tables: Sequence[Table], outliers: Table, checks: Sequence[dict], tr
         pairs = [_spearman(table["divergence"], table[other]) for table in tables]
         result[f"divergence_spearman_{other}"] = _median(np.array(pairs, dtype=float))
     result["divergence_spearman_between_seeds"] = between_seeds(tables)
-    for name in sorted(set().union(*training)):
-        values = [entry[name] for entry in training if isinstance(entry.get(name), (int, float))]
-        if values and name not in result:
-            result[name] = float(np.mean(values))
+    for name in ("train_accuracy", "test_accuracy", "final_loss"):
+        result[name] = _mean([entry[name] for entry in training if entry.get(name) is not None])
     return {name: value for name, value in result.items() if value is not None and np.isfinite(value)}
 
 

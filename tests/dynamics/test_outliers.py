@@ -11,7 +11,7 @@ from lrp_dynamics import outliers
 from lrp_dynamics.errors import UserError
 from lrp_dynamics.stages import dynamics as dynamics_stage
 from lrp_dynamics.stages import outliers as stage
-from lrp_dynamics.tables import read_csv, write_csv
+from lrp_dynamics.tables import read_csv
 
 
 def arguments(module, *words):
@@ -26,8 +26,7 @@ def seed_of(folder, seed, jump=None, samples=60):
     recording = write_recording(folder / "relevance.h5", maps, seed=seed)
     out, table = folder / "dynamics.h5", folder / "samples.csv"
     dynamics_stage.run(arguments(dynamics_stage, "--relevance", recording, "--out", out, "--samples", table))
-    (folder / "training.json").write_text(json.dumps({"test_accuracy": 0.5 + seed / 10, "train_accuracy": 0.9}))
-    write_csv(folder / "training.csv", {"iteration": [1, 2], "loss": [2.0, 1.0 + seed]})
+    (folder / "training.json").write_text(json.dumps({"test_accuracy": 0.5 + seed / 10, "final_loss": 1.0 + seed}))
     return folder
 
 

@@ -6,7 +6,6 @@ import argparse
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the files of this stage."""
     parser.add_argument("--relevance", required=True, help="recording to read (relevance.h5)")
-    parser.add_argument("--params", default="{}", help="parameters as JSON; this stage has none")
     parser.add_argument("--out", required=True, help="Dynamics maps to write (dynamics.h5)")
     parser.add_argument("--samples", required=True, help="table of the samples to write (samples.csv)")
 

@@ -1,6 +1,8 @@
 """Flag samples of extreme divergence in each seed, and sum up the experiment in numbers."""
 
 import argparse
+import json
+from pathlib import Path
 
 DEFAULTS = {"threshold": 3.5, "fwer": None, "numerical_share": 0.25, "min_abs_z": 1e-7}
 
@@ -9,25 +11,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the files of this stage; files of several seeds are given in the same order."""
     parser.add_argument("--dynamics", nargs="+", required=True, help="dynamics.h5 of each seed")
     parser.add_argument("--samples", nargs="+", required=True, help="samples.csv of each seed")
-    parser.add_argument(
-        "--training", nargs="*", default=[], help="training.csv and training.json of each seed, in any order"
-    )
-    parser.add_argument("--params", default="{}", help=f"parameters as JSON; defaults: {DEFAULTS}")
+    parser.add_argument("--training", nargs="*", default=[], help="training.json of each seed")
+    parser.add_argument("--params", type=json.loads, default={}, help=f"parameters as JSON; defaults: {DEFAULTS}")
     parser.add_argument("--out", required=True, help="table of all samples to write, largest z first (outliers.csv)")
     parser.add_argument("--metrics", required=True, help="numbers of the experiment to write (metrics.json)")
 
 
 def run(args: argparse.Namespace) -> None:
     """Flag outliers, count the seeds that agree, and write both results."""
-    import json
-
     from lrp_dynamics.errors import UserError
     from lrp_dynamics.files import write_json
     from lrp_dynamics.summary import metrics
     from lrp_dynamics.tables import read_csv, write_csv
 
-    given = json.loads(args.params)
-    if unknown := given.keys() - DEFAULTS.keys():
+    if unknown := args.params.keys() - DEFAULTS.keys():
         raise UserError(f"outliers: unknown parameter {', '.join(sorted(unknown))}; known are {', '.join(DEFAULTS)}.")
     if len(args.dynamics) != len(args.samples):
         raise UserError(
@@ -36,9 +33,10 @@ def run(args: argparse.Namespace) -> None:
         )
     checks = [_attributes(path) for path in args.dynamics]
     tables = [read_csv(path, require=("index", "split", "divergence", "worst_step_share")) for path in args.samples]
-    outliers = outlier_table(tables, [int(check["seed"]) for check in checks], DEFAULTS | given)
+    training = [json.loads(Path(path).read_text()) for path in args.training]
+    outliers = outlier_table(tables, [int(check["seed"]) for check in checks], DEFAULTS | args.params)
     write_csv(args.out, outliers)
-    write_json(args.metrics, metrics(tables, outliers, checks, _training(args.training)))
+    write_json(args.metrics, metrics(tables, outliers, checks, training))
 
 
 def outlier_table(tables: list[dict], seeds: list[int], params: dict) -> dict:
@@ -89,19 +87,3 @@ def _attributes(path: str) -> dict:
 
     with h5py.File(path, "r") as file:
         return dict(file.attrs)
-
-
-def _training(paths: list[str]) -> list[dict]:
-    import json
-    from pathlib import Path
-
-    from lrp_dynamics.tables import read_csv
-
-    found = []
-    for path in map(Path, paths):
-        if path.suffix == ".json":
-            found.append(json.loads(path.read_text()))
-        else:
-            loss = read_csv(path, require=("loss",))["loss"]
-            found.append({"final_loss": float(loss[-1])})
-    return found
