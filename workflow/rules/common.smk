@@ -8,7 +8,9 @@ sys.path[:0] = [str(ROOT / "workflow" / "scripts"), str(ROOT / "src")]
 # Jobs find the tools of the environment that Snakemake runs in, activated or not.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
+from bridge import adopt_if_needed, check_stage, record_results
 from closure import code_of
+from dag import INNER
 from failures import tell_failures
 from parameters import check, json_of
 
@@ -45,32 +47,45 @@ def artefacts(experiments):
 def params_of(key=None, **keys):
     """The parameters of a rule as JSON: the value of one dotted key, or {name: value} of several.
 
-    All parameters of a rule go through here, which is how dvc.yaml knows them.
+    All parameters of a rule go through here, which is how dvc.yaml knows them (`keys_read`).
     """
 
     def value(wildcards):
         return json_of(config, key or keys, wildcards)
 
-    value.keys = [key] if key else list(keys.values())
+    value.keys_read = [key] if key else list(keys.values())
     return value
 
 
 def of_experiment(pattern):
-    """Input function: the pattern with all seeds of the wildcard's experiment and its dataset filled in."""
+    """Input function: the pattern with all seeds of the wildcard's experiment, or its dataset, filled in."""
+    fields = {"dataset": "dataset", "seed": "seeds"}
 
     def files(wildcards):
         experiment = config["experiments"][wildcards.experiment]
-        return expand(
-            pattern,
-            **{
-                "experiment": wildcards.experiment,
-                "dataset": experiment["dataset"],
-                "seed": wildcards.get("seed", experiment.get("seeds")),
-            },
-        )
+        values = {field: experiment.get(key, []) for field, key in fields.items()}
+        return expand(pattern, experiment=wildcards.experiment, **values)
 
+    files.keys_read = [
+        f"experiments.{{experiment}}.{key}" for field, key in fields.items() if f"{{{field}}}" in pattern
+    ]
     return files
 
 
+# Each tool learns what the other one has done: see workflow/scripts/bridge.py.
+if workflow.is_main_process and INNER not in os.environ and "DVC_STAGE" not in os.environ:
+    adopt_if_needed()
+
+
+onstart:
+    if "DVC_STAGE" in os.environ:
+        check_stage(workflow.dag)
+
+
+onsuccess:
+    record_results()
+
+
 onerror:
+    record_results()
     tell_failures(Path("logs"))

@@ -1,0 +1,153 @@
+"""Let Snakemake and DVC know of each other's work, so that either can be used first.
+
+`record`  after Snakemake ran: write into dvc.lock what is up to date (as `dvc commit -f` does, but for these stages only).
+`adopt`   before Snakemake plans: outputs that Snakemake did not write itself (after `dvc pull`, `checkout`, `exp apply`,
+          or a hit of DVC's run cache) count as current exactly where `dvc status` finds their stage clean.
+
+Snakemake notes for each output the time at which it was last written; an output with another time is somebody else's.
+"""
+
+import argparse
+import asyncio
+import base64
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+LOCK = Path("dvc.lock")
+NOT_MADE_HERE = ["'an output of unknown origin, or made with other parameters, inputs or code'"]
+
+
+def foreign_outputs() -> list[str]:
+    """Return the outputs in dvc.lock that exist, but that Snakemake did not write, or not last."""
+    import yaml
+
+    if not LOCK.exists():
+        return []
+    lock = yaml.load(LOCK.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
+    outputs = [out["path"] for stage in lock.get("stages", {}).values() for out in stage.get("outs", [])]
+    return [path for path in outputs if _is_foreign(path)]
+
+
+def _is_foreign(path: str) -> bool:
+    try:
+        written = os.stat(path).st_mtime
+    except FileNotFoundError:
+        return False
+    # The file that Snakemake keeps of each output, named after its path; long names are cut into folders.
+    name = base64.urlsafe_b64encode(path.encode()).decode()
+    parts = [name[i : i + 254] for i in range(0, len(name), 254)]
+    note = Path(".snakemake", "metadata", *("@" + part for part in parts[:-1]), parts[-1])
+    try:
+        return json.loads(note.read_text()).get("endtime") != written
+    except (OSError, ValueError):
+        return True
+
+
+def adopt_if_needed() -> None:
+    """Called by the Snakefile of each `snakemake` command: start `adopt`, which takes seconds, only where needed."""
+    if foreign_outputs():
+        subprocess.run([sys.executable, __file__, "adopt"], check=False)
+
+
+def adopt() -> None:
+    """Write Snakemake's notes for the outputs that it did not make itself."""
+    from dag import planned, real_jobs, stage_name
+    from dvc_stages import stage_of
+    from dvc_yaml import read_stages
+    from snakemake.persistence import MetadataRecord
+
+    foreign = set(foreign_outputs())
+    known = read_stages()
+    changed = _changed_stages()
+    with planned(forceall=True) as dag:
+        notes = dag.workflow.persistence
+        for job in real_jobs(dag):
+            if foreign.isdisjoint(map(str, job.output)):
+                continue
+            name = stage_name(job)
+            if changed is not None and name not in changed and known.get(name) == stage_of(job, dag.workflow.config):
+                asyncio.run(notes.finished(job))
+            else:
+                for path in job.output:
+                    # Another time than the file's: looked at again next time, when the parameters may be back.
+                    notes._write_record(
+                        str(path),
+                        MetadataRecord(rule=job.rule.name, params=NOT_MADE_HERE, endtime=-1.0, code=job.rule.shellcmd),
+                    )
+
+
+def check_stage(dag: Any) -> None:
+    """Called by the Snakefile when DVC runs it: the job must be the one that dvc.yaml describes."""
+    from dag import real_jobs, stage_name
+    from dvc_stages import stage_of
+    from dvc_yaml import read_stages
+    from snakemake.exceptions import WorkflowError
+
+    known = read_stages()
+    for job in real_jobs(dag):
+        if dag.needrun(job) and known.get(stage_name(job)) != stage_of(job, dag.workflow.config):
+            raise WorkflowError(f"dvc.yaml is out of date: stage {stage_name(job)} is not what the Snakefile says")
+
+
+def _changed_stages() -> Mapping[str, Any] | None:
+    """Return what `dvc status` says; None where DVC cannot say."""
+    try:
+        from dvc.repo import Repo
+
+        with Repo() as repo:
+            return repo.status()
+    except Exception as error:  # whatever is wrong with DVC must not stop a build
+        _tell(error)
+        return None
+
+
+def record_results() -> None:
+    """Called by the Snakefile when a run has ended: start `record`, unless DVC itself started the run."""
+    if "DVC_STAGE" not in os.environ:
+        subprocess.run([sys.executable, __file__, "record"], check=False)
+
+
+def record() -> None:
+    """Bring dvc.yaml up to date, and write the stages that are so, by Snakemake's own judgement, into dvc.lock."""
+    import dvc_yaml
+    from dag import planned, real_jobs, stage_name
+
+    try:
+        from dvc.repo import Repo, lock_repo
+    except ImportError:
+        return
+    with planned() as dag:
+        dvc_yaml.update(dvc_yaml.text_of_dag(dag))
+        current = {
+            stage_name(job)
+            for job in real_jobs(dag)
+            if not dag.needrun(job) and all(map(os.path.exists, map(str, job.output)))
+        }
+        current.add(dvc_yaml.CHECK)
+    try:
+        with Repo() as repo, lock_repo(repo):
+            stages = [
+                stage for stage in repo.index.stages if getattr(stage, "name", None) in current and stage.status()
+            ]
+            for stage in stages:
+                stage.save()
+                stage.commit()
+            if stages:
+                stages[0].dvcfile.dump_stages(stages, update_pipeline=False)
+    except Exception as error:  # no git, no DVC repository, a lock: the build itself is done
+        _tell(error)
+
+
+def _tell(error: Exception) -> None:
+    print(f"DVC was not told of these results: {error}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["record", "adopt"])
+    {"record": record, "adopt": adopt}[parser.parse_args().what]()

@@ -1,0 +1,59 @@
+"""The jobs of the workflow, as Snakemake plans them: loaded through its API, nothing run and nothing printed."""
+
+import contextlib
+import io
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from snakemake.api import SnakemakeApi
+from snakemake.settings.types import DAGSettings, OutputSettings, ResourceSettings
+
+# Set while this project's own scripts load the Snakefile, so that it does not start them again.
+INNER = "LRP_DYNAMICS_INNER"
+# As in profiles/default: content decides, whatever the size.
+CHECKSUM_LIMIT = 1 << 40
+
+
+@contextlib.contextmanager
+def planned(targets: Iterable[str] = ("all",), *, forceall: bool = False) -> Iterator[Any]:
+    """Yield Snakemake's DAG for the targets, of the Snakefile in the current folder.
+
+    Parameters
+    ----------
+    targets : iterable of str
+        Rules or files.
+    forceall : bool
+        Plan every job, whatever exists: faster, since no file is read; otherwise `dag.needrun(job)` says which must run.
+    """
+    before = os.environ.get(INNER)
+    os.environ[INNER] = "1"
+    try:
+        with contextlib.ExitStack() as stack:
+            # Snakemake's log goes to the standard error of the moment when the API starts.
+            with contextlib.redirect_stderr(io.StringIO()):
+                api = stack.enter_context(SnakemakeApi(OutputSettings(dryrun=True)))
+                workflow = api.workflow(ResourceSettings(cores=1), snakefile=Path("Snakefile"))
+                settings = DAGSettings(
+                    targets=frozenset(targets), forceall=forceall, max_checksum_file_size=CHECKSUM_LIMIT
+                )
+                workflow.dag(settings).execute_workflow(executor="dryrun")
+            yield workflow._workflow.dag
+    finally:
+        if before is None:
+            del os.environ[INNER]
+        else:
+            os.environ[INNER] = before
+
+
+def real_jobs(dag: Any) -> list[Any]:
+    """Return the jobs that make files, in an order that depends on nothing but the workflow."""
+    jobs = [job for job in dag.jobs if job.output]
+    order = {rule.name: number for number, rule in enumerate(dag.workflow.rules)}
+    return sorted(jobs, key=lambda job: (order[job.rule.name], stage_name(job)))
+
+
+def stage_name(job: Any) -> str:
+    """Return the name of a job's DVC stage: its rule and its wildcards, such as train-demo-0."""
+    return "-".join([job.rule.name, *map(str, job.wildcards)])

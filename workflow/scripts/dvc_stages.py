@@ -1,0 +1,92 @@
+"""What DVC must know of each Snakemake job: command, dependencies, parameters, outputs, metrics, plots, artifacts."""
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import PurePath
+from typing import Any
+
+from dag import stage_name
+
+METRICS = {"metrics.json", "training.json"}
+PICTURES = {".png", ".svg"}
+
+
+def version_of(job: Any) -> str:
+    """Return a short digest of the rule's own command and constants, which no file and no parameter holds."""
+    constants = [value for name, value in job.params.items() if name != "json" and value in job.non_derived_params]
+    text = json.dumps([job.rule.shellcmd, sorted(map(repr, constants))])
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def param_keys(job: Any) -> list[str]:
+    """Return the dotted keys of params.yaml that a job depends on, through its parameters or its list of inputs."""
+    sources = [job.rule.params.get("json"), *job.rule.input]
+    templates = [template for source in sources for template in getattr(source, "keys_read", ())]
+    wildcards = dict(job.wildcards.items())
+    return sorted({template.format(**wildcards) for template in templates})
+
+
+def stage_of(job: Any, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the DVC stage of a job, as it stands in dvc.yaml."""
+    outs: dict[str, list] = {"outs": [], "metrics": []}
+    for path in map(str, job.output):
+        kind = "metrics" if PurePath(path).name in METRICS else "outs"
+        recording = PurePath(path).name == "relevance.h5" and not config["storage"]["cache_recordings"]
+        outs[kind].append({path: {"cache": False}} if recording else path)
+    stage = {
+        "desc": job.message or job.rule.docstring,
+        "cmd": f"workflow/stage {job.rule.name}@{version_of(job)} {job.output[0]}",
+        "deps": sorted(map(str, job.input)),
+        "params": param_keys(job),
+        **outs,
+    }
+    return {key: value for key, value in stage.items() if value}
+
+
+def dvc_yaml(jobs: Iterable[Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of dvc.yaml: one stage a job, and what to show of their outputs."""
+    jobs = list(jobs)
+    files = [(job, str(path)) for job in jobs for path in job.output]
+    content = {
+        "stages": {stage_name(job): stage_of(job, config) for job in jobs},
+        "plots": _plots(files),
+        "artifacts": _artifacts(files),
+    }
+    return {key: value for key, value in content.items() if value}
+
+
+def _plots(files: list[tuple[Any, str]]) -> list[dict[str, Any]]:
+    """Training curves of all seeds of an experiment in one plot each, and every figure as it is."""
+    curves = defaultdict(list)
+    for job, path in files:
+        if PurePath(path).name == "training.csv":
+            curves[job.wildcards.experiment].append(path)
+    plots: list[dict[str, Any]] = []
+    for experiment, paths in curves.items():
+        for column, label in {"loss": "training loss (nats)", "accuracy": "accuracy of the batch"}.items():
+            plots.append(
+                {
+                    f"{experiment}: {label}": {
+                        "x": "iteration",
+                        "y": dict.fromkeys(paths, column),
+                        "x_label": "training step",
+                        "y_label": label,
+                    }
+                }
+            )
+    return plots + [{path: {}} for _, path in files if PurePath(path).suffix == ".png"]
+
+
+def _artifacts(files: list[tuple[Any, str]]) -> dict[str, Any]:
+    """Trained networks, so that `dvc artifacts get` finds them by name; names take letters, digits and hyphens only."""
+    return {
+        "-".join([*job.wildcards, "model"]).replace("_", "-").lower(): {
+            "path": path,
+            "type": "model",
+            "desc": f"Trained weights ({', '.join(f'{name} {value}' for name, value in job.wildcards.items())})",
+        }
+        for job, path in files
+        if PurePath(path).name == "model.safetensors"
+    }

@@ -1,0 +1,96 @@
+"""Write dvc.yaml, one stage for each job of `snakemake all`; with --check, say whether it is up to date."""
+
+import argparse
+import io
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.append(str(Path(__file__).parents[2] / "src"))
+import yaml
+from dag import planned, real_jobs
+from dvc_stages import dvc_yaml
+
+from lrp_dynamics.files import atomic
+
+HEADER = """\
+# Written by workflow/scripts/dvc_yaml.py from the Snakefile and params.yaml: do not edit, run `make dvc` instead.
+# `dvc repro STAGE` runs what has changed up to a stage; docs/workflow.md shows how both tools work together.
+"""
+FILE = Path("dvc.yaml")
+# A stage of DVC's own: DVC cannot see by itself that an edit asks for stages which dvc.yaml does not have yet.
+CHECK = "dvc-yaml"
+CHECK_STAGE = {
+    "desc": "Whether dvc.yaml has the stages that params.yaml and the Snakefile ask for",
+    "cmd": "workflow/stage dvc-yaml",
+    "deps": ["Snakefile", "workflow/rules", "workflow/scripts"],
+    "params": ["datasets", "experiments", "storage"],
+}
+
+
+class _Dumper(yaml.SafeDumper):
+    """Indents the items of a list, as DVC's own documentation does."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, False)
+
+
+def read_stages() -> dict[str, Any]:
+    """Return the stages of dvc.yaml as it stands."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return (yaml.load(FILE.read_text(), loader) or {}).get("stages", {}) if FILE.exists() else {}
+
+
+def text_of_dag(dag: Any) -> str:
+    """Return what dvc.yaml must be, by Snakemake's DAG of `all`."""
+    content = dvc_yaml(real_jobs(dag), dag.workflow.config)
+    content["stages"] = {CHECK: CHECK_STAGE} | content["stages"]
+    body = io.StringIO()
+    yaml.dump(content, body, _Dumper, sort_keys=False, width=120, allow_unicode=True)
+    return HEADER + body.getvalue()
+
+
+def update(text: str) -> list[str]:
+    """Write dvc.yaml if it is not so already; return, and tell, the names of the stages that changed."""
+    old = FILE.read_text() if FILE.exists() else ""
+    if old == text:
+        return []
+    names = changed_stages(old, text)
+    with atomic(FILE) as temporary:
+        temporary.write_text(text)
+    print(f"dvc.yaml has been brought up to date ({', '.join(names)}); commit it with params.yaml", file=sys.stderr)
+    return names
+
+
+def changed_stages(old: str, new: str) -> list[str]:
+    """Return the names of stages that one text has and the other has not, or has otherwise."""
+    before, after = ((yaml.safe_load(text) or {}).get("stages", {}) for text in (old, new))
+    names = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    return names or ["only what to show of the results"]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write or check; return 1 if the file was out of date, and that matters to the caller."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with status 1 if it is out of date")
+    parser.add_argument(
+        "--stage", action="store_true", help="as DVC's own first stage: update, and stop DVC if changed"
+    )
+    args = parser.parse_args(arguments)
+    with planned(forceall=True) as dag:
+        text = text_of_dag(dag)
+    if args.check:
+        old = FILE.read_text() if FILE.exists() else ""
+        if old != text:
+            names = ", ".join(changed_stages(old, text))
+            print(f"dvc.yaml is out of date ({names}); run `make dvc` and commit it", file=sys.stderr)
+        return int(old != text)
+    changed = update(text)
+    if args.stage and changed:
+        print("DVC has read the old dvc.yaml: start the same `dvc` command again", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
