@@ -20,14 +20,6 @@ rule train:
         table=f"{RUN}/training.csv",
         summary=f"{RUN}/training.json",
         provenance=f"{RUN}/provenance.json",
-    params:
-        json=params_of(
-            model="experiments.{experiment}.model",
-            inputs="experiments.{experiment}.inputs",
-            training="experiments.{experiment}.training",
-            recording="experiments.{experiment}.recording",
-        ),
-        folder=subpath(output.relevance, parent=True),
     log:
         "logs/train/{experiment}-{seed}.log",
     benchmark:
@@ -38,6 +30,14 @@ rule train:
     resources:
         mem_mb=4000,
         runtime=240,
+    params:
+        json=params_of(
+            model="experiments.{experiment}.model",
+            inputs="experiments.{experiment}.inputs",
+            training="experiments.{experiment}.training",
+            recording="experiments.{experiment}.recording",
+        ),
+        folder=subpath(output.relevance, parent=True),
     message:
         "Training {wildcards.experiment} with seed {wildcards.seed}, recording relevance"
     shell:
@@ -72,16 +72,11 @@ rule outliers:
     input:
         dynamics=of_experiment(f"{RUN}/dynamics.h5"),
         samples=of_experiment(f"{RUN}/samples.csv"),
-        tables=of_experiment(f"{RUN}/training.csv"),
-        summaries=of_experiment(f"{RUN}/training.json"),
+        training=of_experiment(f"{RUN}/training.json"),
         code=code_of("outliers"),
     output:
-        table=report(
-            "results/{experiment}/outliers.csv", category="{experiment}", labels={"what": "table of outliers"}
-        ),
+        table=report("results/{experiment}/outliers.csv", category="{experiment}", labels={"what": "table of outliers"}),
         metrics="results/{experiment}/metrics.json",
-    params:
-        json=params_of("experiments.{experiment}.outliers"),
     log:
         "logs/outliers/{experiment}.log",
     benchmark:
@@ -91,9 +86,11 @@ rule outliers:
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        json=params_of("experiments.{experiment}.outliers"),
     message:
         "Outliers of {wildcards.experiment}"
     shell:
         "lrp-dynamics outliers --dynamics {input.dynamics} --samples {input.samples}"
-        " --training {input.tables} {input.summaries} --params {params.json:q}"
+        " --training {input.training} --params {params.json:q}"
         " --out {output.table} --metrics {output.metrics} 2>&1 | tee {log}"

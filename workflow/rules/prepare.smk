@@ -6,8 +6,6 @@ rule prepare:
         code=code_of("prepare"),
     output:
         "data/{dataset}.h5",
-    params:
-        json=params_of("datasets.{dataset}"),
     log:
         "logs/prepare/{dataset}.log",
     benchmark:
@@ -15,6 +13,8 @@ rule prepare:
     resources:
         mem_mb=2000,
         runtime=30,
+    params:
+        json=params_of("datasets.{dataset}"),
     message:
         "Preparing dataset {wildcards.dataset}"
     shell:
