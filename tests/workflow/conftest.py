@@ -1,0 +1,161 @@
+"""Copies of this project in temporary folders, with git and DVC repositories of their own and a pipeline made small."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+
+TINY_DATA = {"n_train": 60, "n_test": 20}
+TINY_EXPERIMENT = {
+    "training": {"epochs": 1, "batch_size": 10, "max_steps": 6, "threads": 1},
+    "recording": {"samples": 8, "maps": 8},
+    "figures": {"samples": 1, "snapshots": 2},
+}
+
+
+class Project:
+    """One copy of the project: run its tools, and ask what they think."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        home = root.parent / f"{root.name}-home"
+        home.mkdir(exist_ok=True)
+        self.env = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "GIT_", "SNAKEMAKE_", "SLURM_"))}
+        self.env |= {
+            "PATH": os.pathsep.join([str(BIN), os.environ["PATH"]]),
+            "PYTHONPATH": str(root / "src"),
+            "HOME": str(home),
+            "XDG_CACHE_HOME": str(home / "cache"),
+            "DVC_SITE_CACHE_DIR": str(home / "dvc"),
+            "DVC_NO_ANALYTICS": "1",
+            "OMP_NUM_THREADS": "1",
+            "GIT_CONFIG_GLOBAL": str(home / "gitconfig"),
+        }
+        (home / "gitconfig").write_text("[user]\n name = Test\n email = test@example.org\n[init]\n defaultBranch = main\n")
+
+    def run(self, *command: str, ok: bool | None = True, **env: str) -> str:
+        """Run a command; return all it prints. Its exit status must be as told: 0, not 0, or (None) either."""
+        done = subprocess.run(
+            command, cwd=self.root, env=self.env | env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        assert ok is None or (done.returncode == 0) == ok, f"{command} ended with {done.returncode}:\n{done.stdout}"
+        return done.stdout
+
+    def snakemake(self, *arguments: str, ok: bool | None = True, **env: str) -> str:
+        return self.run("snakemake", *arguments, ok=ok, **env)
+
+    def dvc(self, *arguments: str, ok: bool | None = True, **env: str) -> str:
+        return self.run("dvc", *arguments, ok=ok, **env)
+
+    def git(self, *arguments: str) -> str:
+        return self.run("git", *arguments)
+
+    def commit(self, message: str = "test") -> None:
+        self.git("add", "-A")
+        self.git("commit", "-q", "-m", message)
+
+    # What the tools think -------------------------------------------------------------------------------------------
+
+    def planned(self, *targets: str) -> set[str]:
+        """Return the stages that `snakemake -n` lists."""
+        text = self.snakemake("-n", *targets)
+        rules = re.findall(r"^(?:local)?rule (\w+):\n((?:    .*\n)*)", text, re.M)
+        return {_stage(rule, body) for rule, body in rules if rule not in ("all", "demo")}
+
+    def dirty(self) -> set[str]:
+        """Return the stages that `dvc status` lists."""
+        return set(re.findall(r"^([\w-]+):", self.dvc("status"), re.M))
+
+    def ran(self, text: str) -> list[str]:
+        """Return the stages whose jobs a log of Snakemake says were run, in order."""
+        return [_stage(rule, body) for rule, body in re.findall(r"^localrule (\w+):\n((?:    .*\n)*)", text, re.M)]
+
+    def assert_clean(self) -> None:
+        """Both tools find nothing to do."""
+        assert self.planned() == set()
+        assert self.dirty() == set()
+
+    # Editing --------------------------------------------------------------------------------------------------------
+
+    @property
+    def params(self) -> dict:
+        return yaml.safe_load((self.root / "params.yaml").read_text())
+
+    def edit(self, key: str, value: object) -> None:
+        """Set a dotted key of params.yaml."""
+        params = self.params
+        *parents, last = key.split(".")
+        node = params
+        for parent in parents:
+            node = node[parent]
+        node[last] = value
+        self.write_params(params)
+
+    def write_params(self, params: dict) -> None:
+        (self.root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+
+    def path(self, name: str) -> Path:
+        return self.root / name
+
+    def copy(self, name: str) -> "Project":
+        """Return a copy beside this one, times of files included."""
+        target = self.root.parent / name
+        shutil.copytree(self.root, target, symlinks=True)
+        return Project(target)
+
+
+def _stage(rule: str, body: str) -> str:
+    wildcards = re.search(r"^    wildcards: (.*)$", body, re.M)
+    values = [part.split("=", 1)[1] for part in wildcards[1].split(", ")] if wildcards else []
+    return "-".join([rule, *values])
+
+
+def copy_of_project(target: Path) -> Project:
+    """Copy every file that git tracks or would track, as it stands now."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, check=True
+    )
+    for name in filter(None, listed.stdout.decode().split("\0")):
+        source = ROOT / name
+        if source.is_file() and not source.is_symlink():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target / name)
+    project = Project(target)
+    project.git("init", "-q")
+    return project
+
+
+def make_tiny(project: Project) -> None:
+    """Keep one dataset and one experiment, with few images and few steps."""
+    params = project.params
+    data, experiment = params["datasets"]["shapes10"] | TINY_DATA, params["experiments"]["demo"]
+    for section, values in TINY_EXPERIMENT.items():
+        experiment[section] |= values
+    project.write_params(params | {"datasets": {"shapes10": data}, "experiments": {"demo": experiment}})
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A tiny project in which `snakemake` has run; do not change it, take a `copy`."""
+    project = copy_of_project(tmp_path_factory.mktemp("built") / "project")
+    make_tiny(project)
+    project.run(sys.executable, "workflow/scripts/dvc_yaml.py")
+    project.commit("tiny")
+    project.log = project.snakemake("--cores", "2")
+    project.commit("built")
+    return project
+
+
+@pytest.fixture
+def project(built: Project, tmp_path: Path) -> Project:
+    """A copy of the built project to do anything with."""
+    shutil.copytree(built.root, tmp_path / "project", symlinks=True)
+    return Project(tmp_path / "project")
