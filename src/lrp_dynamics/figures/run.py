@@ -1,0 +1,125 @@
+"""What the figures are drawn from: the result files of one seed, read once."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from lrp_dynamics.store import RelevanceFile, open_relevance
+from lrp_dynamics.tables import read_csv
+
+
+@dataclass(frozen=True)
+class Run:
+    """One seed of an experiment.
+
+    Attributes
+    ----------
+    recording : RelevanceFile
+    dynamics, dynamics_normalized, mean_abs_relevance : ndarray f8 (N, H, W)
+    samples : dict of str to ndarray (N,)
+        The sample table.
+    outliers : dict of str to ndarray
+        The outlier table, rows of this seed only, largest z first.
+    training : dict of str to ndarray
+        The training table, a row per training step.
+    show : int
+        How many samples the figures of single samples show.
+    snapshots : int
+        How many moments of the training the heatmap figures show.
+    """
+
+    recording: RelevanceFile
+    dynamics: np.ndarray
+    dynamics_normalized: np.ndarray
+    mean_abs_relevance: np.ndarray
+    samples: dict[str, np.ndarray]
+    outliers: dict[str, np.ndarray]
+    training: dict[str, np.ndarray]
+    show: int = 4
+    snapshots: int = 8
+
+    @property
+    def title(self) -> str:
+        """Title of the dataset, to be written on every figure."""
+        return str(self.recording.attrs["dataset_title"])
+
+    @property
+    def origin(self) -> str:
+        """What was trained and explained, in one line."""
+        attrs = self.recording.attrs
+        steps = f"{self.recording.steps - 1} recorded training steps"
+        return f"{self.title} · {attrs['model']} · rules: {attrs['composite']} · seed {attrs['seed']} · {steps}"
+
+    @property
+    def iteration(self) -> np.ndarray:
+        """Training step of each record (T,); 0 is the untrained network."""
+        return self.recording.step("iteration")
+
+    def scalar(self, name: str) -> np.ndarray:
+        """Return a scalar of /scalars as float64 (T, N)."""
+        return self.recording.scalar(name).astype(np.float64)
+
+    def class_name(self, sample: int) -> str:
+        """Return the name of a sample's labelled class."""
+        return str(self.recording.attrs["classes"][self.samples["label"][sample]])
+
+    def image(self, sample: int) -> np.ndarray:
+        """Return a sample as u1 (H, W, 3) or, of one channel, (H, W)."""
+        return as_picture(self.recording.file["samples/image"][sample])
+
+    def one_per_class(self, count: int) -> list[int]:
+        """Return the first recorded sample of each of the first `count` classes, among those with stored maps."""
+        labels = self.samples["label"][: self.recording.map_samples]
+        classes, first = np.unique(labels, return_index=True)
+        return [int(i) for i in first[np.argsort(classes)][:count]]
+
+    def by_divergence(self, count: int) -> list[int]:
+        """Return samples at evenly spaced ranks of divergence, largest first, among those with stored maps."""
+        divergence = self.samples["divergence"][: self.recording.map_samples]
+        order = np.argsort(-divergence, kind="stable")
+        ranks = np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)
+        return [int(order[rank]) for rank in ranks]
+
+    def rank(self, sample: int) -> int:
+        """Return the rank of a sample's divergence among all samples; 1 is the largest."""
+        divergence = self.samples["divergence"]
+        return int((divergence > divergence[sample]).sum()) + 1
+
+    def moments(self) -> np.ndarray:
+        """Return records from the untrained network to the last step, in steadily growing gaps."""
+        share = np.linspace(0, 1, self.snapshots) ** 2
+        return np.unique((share * (self.recording.steps - 1)).round().astype(int))
+
+
+def as_picture(image: np.ndarray) -> np.ndarray:
+    """Turn an image (C, H, W) into what matplotlib shows: (H, W, 3) for three channels, (H, W) for one.
+
+    Examples
+    --------
+    >>> as_picture(np.zeros((3, 4, 5), np.uint8)).shape, as_picture(np.zeros((1, 4, 5), np.uint8)).shape
+    ((4, 5, 3), (4, 5))
+    """
+    return np.moveaxis(image, 0, -1) if len(image) == 3 else image[0]
+
+
+@contextmanager
+def open_run(
+    relevance: Path, dynamics: Path, samples: Path, outliers: Path, training: Path, **shown: int
+) -> Iterator[Run]:
+    """Open the result files of one seed; `shown` are the fields `show` and `snapshots` of `Run`."""
+    with open_relevance(relevance) as recording, h5py.File(dynamics, "r") as file:
+        maps = [file[name][()] for name in ("dynamics", "dynamics_normalized", "mean_abs_relevance")]
+        table = read_csv(outliers, require=("seed", "index", "split", "divergence", "flagged", "kind", "threshold"))
+        mine = table["seed"] == int(recording.attrs["seed"])
+        yield Run(
+            recording,
+            *maps,
+            samples=read_csv(samples, require=("index", "label", "divergence")),
+            outliers={name: column[mine] for name, column in table.items()},
+            training=read_csv(training, require=("iteration", "loss", "accuracy")),
+            **shown,
+        )

@@ -1,0 +1,169 @@
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import matplotlib
+import numpy as np
+import pytest
+from PIL import Image
+from synthetic import maps_of_a_walk, write_recording
+
+from lrp_dynamics.errors import UserError
+from lrp_dynamics.figures import NAMES
+from lrp_dynamics.figures.draw import FUNCTIONS
+from lrp_dynamics.figures.run import open_run
+from lrp_dynamics.stages import dynamics, figures, outliers
+from lrp_dynamics.tables import write_csv
+
+ROOT = Path(__file__).parents[2]
+
+
+def stage(module, **options):
+    parser = argparse.ArgumentParser()
+    module.add_arguments(parser)
+    words = [str(word) for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
+    module.run(parser.parse_args(words))
+
+
+def results(folder: Path, maps: np.ndarray, stored: int | None = None) -> dict[str, Path]:
+    """Run the stages before the figures on a made-up recording."""
+    folder.mkdir(exist_ok=True)
+    files = {
+        "relevance": write_recording(folder / "relevance.h5", maps, stored),
+        "dynamics": folder / "dynamics.h5",
+        "samples": folder / "samples.csv",
+        "outliers": folder / "outliers.csv",
+        "training": folder / "training.csv",
+    }
+    stage(dynamics, relevance=files["relevance"], out=files["dynamics"], samples=files["samples"])
+    (folder / "training.json").write_text("{}")
+    stage(
+        outliers,
+        dynamics=files["dynamics"],
+        samples=files["samples"],
+        out=files["outliers"],
+        metrics=folder / "metrics.json",
+    )
+    step = np.arange(1, len(maps))
+    write_csv(files["training"], {"iteration": step, "loss": 2.0 / step, "accuracy": 1 - 1 / step})
+    return files
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    maps = maps_of_a_walk(40, 25)
+    maps[20, 5] *= 1000  # one flag of each kind
+    maps[:, 6] *= 1000
+    return results(tmp_path_factory.mktemp("run"), maps)
+
+
+@pytest.fixture(scope="module")
+def drawn(files, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("figures")
+    stage(figures, **files, out_dir=folder)
+    return folder
+
+
+def test_every_figure_is_listed_drawn_and_captioned(drawn):
+    assert sorted(path.name for path in drawn.iterdir()) == sorted(f"{n}.{s}" for n in NAMES for s in ("png", "svg"))
+    assert tuple(FUNCTIONS) == NAMES
+    assert all((ROOT / f"workflow/report/{name}.rst").read_text().startswith("**") for name in NAMES)
+
+
+def test_listing_the_figures_imports_nothing_heavy():
+    code = "import sys, lrp_dynamics.figures.names; print([m for m in ('matplotlib', 'numpy') if m in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_stages_without_training_do_not_import_torch():
+    code = """
+import sys, lrp_dynamics.stages.dynamics, lrp_dynamics.stages.outliers, lrp_dynamics.stages.figures
+import lrp_dynamics.figures.draw, lrp_dynamics.samples, lrp_dynamics.summary, lrp_dynamics.outliers
+print('torch' in sys.modules)"""
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_figures_fill_their_frame_without_anything_cut_off(drawn, name):
+    pixels = np.asarray(Image.open(drawn / f"{name}.png").convert("L"))
+    assert 700 < pixels.shape[1] < 1800
+    edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    assert (edge == 255).all()  # ink on the border means that something was cut off
+    assert (pixels[:, : pixels.shape[1] // 2] < 200).sum() > 500
+    assert (pixels[:, pixels.shape[1] // 2 :] < 200).sum() > 500
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_figures_say_what_data_they_show(files, name):
+    with open_run(*files.values()) as run:
+        figure = FUNCTIONS[name](run)
+        texts = [figure.get_suptitle(), figure.get_supxlabel()]
+    assert all("random walks (synthetic)" in text for text in texts)
+    assert "z_plus" in texts[1]
+
+
+def test_svg_is_well_formed_and_draws_its_text_as_shapes(drawn):
+    for name in NAMES:
+        text = (drawn / f"{name}.svg").read_text()
+        ElementTree.fromstring(text)
+        assert "<text" not in text  # no font of the reader's machine is needed
+        assert "<dc:date>" not in text
+
+
+def test_the_same_results_give_the_same_bytes_whatever_the_users_settings(files, drawn, tmp_path):
+    with matplotlib.rc_context({"font.size": 22, "axes.facecolor": "pink", "savefig.bbox": "tight"}):
+        stage(figures, **files, out_dir=tmp_path)
+    assert {p.name for p in drawn.iterdir() if p.read_bytes() != (tmp_path / p.name).read_bytes()} == set()
+
+
+def line_data(axes):
+    return [line.get_ydata() for line in axes.lines]
+
+
+def test_prediction_and_relevance_show_the_recorded_numbers(files):
+    with open_run(*files.values()) as run:
+        left, right = FUNCTIONS["prediction_and_relevance"](run).axes
+        logit, total = run.scalar("logit"), run.scalar("r_sum")
+    np.testing.assert_array_equal(np.stack(line_data(left)[:-1], 1), logit - logit[0])
+    np.testing.assert_array_equal(np.stack(line_data(right)[:-1], 1), total - total[0])
+
+
+def test_signed_maps_have_symmetric_scales_centred_at_zero(files):
+    with open_run(*files.values()) as run:
+        images = [image for axes in FUNCTIONS["heatmaps"](run).axes for image in axes.images]
+    limits = [image.get_clim() for image in images if image.get_cmap().name == "RdBu_r"]
+    assert limits
+    assert all(low == -high for low, high in limits)
+
+
+def test_divergence_counts_every_sample_and_marks_the_flagged(files):
+    with open_run(*files.values()) as run:
+        for axes in FUNCTIONS["divergence"](run).axes:
+            assert sum(bar.get_height() for bar in axes.patches if hasattr(bar, "get_height")) == 25
+            markers = [line for line in axes.lines if line.get_marker() in ("^", "X")]
+            assert [line.get_xdata().tolist() for line in markers] == [
+                run.outliers["divergence"][run.outliers["kind"] == kind].tolist()
+                for kind in ("persistent", "numerical")
+            ]
+            assert {text.get_text() for text in axes.texts} == {"105", "106"}
+
+
+def test_samples_are_picked_at_evenly_spaced_ranks(files):
+    with open_run(*files.values()) as run:
+        assert [run.rank(sample) for sample in run.by_divergence(4)] == [1, 9, 17, 25]
+        assert run.moments()[[0, -1]].tolist() == [0, 39]
+
+
+@pytest.mark.parametrize(("steps", "samples", "stored"), [(2, 1, 1), (9, 130, 3)])
+def test_very_small_runs_and_many_samples_can_be_drawn(tmp_path, steps, samples, stored):
+    files = results(tmp_path / "run", maps_of_a_walk(steps, samples), stored)
+    stage(figures, **files, out_dir=tmp_path / "figures", params=json.dumps({"samples": 3, "snapshots": 3}))
+    assert len(list((tmp_path / "figures").iterdir())) == 2 * len(NAMES)
+
+
+def test_unknown_parameters_are_refused(files, tmp_path):
+    with pytest.raises(UserError, match="unknown parameter colour; known are samples, snapshots"):
+        stage(figures, **files, out_dir=tmp_path, params='{"colour": 1}')
