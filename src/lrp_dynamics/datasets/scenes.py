@@ -73,7 +73,7 @@ def paint(preset: Preset, plan: Plan, draw: Draw) -> tuple[np.ndarray, np.ndarra
 
     clutter = np.floor(draw("clutter_count", 1)[:, 0] * (preset.clutter + 1))
     for blob in range(min(preset.clutter, _BLOBS)):
-        alpha, colour = _blob(draw(f"clutter_{blob}", 9), preset, luminance)
+        alpha, colour = _blob(draw(f"clutter_{blob}", 10), preset, luminance)
         _cover(image, mask, alpha * (clutter > blob)[:, None, None], colour[:, :, None, None], DISTRACTOR)
 
     u = draw("pose", 4)
@@ -83,7 +83,7 @@ def paint(preset: Preset, plan: Plan, draw: Draw) -> tuple[np.ndarray, np.ndarra
     alpha = _object_alpha(plan.shape, *_local(centre, angle), radius)
     look = draw("object", 3)
     step, contrast = _step(contrast, look[:, 0], preset, luminance)
-    surface = 0.05 * _fractal(draw("object_texture", SIZE * (SIZE // 2 + 1)), np.ones(len(radius)))
+    surface = 0.03 * _fractal(draw("object_texture", SIZE * (SIZE // 2 + 1)), np.ones(len(radius)))
     colour = (luminance + step)[:, None] + _chroma(look[:, 1:])
     _cover(image, mask, alpha, colour[:, :, None, None] + surface[:, None], OBJECT)
 
@@ -121,7 +121,7 @@ def _background(plan: Plan, draw: Draw, luminance: np.ndarray) -> np.ndarray:
     x, _ = _local(np.zeros((len(u), 2)), np.pi * u[:, 0])
     frequency = (0.12 + 0.05 * plan.texture)[:, None, None]  # cycles per pixel
     wave = np.sin(2 * np.pi * (frequency * x + u[:, 1, None, None]))
-    texture = 0.07 * (fractal / np.sqrt(2) + wave)  # both have variance 1/2
+    texture = 0.045 * (fractal / np.sqrt(2) + wave)  # both have variance 1/2
     return texture[:, None] + (luminance[:, None] + _chroma(u[:, 2:]))[:, :, None, None]
 
 
@@ -160,11 +160,8 @@ def _blob(u: np.ndarray, preset: Preset, luminance: np.ndarray) -> tuple[np.ndar
     box = np.maximum(np.abs(x) - long, np.abs(y) - short)
     ellipse = (np.hypot(x / long, y / short) - 1) * short
     step, _ = _step(u[:, 5], u[:, 6], preset, luminance)
-    # The digits of the first number that choose the size are independent of its parity below.
-    is_box = np.floor(u[:, 0] * 2**20) % 2 == 0
-    return np.clip(0.5 - np.where(is_box[:, None, None], box, ellipse), 0, 1), (luminance + step)[:, None] + _chroma(
-        u[:, 7:9]
-    )
+    alpha = np.clip(0.5 - np.where(u[:, 9, None, None] < 0.5, box, ellipse), 0, 1)
+    return alpha, (luminance + step)[:, None] + _chroma(u[:, 7:9])
 
 
 def _step(u: np.ndarray, sign: np.ndarray, preset: Preset, luminance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
