@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 import lrp_dynamics
 from lrp_dynamics import files, models
@@ -74,7 +74,7 @@ def run_training(
         checkpoint=work / "checkpoint.pt",
     )
     weights = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
-    save_file(weights, work / "model.safetensors")
+    (work / "model.safetensors").write_bytes(save(weights))
     write_csv(work / "training.csv", {name: _column(log.column(name), name) for name in LOG_FIELDS})
     summary = {
         "steps": len(log.rows),

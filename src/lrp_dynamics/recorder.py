@@ -9,6 +9,7 @@
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ class Recorder:
         if resume is None:
             attributes = {
                 "composite": composite if isinstance(composite, str) else "custom",
-                "composite_json": canonical_json(self._explainer.composite.to_dict()),
+                "composite_json": canonical_json(_rules_of(self._explainer)),
                 "channel_reduction": "sum",
                 "every": every,
                 **(attributes or {}),
@@ -166,7 +167,7 @@ class Recorder:
             "probability": logits.softmax(1).gather(1, target)[:, 0],
             "predicted": logits.argmax(1),
             "initial": relevance.initial,
-            "absorbed": relevance.total_absorbed,
+            "absorbed": torch.stack(list(relevance.absorbed.values())).sum(0),
             "min_abs_z": relevance.min_abs_z,
         }
         scalars = {name: value.cpu().numpy() for name, value in scalars.items()}
@@ -221,6 +222,14 @@ class Recorder:
         if self._writer.file.id.valid:
             self.flush()
             self._writer.close(complete=complete)
+
+
+def _rules_of(explainer: "lrp.Explainer") -> dict[str, Any]:
+    """What each layer of the network does with relevance: the rule with its stabilizer and bias handling."""
+    return {
+        layer.name: {"layer": layer.kind, "rule": type(rule).__name__, **asdict(rule)}
+        for layer, rule in zip(explainer.plan, explainer.rules, strict=True)
+    }
 
 
 def _normalized(maps: np.ndarray) -> np.ndarray:

@@ -139,7 +139,7 @@ class RelevanceWriter:
         file, count = self.file, self.count
         file.attrs["schema"], file.attrs["schema_version"], file.attrs["complete"] = SCHEMA, VERSION, False
         for name in ATTRIBUTES:
-            file.attrs[name] = attributes.get(name, "unknown")
+            file.attrs[name] = attributes.get(name, "[]" if name == "classes" else "unknown")
         group = file.create_group("samples")
         for name, dtype in SAMPLE_FIELDS.items():
             group.create_dataset(name, data=np.asarray(samples[name], dtype))
