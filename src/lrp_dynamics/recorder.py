@@ -1,11 +1,11 @@
 """Record the relevance maps of fixed samples while a network trains, in any PyTorch loop.
 
-    recorder = Recorder("relevance.h5", model, samples, targets)
-    with recorder:
-        recorder.record(0)                                   # the untrained network
-        for iteration, (x, y) in enumerate(batches, start=1):
-            ...one training step...
-            recorder.record(iteration, loss=loss.item())
+recorder = Recorder("relevance.h5", model, samples, targets)
+with recorder:
+    recorder.record(0)                                   # the untrained network
+    for iteration, (x, y) in enumerate(batches, start=1):
+        ...one training step...
+        recorder.record(iteration, loss=loss.item())
 """
 
 from collections.abc import Mapping
@@ -65,8 +65,8 @@ class Recorder:
     Notes
     -----
     A map is the relevance summed over channels, in float32. Accumulated in float64 from these maps:
-    Dynamics(p) = Σ_i |R_i(p) − R_{i+1}(p)|; its normalised variant, where each map is first divided by its own Σ_p |R(p)|
-    (a map of zeros stays zero); Σ_i |R_i(p)|; and mean and second central moment (Welford 1962).
+    Dynamics(p) = Σ_i |R_i(p) − R_{i+1}(p)|; its normalised variant, where each map is first divided by its own
+    Σ_p |R(p)| (a map of zeros stays zero); Σ_i |R_i(p)|; and mean and second central moment (Welford 1962).
     """
 
     def __init__(

@@ -92,7 +92,7 @@ class RelevanceWriter:
     attributes : mapping
         Values for `ATTRIBUTES`; missing ones are stored as "unknown".
     samples : mapping of str to ndarray
-        `SAMPLE_FIELDS` (N,), image u1 (N,C,H,W), and optionally mask u1 (N,H,W) and "factors", a mapping of (N,) arrays.
+        `SAMPLE_FIELDS` (N,), image u1 (N,C,H,W), optionally mask u1 (N,H,W) and "factors", a mapping of (N,) arrays.
     shape : (int, int)
         Height and width of a map.
     maps : int
@@ -299,7 +299,7 @@ class RelevanceFile:
         Parameters
         ----------
         steps, samples : slice or int
-            Which recorded steps and which of the N' samples. A read is fastest along whole chunks of 16 steps × 10 samples.
+            Which recorded steps and which of the N' samples. Fastest are whole chunks of 16 steps × 10 samples.
 
         Returns
         -------

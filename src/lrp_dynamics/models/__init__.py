@@ -1,6 +1,7 @@
 """Networks, built by name with weights drawn from a seed.
 
-Adding a network: write a function `(n_classes, in_channels) -> nn.Module` in a module of its own and list it in `MODELS`.
+To add a network, write a function `(n_classes, in_channels) -> nn.Module` in a module of its own and list it in
+`MODELS`.
 """
 
 from collections.abc import Callable

@@ -1,0 +1,6 @@
+"""Shared by all tests: small real files, made once."""
+
+import os
+
+# A waiting thread that spins slows the tests down where other processes share the cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
