@@ -57,19 +57,25 @@ def params_of(key=None, **keys):
     return value
 
 
-def of_experiment(pattern):
-    """Input function: the pattern with all seeds of the wildcard's experiment, or its dataset, filled in."""
+def of_experiment(pattern, seeds=slice(None)):
+    """Input function: the pattern with the seeds of the wildcard's experiment (default: all), or its dataset, filled in."""
     fields = {"dataset": "dataset", "seed": "seeds"}
 
     def files(wildcards):
         experiment = config["experiments"][wildcards.experiment]
         values = {field: experiment.get(key, []) for field, key in fields.items()}
+        values["seed"] = values["seed"][seeds]
         return expand(pattern, experiment=wildcards.experiment, **values)
 
     files.keys_read = [
         f"experiments.{{experiment}}.{key}" for field, key in fields.items() if f"{{{field}}}" in pattern
     ]
     return files
+
+
+def of_first_seed(pattern):
+    """Input function: the pattern with the first seed of the wildcard's experiment filled in."""
+    return of_experiment(pattern, seeds=slice(1))
 
 
 # Each tool learns what the other one has done: see workflow/scripts/bridge.py.

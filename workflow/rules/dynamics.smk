@@ -1,10 +1,7 @@
 # Experiments of kind "dynamics": train and record, dynamics, outliers, figures, report.
-try:
-    from lrp_dynamics.figures.names import NAMES
-except ImportError:
-    NAMES = []
+from lrp_dynamics.figures.names import FIGURES
 
-KINDS["dynamics"] = ["prepare", "train", "dynamics", "outliers"]
+KINDS["dynamics"] = ["prepare", "train", "dynamics", "outliers", "figures"]
 
 RUN = "results/{experiment}/seed-{seed}"
 REPORT = "reports/{experiment}"
@@ -94,3 +91,42 @@ rule outliers:
         "lrp-dynamics outliers --dynamics {input.dynamics} --samples {input.samples}"
         " --training {input.training} --params {params.json:q}"
         " --out {output.table} --metrics {output.metrics} 2>&1 | tee {log}"
+
+
+rule figures:
+    input:
+        relevance=of_first_seed(f"{RUN}/relevance.h5"),
+        dynamics=of_first_seed(f"{RUN}/dynamics.h5"),
+        samples=of_first_seed(f"{RUN}/samples.csv"),
+        training=of_first_seed(f"{RUN}/training.csv"),
+        outliers="results/{experiment}/outliers.csv",
+        code=code_of("figures"),
+    output:
+        png=[
+            report(
+                f"{REPORT}/figures/{name}.png",
+                caption=f"../report/{name}.rst",
+                category="{experiment}",
+                subcategory=story,
+                labels={"figure": title},
+            )
+            for name, (title, story) in FIGURES.items()
+        ],
+        svg=[f"{REPORT}/figures/{name}.svg" for name in FIGURES],
+    log:
+        "logs/figures/{experiment}.log",
+    benchmark:
+        "logs/benchmarks/figures/{experiment}.tsv"
+    wildcard_constraints:
+        experiment=experiments_of("dynamics"),
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        json=params_of("experiments.{experiment}.figures"),
+    message:
+        "Drawing the figures of {wildcards.experiment}"
+    shell:
+        "lrp-dynamics figures --relevance {input.relevance} --dynamics {input.dynamics} --samples {input.samples}"
+        " --outliers {input.outliers} --training {input.training} --params {params.json:q} --out-dir reports/{wildcards.experiment}/figures"
+        " 2>&1 | tee {log}"
