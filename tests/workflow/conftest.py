@@ -66,17 +66,21 @@ class Project:
 
     def planned(self, *targets: str) -> set[str]:
         """Return the stages that `snakemake -n` lists."""
-        text = self.snakemake("-n", *targets)
-        rules = re.findall(r"^(?:local)?rule (\w+):\n((?:    .*\n)*)", text, re.M)
-        return {_stage(rule, body) for rule, body in rules if rule not in ("all", "demo")}
+        return set(self.jobs(self.snakemake("-n", *targets)))
+
+    def jobs(self, log: str) -> list[str]:
+        """Return the stages that Snakemake's log announces, in order; by their messages where dvc.yaml knows no such."""
+        names = {stage["desc"]: name for name, stage in self.stages.items()}
+        assert len(names) == len(self.stages), "two stages have the same description"
+        return [names.get(message, message) for message in re.findall(r"^Job \d+: (.*)$", log, re.M)]
+
+    @property
+    def stages(self) -> dict:
+        return yaml.safe_load((self.root / "dvc.yaml").read_text())["stages"]
 
     def dirty(self) -> set[str]:
         """Return the stages that `dvc status` lists."""
         return set(re.findall(r"^([\w-]+):", self.dvc("status"), re.M))
-
-    def ran(self, text: str) -> list[str]:
-        """Return the stages whose jobs a log of Snakemake says were run, in order."""
-        return [_stage(rule, body) for rule, body in re.findall(r"^localrule (\w+):\n((?:    .*\n)*)", text, re.M)]
 
     def assert_clean(self) -> None:
         """Both tools find nothing to do."""
@@ -110,12 +114,6 @@ class Project:
         target = self.root.parent / name
         shutil.copytree(self.root, target, symlinks=True)
         return Project(target)
-
-
-def _stage(rule: str, body: str) -> str:
-    wildcards = re.search(r"^    wildcards: (.*)$", body, re.M)
-    values = [part.split("=", 1)[1] for part in wildcards[1].split(", ")] if wildcards else []
-    return "-".join([rule, *values])
 
 
 def copy_of_project(target: Path) -> Project:

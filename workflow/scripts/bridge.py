@@ -1,8 +1,8 @@
 """Let Snakemake and DVC know of each other's work, so that either can be used first.
 
-`record`  after Snakemake ran: write into dvc.lock what is up to date (as `dvc commit -f` does, but for these stages only).
-`adopt`   before Snakemake plans: outputs that Snakemake did not write itself (after `dvc pull`, `checkout`, `exp apply`,
-          or a hit of DVC's run cache) count as current exactly where `dvc status` finds their stage clean.
+`record`  after Snakemake ran: write what is up to date into dvc.lock, as `dvc commit -f` does, but these stages only.
+`adopt`   before Snakemake plans: outputs that Snakemake did not write itself (but `dvc pull`, `checkout`, `exp apply`
+          or DVC's run cache) count as current exactly where `dvc status` finds their stage clean.
 
 Snakemake notes for each output the time at which it was last written; an output with another time is somebody else's.
 """
@@ -17,6 +17,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from dvc_stages import stage_of
 
 LOCK = Path("dvc.lock")
 NOT_MADE_HERE = ["'an output of unknown origin, or made with other parameters, inputs or code'"]
@@ -56,35 +58,34 @@ def adopt_if_needed() -> None:
 
 def adopt() -> None:
     """Write Snakemake's notes for the outputs that it did not make itself."""
+    import dvc_yaml
     from dag import planned, real_jobs, stage_name
-    from dvc_stages import stage_of
-    from dvc_yaml import read_stages
     from snakemake.persistence import MetadataRecord
 
     foreign = set(foreign_outputs())
-    known = read_stages()
-    changed = _changed_stages()
     with planned(forceall=True) as dag:
+        if dvc_yaml.text_of_dag(dag) == dvc_yaml.FILE.read_text():
+            dvc_yaml.write_checked()
+        known, changed = dvc_yaml.read_stages(), _status()
+        if changed is None:
+            return
         notes = dag.workflow.persistence
         for job in real_jobs(dag):
             if foreign.isdisjoint(map(str, job.output)):
                 continue
             name = stage_name(job)
-            if changed is not None and name not in changed and known.get(name) == stage_of(job, dag.workflow.config):
+            if name not in changed and known.get(name) == stage_of(job, dag.workflow.config):
                 asyncio.run(notes.finished(job))
-            else:
-                for path in job.output:
-                    # Another time than the file's: looked at again next time, when the parameters may be back.
-                    notes._write_record(
-                        str(path),
-                        MetadataRecord(rule=job.rule.name, params=NOT_MADE_HERE, endtime=-1.0, code=job.rule.shellcmd),
-                    )
+                continue
+            for path in job.output:
+                # A time that is not the file's: it is looked at again next time, when the parameters may be back.
+                note = MetadataRecord(rule=job.rule.name, params=NOT_MADE_HERE, endtime=-1.0, code=job.rule.shellcmd)
+                notes._write_record(str(path), note)
 
 
 def check_stage(dag: Any) -> None:
     """Called by the Snakefile when DVC runs it: the job must be the one that dvc.yaml describes."""
     from dag import real_jobs, stage_name
-    from dvc_stages import stage_of
     from dvc_yaml import read_stages
     from snakemake.exceptions import WorkflowError
 
@@ -94,7 +95,7 @@ def check_stage(dag: Any) -> None:
             raise WorkflowError(f"dvc.yaml is out of date: stage {stage_name(job)} is not what the Snakefile says")
 
 
-def _changed_stages() -> Mapping[str, Any] | None:
+def _status() -> Mapping[str, Any] | None:
     """Return what `dvc status` says; None where DVC cannot say."""
     try:
         from dvc.repo import Repo

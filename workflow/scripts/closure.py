@@ -9,7 +9,7 @@ PACKAGE = ROOT / "src" / "lrp_dynamics"
 
 
 def code_of(stage: str) -> list[str]:
-    """Return the source files of a stage, sorted, relative to the repository root; the command line itself is not among them."""
+    """Return the source files of a stage, sorted, relative to the repository root, without the command line's."""
     seen: set[Path] = set()
     waiting = [PACKAGE / "stages" / f"{stage}.py"]
     while waiting:
@@ -22,7 +22,7 @@ def code_of(stage: str) -> list[str]:
 
 @cache
 def _imports(path: Path) -> tuple[Path, ...]:
-    """Return the package's files that a file imports, also inside functions, with the `__init__` of each parent package."""
+    """Return the files of the package that a file imports, also inside functions, and `__init__` of parent packages."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):

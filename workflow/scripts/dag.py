@@ -25,7 +25,7 @@ def planned(targets: Iterable[str] = ("all",), *, forceall: bool = False) -> Ite
     targets : iterable of str
         Rules or files.
     forceall : bool
-        Plan every job, whatever exists: faster, since no file is read; otherwise `dag.needrun(job)` says which must run.
+        Plan every job, whatever exists, without reading a file; otherwise `dag.needrun(job)` says which must run.
     """
     before = os.environ.get(INNER)
     os.environ[INNER] = "1"

@@ -9,6 +9,10 @@ from typing import Any
 
 from dag import stage_name
 
+# Folders of what jobs make; a job that reads nothing from there is the first of its chain.
+PRODUCED = ("data/", "results/", "reports/")
+# The output of the stage `dvc-yaml`, always the same: what the first jobs depend on, to have that stage before them.
+CHECKED = "logs/dvc-yaml.txt"
 METRICS = {"metrics.json", "training.json"}
 PICTURES = {".png", ".svg"}
 
@@ -30,6 +34,7 @@ def param_keys(job: Any) -> list[str]:
 
 def stage_of(job: Any, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the DVC stage of a job, as it stands in dvc.yaml."""
+    deps = list(map(str, job.input))
     outs: dict[str, list] = {"outs": [], "metrics": []}
     for path in map(str, job.output):
         kind = "metrics" if PurePath(path).name in METRICS else "outs"
@@ -38,7 +43,7 @@ def stage_of(job: Any, config: Mapping[str, Any]) -> dict[str, Any]:
     stage = {
         "desc": job.message or job.rule.docstring,
         "cmd": f"workflow/stage {job.rule.name}@{version_of(job)} {job.output[0]}",
-        "deps": sorted(map(str, job.input)),
+        "deps": sorted(deps if any(path.startswith(PRODUCED) for path in deps) else [*deps, CHECKED]),
         "params": param_keys(job),
         **outs,
     }

@@ -9,7 +9,7 @@ from typing import Any
 sys.path.append(str(Path(__file__).parents[2] / "src"))
 import yaml
 from dag import planned, real_jobs
-from dvc_stages import dvc_yaml
+from dvc_stages import CHECKED, dvc_yaml
 
 from lrp_dynamics.files import atomic
 
@@ -18,13 +18,14 @@ HEADER = """\
 # `dvc repro STAGE` runs what has changed up to a stage; docs/workflow.md shows how both tools work together.
 """
 FILE = Path("dvc.yaml")
-# A stage of DVC's own: DVC cannot see by itself that an edit asks for stages which dvc.yaml does not have yet.
+# DVC's own first stage: DVC cannot see by itself that an edit asks for stages which dvc.yaml does not have yet.
 CHECK = "dvc-yaml"
 CHECK_STAGE = {
     "desc": "Whether dvc.yaml has the stages that params.yaml and the Snakefile ask for",
     "cmd": "workflow/stage dvc-yaml",
     "deps": ["Snakefile", "workflow/rules", "workflow/scripts"],
     "params": ["datasets", "experiments", "storage"],
+    "outs": [CHECKED],
 }
 
 
@@ -53,6 +54,7 @@ def text_of_dag(dag: Any) -> str:
 def update(text: str) -> list[str]:
     """Write dvc.yaml if it is not so already; return, and tell, the names of the stages that changed."""
     old = FILE.read_text() if FILE.exists() else ""
+    write_checked()
     if old == text:
         return []
     names = changed_stages(old, text)
@@ -62,11 +64,17 @@ def update(text: str) -> list[str]:
     return names
 
 
+def write_checked() -> None:
+    """Write the output of the stage `dvc-yaml`."""
+    with atomic(CHECKED) as temporary:
+        temporary.write_text("dvc.yaml has the stages that params.yaml and the Snakefile ask for\n")
+
+
 def changed_stages(old: str, new: str) -> list[str]:
     """Return the names of stages that one text has and the other has not, or has otherwise."""
     before, after = ((yaml.safe_load(text) or {}).get("stages", {}) for text in (old, new))
     names = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
-    return names or ["only what to show of the results"]
+    return names or ["only what is shown of the results"]
 
 
 def main(arguments: list[str] | None = None) -> int:
