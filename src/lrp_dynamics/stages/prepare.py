@@ -2,12 +2,17 @@
 
 import argparse
 import json
-from importlib import import_module
 from pathlib import Path
 
 from lrp_dynamics.errors import UserError
 
-KINDS = ("shapes10", "cifar10", "mnist", "folder")
+# Each kind is a module of `lrp_dynamics.datasets` with a function `prepare`; these parameters it cannot do without.
+REQUIRED = {
+    "shapes10": ("n_train", "n_test"),
+    "cifar10": ("urls", "sha256"),
+    "mnist": ("urls", "sha256"),
+    "folder": ("path",),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,12 +25,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Prepare the dataset described by `args.params` and write it to `args.out`."""
-    from lrp_dynamics.datasets import prepared
+    # Named one by one, so that the workflow sees which code a dataset depends on.
+    from lrp_dynamics.datasets import cifar10, folder, mnist, prepared, shapes10
 
     kind = args.params.get("kind")
-    if kind not in KINDS:
-        raise UserError(f"dataset {args.name!r}: kind is {kind!r}; expected one of {', '.join(KINDS)}")
-    dataset = import_module(f"lrp_dynamics.datasets.{kind}").prepare(args.name, args.params, args.raw)
+    if kind not in REQUIRED:
+        raise UserError(f"dataset {args.name!r}: kind is {kind!r}; expected one of {', '.join(REQUIRED)}")
+    missing = [key for key in REQUIRED[kind] if key not in args.params]
+    if missing:
+        raise UserError(f"dataset {args.name!r} of kind {kind}: the parameter {missing[0]!r} is missing")
+    modules = {"shapes10": shapes10, "cifar10": cifar10, "mnist": mnist, "folder": folder}
+    dataset = modules[kind].prepare(args.name, args.params, args.raw)
     prepared.write(args.out, dataset)
     train = int((dataset.split == prepared.TRAIN).sum())
     size = "×".join(map(str, dataset.images.shape[1:]))
