@@ -65,13 +65,13 @@ def false_positive_rate(cut: float) -> float:
 def kind(
     flagged: np.ndarray, worst_share: np.ndarray, min_abs_z: np.ndarray, numerical_share: float, tiny_z: float
 ) -> np.ndarray:
-    """Name each flagged sample "numerical" or "persistent", others "" (N,).
+    """Name each flagged sample "numerical" or "persistent", others "none" (N,).
 
     Numerical: one step holds more than `numerical_share` of the divergence, or relevance met a denominator below
     `tiny_z`. Such a jump says something about the rule's denominators, not about the sample. Persistent: the rest.
     """
     numerical = (worst_share > numerical_share) | (min_abs_z < tiny_z)
-    return np.where(flagged, np.where(numerical, "numerical", "persistent"), "")
+    return np.where(flagged, np.where(numerical, "numerical", "persistent"), "none")
 
 
 def votes(keys: list[tuple], flagged: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -89,8 +89,8 @@ def step_changes(run: Run) -> Figure:
     _lines(right, run.iteration[1:], np.abs(np.diff(relevance, axis=0)), VERMILION)
     left.set(xlabel=_STEP, ylabel="change in one step (logit units)", title=r"prediction  $|P_{i+1} - P_i|$")
     right.set(xlabel=_STEP, title=r"relevance  $|R_{i+1} - R_i|$  (of the sums over the maps)")
-    left.set_ylim(bottom=0)
-    left.legend()
+    left.set_ylim(0, 1.15 * left.get_ylim()[1])  # room for the legend
+    left.legend(loc="upper right")
     return figure
 
 
@@ -116,6 +116,6 @@ def conservation(run: Run) -> Figure:
         worst = np.maximum((difference / size).max(axis=1), floor)
         right.semilogy(run.iteration, worst, color=color, linestyle=line, label=name)
     right.set(xlabel=_STEP, ylabel="share of |relevance|, largest of all samples", ylim=(floor, None))
-    right.set_ylim(floor / 1.5, max(right.get_ylim()[1], 1e-4) * 30)
+    right.set_ylim(floor / 1.5, max(right.get_ylim()[1], 1e-4) * 300)
     right.legend(loc="upper right")
     return figure

@@ -91,7 +91,7 @@ class Run:
 
     def moments(self) -> np.ndarray:
         """Return records from the untrained network to the last step, in steadily growing gaps."""
-        share = np.linspace(0, 1, self.snapshots) ** 2
+        share = np.linspace(0, 1, self.snapshots) ** 1.5
         return np.unique((share * (self.recording.steps - 1)).round().astype(int))
 
 

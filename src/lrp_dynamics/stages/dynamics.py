@@ -1,6 +1,7 @@
 """Turn a recording into Dynamics maps and a table of its samples."""
 
 import argparse
+import json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,6 +51,7 @@ def run(args: argparse.Namespace) -> None:
             file.attrs["schema"], file.attrs["schema_version"] = "lrp-dynamics/dynamics", 1
             for name in ("dataset", "dataset_title", "model", "composite", "target", "seed"):
                 file.attrs[name] = recording.attrs[name]
+            file.attrs["classes"] = json.dumps(recording.attrs["classes"])
             file.attrs.update({"steps": recording.steps, "checked_samples": stored, **checks})
             maps = {
                 "dynamics": changes,

@@ -1,0 +1,92 @@
+"""Run a notebook kept as a Python file, and write it so that the same inputs give the same bytes."""
+
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import nbformat
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
+from nbclient import NotebookClient
+from nbconvert import HTMLExporter
+
+from lrp_dynamics.errors import UserError
+from lrp_dynamics.files import atomic
+
+
+class _ThisPython(AsyncKernelManager):
+    """Starts the running Python as kernel, whatever kernels are or are not installed on the machine."""
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        command = [sys.executable, "-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        return KernelSpec(argv=command, display_name="Python 3", language="python")
+
+
+def execute(source: Path, parameters: Mapping[str, Any]) -> nbformat.NotebookNode:
+    """Run a notebook from the current folder.
+
+    Parameters
+    ----------
+    source : Path
+        A Python file in jupytext's percent format, with one cell tagged "parameters".
+    parameters : mapping
+        Values of the variables that this cell sets; it is replaced by their assignments.
+
+    Returns
+    -------
+    NotebookNode
+        With outputs, fixed cell ids, and neither times nor versions.
+
+    Raises
+    ------
+    UserError
+        If the file has no cell tagged "parameters".
+    nbclient.exceptions.CellExecutionError
+        If a cell fails.
+    """
+    notebook = jupytext.read(source, fmt="py:percent")
+    targets = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    if len(targets) != 1:
+        raise UserError(
+            f"{source}: found {len(targets)} cells tagged 'parameters', expected one: # %% tags=[\"parameters\"]"
+        )
+    targets[0].source = "\n".join(f"{name} = {value!r}" for name, value in parameters.items())
+    for number, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{number:03}"
+    with tempfile.TemporaryDirectory() as folder:
+        client = NotebookClient(notebook, kernel_manager_class=_ThisPython, record_timing=False, timeout=600)
+        kernel = client.create_kernel_manager()
+        kernel.transport, kernel.ip = "ipc", str(Path(folder) / "ipc")  # no port that another job could take
+        kernel.connection_file = str(Path(folder) / "kernel.json")
+        # The user's own IPython profile must not change a report.
+        client.execute(env=os.environ | {"IPYTHONDIR": folder, "PYDEVD_DISABLE_FILE_VALIDATION": "1"})
+    notebook.metadata = nbformat.from_dict(
+        {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    )
+    return notebook
+
+
+def page(notebook: nbformat.NotebookNode) -> str:
+    """Return text and outputs of an executed notebook, without its code, as one HTML page that loads nothing else."""
+    body, _ = HTMLExporter(template_name="basic", exclude_input=True, exclude_anchor_links=True).from_notebook_node(
+        notebook
+    )
+    heading = re.search(r"<h1[^>]*>(.*?)</h1>", body, re.DOTALL)
+    title = re.sub(r"<[^>]+>", "", heading.group(1)) if heading else "Report"
+    frame = files("lrp_dynamics.reports").joinpath("page.html").read_text()
+    return frame.replace("{{ title }}", title).replace("{{ body }}", body)
+
+
+def write(notebook: nbformat.NotebookNode, ipynb: Path, html: Path) -> None:
+    """Write an executed notebook as .ipynb and as a page."""
+    with atomic(ipynb) as temporary:
+        temporary.write_text(nbformat.writes(notebook) + "\n")
+    with atomic(html) as temporary:
+        temporary.write_text(page(notebook))

@@ -1,0 +1,221 @@
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from synthetic import maps_of_a_walk, write_recording
+
+from lrp_dynamics.errors import UserError
+from lrp_dynamics.reports import sentences
+from lrp_dynamics.reports.notebook import execute, page
+from lrp_dynamics.stages import dynamics, figures, outliers, report
+from lrp_dynamics.tables import write_csv
+
+ROOT = Path(__file__).parents[2]
+
+
+def stage(module, *words):
+    parser = argparse.ArgumentParser()
+    module.add_arguments(parser)
+    module.run(parser.parse_args([str(word) for word in words]))
+
+
+def results(folder: Path) -> list[str]:
+    """Make the results of an experiment of two seeds from made-up recordings; return the report's --inputs."""
+    for seed in (0, 1):
+        part = folder / f"seed-{seed}"
+        part.mkdir(parents=True)
+        recording = write_recording(part / "relevance.h5", maps_of_a_walk(30, 12, seed=seed), seed=seed)
+        stage(dynamics, "--relevance", recording, "--out", part / "dynamics.h5", "--samples", part / "samples.csv")
+        (part / "training.json").write_text('{"test_accuracy": 0.51, "train_accuracy": 0.78, "final_loss": 0.7}')
+        step = np.arange(1, 30)
+        write_csv(part / "training.csv", {"iteration": step, "loss": 2.0 / step, "accuracy": 1 - 1 / step})
+    parts = [folder / "seed-0", folder / "seed-1"]
+    stage(
+        outliers,
+        *("--dynamics", *(part / "dynamics.h5" for part in parts)),
+        *("--samples", *(part / "samples.csv" for part in parts)),
+        *("--training", *(part / "training.json" for part in parts)),
+        *("--out", folder / "outliers.csv", "--metrics", folder / "metrics.json"),
+    )
+    names = ("relevance.h5", "dynamics.h5", "samples.csv", "training.csv")
+    files = {name.split(".")[0]: folder / "seed-0" / name for name in names} | {"outliers": folder / "outliers.csv"}
+    stage(figures, *(word for name, path in files.items() for word in (f"--{name}", path)), "--out-dir", folder / "png")
+    inputs = {name: files[name] for name in ("dynamics", "samples", "outliers")}
+    inputs |= {"metrics": folder / "metrics.json", "figures": folder / "png", "captions": ROOT / "workflow/report"}
+    return [f"{name}={path}" for name, path in inputs.items()]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The blog report, made twice, the second time with another home, from another folder's point of view."""
+    folder = tmp_path_factory.mktemp("experiment")
+    inputs = results(folder)
+    notebook = ["--notebook", ROOT / "workflow/notebooks/blog.py", "--inputs", *inputs]
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        for name in ("one", "two"):
+            stage(report, *notebook, "--ipynb", folder / f"{name}.ipynb", "--html", folder / f"{name}.html")
+    finally:
+        os.chdir(before)
+    return folder
+
+
+def test_a_report_is_the_same_bytes_each_time(made):
+    assert (made / "one.html").read_bytes() == (made / "two.html").read_bytes()
+    assert (made / "one.ipynb").read_bytes() == (made / "two.ipynb").read_bytes()
+
+
+def test_a_report_is_a_valid_notebook_without_failures_warnings_or_paths_of_this_machine(made):
+    notebook = nbformat.read(made / "one.ipynb", as_version=4)
+    nbformat.validate(notebook)
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert {output.output_type for output in outputs} == {"display_data"}  # no stderr, no error
+    text = json.dumps([dict(cell, outputs=[]) for cell in notebook.cells]) + json.dumps(
+        [output.data.get("text/html", "") + output.data.get("text/markdown", "") for output in outputs]
+    )
+    assert str(made) not in text
+    assert str(Path.home()) not in text
+    assert sys.prefix not in text
+
+
+def test_the_page_loads_nothing_from_elsewhere(made):
+    html = (made / "one.html").read_text()
+    without_data = re.sub(r"data:image/png;base64,[A-Za-z0-9+/=\s]+", "data:", html)
+    assert re.findall(r"(?:https?:)?//[\w.]+", without_data) == []
+    sources = re.findall(r"(?:src|href)=[\"']([^\"']*)", without_data)
+    assert {source.split(",")[0] for source in sources} <= {"data:"}
+    assert "<script" not in html
+    assert html.count("<img") == 11
+
+
+def test_the_page_shows_the_measured_numbers_and_the_datasets_title(made):
+    html = (made / "one.html").read_text()
+    metrics = json.loads((made / "metrics.json").read_text())
+    assert "random walks (synthetic)" in html
+    assert "78.0 % on training images" in html
+    for name, value in metrics.items():
+        assert f'<code>{name}</code></td><td class="number">{value:.6g}</td>' in html
+    assert "<code>import" not in html  # text and results, no code
+
+
+def test_captions_become_html(made):
+    html = (made / "one.html").read_text()
+    assert html.count('<div class="caption">') == 11
+    assert "system-message" not in html  # docutils reports mistakes in the markup this way
+    assert "<strong>Conservation of relevance.</strong>" in html
+
+
+def test_every_image_has_a_text_alternative(made):
+    images = re.findall(
+        r"<img[^>]*?>", re.sub(r"base64,[A-Za-z0-9+/=\s]+", "", (made / "one.html").read_text()), re.DOTALL
+    )
+    assert len(images) == 11
+    assert all(re.search(r'alt="Figure \d+: \w', image) for image in images)
+
+
+def percent_notebook(folder: Path, *cells: str) -> Path:
+    path = folder / "small.py"
+    path.write_text("\n\n".join(cells))
+    return path
+
+
+def test_kernel_is_the_running_python(tmp_path):
+    # A kernel called "python3" that belongs to someone else must not be picked up.
+    other = tmp_path / "jupyter/kernels/python3"
+    other.mkdir(parents=True)
+    (other / "kernel.json").write_text('{"argv": ["/bin/false"], "display_name": "other", "language": "python"}')
+    path = percent_notebook(tmp_path, '# %% tags=["parameters"]\nx = 1', "# %%\nimport sys\nprint(sys.executable, x)")
+    code = (
+        f"from lrp_dynamics.reports.notebook import execute; print(execute({str(path)!r}, {{'x': 7}}).cells[1].outputs)"
+    )
+    environment = os.environ | {"JUPYTER_PATH": str(tmp_path / "jupyter"), "JUPYTER_PREFER_ENV_PATH": "0"}
+    shown = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert f"{sys.executable} 7" in shown.stdout
+
+
+def test_a_failing_cell_leaves_no_report(tmp_path):
+    path = percent_notebook(tmp_path, '# %% tags=["parameters"]\nx = 1', "# %%\n1 / 0")
+    with pytest.raises(Exception, match="ZeroDivisionError"):
+        stage(
+            report,
+            *("--notebook", path, "--inputs", f"a={path}"),
+            *("--ipynb", tmp_path / "r.ipynb", "--html", tmp_path / "r.html"),
+        )
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["small.py"]
+
+
+def test_missing_inputs_and_parameter_cells_are_refused(tmp_path):
+    path = percent_notebook(tmp_path, "# %%\nx = 1")
+    out = ("--ipynb", tmp_path / "r.ipynb", "--html", tmp_path / "r.html")
+    with pytest.raises(UserError, match=r"found --inputs 'metrics=missing.json', expected NAME=PATH"):
+        stage(report, "--notebook", path, "--inputs", "metrics=missing.json", *out)
+    with pytest.raises(UserError, match=r"small.py: found 0 cells tagged 'parameters'"):
+        execute(path, {})
+
+
+def test_title_of_the_page_is_the_first_heading(tmp_path):
+    path = percent_notebook(tmp_path, "# %% [markdown]\n# # Of *maps* & steps", '# %% tags=["parameters"]\nx = 1')
+    assert "<title>Of maps &amp; steps</title>" in page(execute(path, {}))
+
+
+METRICS = {
+    "seeds": 1,
+    "samples": 100,
+    "recorded_steps": 601,
+    "conservation_error_max": 1e-6,
+    "unaccounted_relevance_max": 1e-7,
+    "successive_correlation_median": 0.9998,
+    "path_to_net_change_median": 21.0,
+    "dynamics_relevance_spearman_median": 0.95,
+    "dynamics_relevance_slope_median": 0.9,
+    "worst_step_share_max": 0.01,
+    "outliers_flagged": 0,
+    "outliers_numerical": 0,
+    "outliers_persistent": 0,
+    "outliers_in_majority_of_seeds": 0,
+    "outlier_threshold": 3.5,
+    "false_flags_expected": 0.0233,
+    "false_positive_rate": 0.000233,
+    "divergence_max_over_median": 2.2,
+    "divergence_spearman_mean_abs_relevance": 0.65,
+    "step_sum_difference_max": 1e-9,
+    "recomputation_difference_max": 1e-4,
+}
+ONE_FLAG = {"outliers_flagged": 1, "outliers_persistent": 1}
+
+
+@pytest.mark.parametrize(
+    ("topic", "change", "says", "says_not"),
+    [
+        ("conservation", {}, "one quantity drawn twice", "absorb on the way back"),
+        ("conservation", {"conservation_error_max": 0.04}, "conserved up to 4.0 %", "not conserved"),
+        ("conservation", {"conservation_error_max": 0.6}, "not conserved", "drawn twice"),
+        ("conservation", {"unaccounted_relevance_max": 0.02}, "not to be trusted", "remain: rounding"),
+        ("smoothness", {}, "change smoothly", "jump"),
+        ("smoothness", {"successive_correlation_median": 0.4}, "maps jump", "smooth"),
+        ("smoothness", {"path_to_net_change_median": 1.2}, "direct way", "undone again"),
+        ("placement", {}, "no more change than its scale predicts", "steeper, so pixels"),
+        ("placement", {"dynamics_relevance_slope_median": 1.3}, "steeper, so pixels", "no more change"),
+        ("placement", {"dynamics_relevance_spearman_median": 0.1}, "not concentrated", "sits where"),
+        ("timing", {}, "No single step makes", "dominates"),
+        ("timing", {"worst_step_share_max": 0.4}, "one step dominates", "No single step"),
+        ("outliers", {}, "No outlier", "one seed cannot tell"),
+        ("outliers", {"outliers_flagged": 2, "outliers_persistent": 2}, "2 flags", "may well be false"),
+        ("outliers", ONE_FLAG | {"false_flags_expected": 0.9}, "may well be false ones", "No outlier"),
+        ("outliers", ONE_FLAG | {"seeds": 3}, "in a majority of the seeds 0 samples are", "one seed"),
+        ("meaning", {"divergence_spearman_mean_abs_relevance": 0.9}, "mostly reads out", "partly"),
+        ("meaning", {"divergence_spearman_mean_abs_relevance": 0.0}, "is not explained by", "reads out"),
+    ],
+)  # fmt: skip
+def test_sentences_follow_the_numbers(topic, change, says, says_not):
+    text = " ".join(getattr(sentences, topic)(METRICS | change)).lower()
+    assert says.lower() in text
+    assert says_not.lower() not in text
