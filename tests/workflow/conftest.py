@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 
+CHECK = "dvc-yaml"
 TINY_DATA = {"n_train": 60, "n_test": 20}
 TINY_EXPERIMENT = {
     "training": {"epochs": 1, "batch_size": 10, "max_steps": 6, "threads": 1},
@@ -39,7 +41,9 @@ class Project:
             "OMP_NUM_THREADS": "1",
             "GIT_CONFIG_GLOBAL": str(home / "gitconfig"),
         }
-        (home / "gitconfig").write_text("[user]\n name = Test\n email = test@example.org\n[init]\n defaultBranch = main\n")
+        (home / "gitconfig").write_text(
+            "[user]\n name = Test\n email = test@example.org\n[init]\n defaultBranch = main\n"
+        )
 
     def run(self, *command: str, ok: bool | None = True, **env: str) -> str:
         """Run a command; return all it prints. Its exit status must be as told: 0, not 0, or (None) either."""
@@ -78,6 +82,15 @@ class Project:
     def stages(self) -> dict:
         return yaml.safe_load((self.root / "dvc.yaml").read_text())["stages"]
 
+    @property
+    def everything(self) -> set[str]:
+        """The stages that make results."""
+        return self.stages.keys() - {CHECK}
+
+    def after(self, *names: str) -> set[str]:
+        """Return these stages and all that depend on them."""
+        return closure(self.stages, names)
+
     def dirty(self) -> set[str]:
         """Return the stages that `dvc status` lists."""
         return set(re.findall(r"^([\w-]+):", self.dvc("status"), re.M))
@@ -109,11 +122,30 @@ class Project:
     def path(self, name: str) -> Path:
         return self.root / name
 
-    def copy(self, name: str) -> "Project":
-        """Return a copy beside this one, times of files included."""
-        target = self.root.parent / name
+    def copy(self, target: Path) -> "Project":
+        """Return a copy, times of files included."""
         shutil.copytree(self.root, target, symlinks=True)
         return Project(target)
+
+
+def closure(stages: dict, names: Iterable[str]) -> set[str]:
+    """Return the stages named and all that depend on them, by the content of a dvc.yaml."""
+    made = {
+        name: {next(iter(out)) if isinstance(out, dict) else out for out in outs_of(stage)}
+        for name, stage in stages.items()
+    }
+    found = set(names)
+    while more := {
+        name
+        for name, stage in stages.items()
+        if name not in found and any(made[other].intersection(stage.get("deps", ())) for other in found)
+    }:
+        found |= more
+    return found
+
+
+def outs_of(stage: dict) -> list:
+    return [*stage.get("outs", ()), *stage.get("metrics", ())]
 
 
 def copy_of_project(target: Path) -> Project:

@@ -1,42 +1,157 @@
 """Snakemake and DVC side by side: whichever is used first, the other knows what is current and what is not."""
 
+import re
+import shutil
+
 import pytest
+from workflow.conftest import CHECK, Project
 
 pytestmark = pytest.mark.pipeline
 
-DEMO = ["prepare-shapes10", "train-demo-0", "dynamics-demo-0", "outliers-demo"]
+RATE = "experiments.demo.training.learning_rate"
+THRESHOLD = "experiments.demo.outliers.threshold"
+RELEVANCE = "results/demo/seed-0/relevance.h5"
 
 
 def test_dvc_knows_what_snakemake_built(built):
-    assert built.jobs(built.log)[: len(DEMO)] == DEMO
+    assert built.jobs(built.log)[0] == "prepare-shapes10"
+    assert set(built.jobs(built.log)) == built.everything
     built.assert_clean()
 
 
 def test_clone_and_pull_leave_nothing_to_do(built, tmp_path):
-    """A fresh clone that pulls the results has them current, for both tools."""
-    source = built.copy("to-push")
-    source.run("dvc", "remote", "add", "-q", "-d", "store", str(tmp_path / "store"))
+    """A fresh clone that pulls the results has them current, for both tools, and an edit is still seen."""
+    source = built.copy(tmp_path / "source")
+    source.dvc("remote", "add", "-q", "-d", "store", str(tmp_path / "store"))
     source.commit("remote")
     source.dvc("push", "-q")
     source.git("clone", "-q", str(source.root), str(tmp_path / "clone"))
-    clone = type(built)(tmp_path / "clone")
-    assert clone.planned() == set(DEMO)
+    clone = Project(tmp_path / "clone")
+    assert clone.planned() == clone.everything
     clone.dvc("pull", "-q")
     clone.assert_clean()
-    # And only what depends on an edit is made anew.
-    clone.edit("experiments.demo.outliers.threshold", 3.0)
-    assert clone.planned() == {"outliers-demo"}
+    clone.edit(THRESHOLD, 3.0)
+    assert clone.planned() == clone.after("outliers-demo")
 
 
 def test_results_restored_from_the_run_cache_are_current(project):
-    """Learning rate .1 → .2 → .1, then another threshold: no training but the one that .2 needs."""
-    project.edit("experiments.demo.training.learning_rate", 0.002)
-    project.snakemake("--cores", "2")
-    project.edit("experiments.demo.training.learning_rate", 0.001)
+    """Learning rate .001 → .002 → .001, then another threshold: nothing is trained that was trained before."""
+    project.edit(RATE, 0.002)
+    project.snakemake(RELEVANCE)
+    project.edit(RATE, 0.001)
+    project.edit(THRESHOLD, 3.0)
     log = project.dvc("repro")
-    assert project.jobs(log) == []
+    assert set(project.jobs(log)) == project.after("outliers-demo")
     project.assert_clean()
-    project.edit("experiments.demo.outliers.threshold", 3.0)
-    log = project.dvc("repro")
+
+
+def test_a_failed_job_is_not_forgotten(project):
+    """After a failure the next run tries again, also for targets behind the failed job, and DVC knows as well."""
+    project.edit(RATE, 1e38)
+    log = project.snakemake(ok=False)
+    assert "diverged" in log
+    missing = project.after("train-demo-0")
+    assert project.planned() == missing
+    assert project.planned("results/demo/outliers.csv") == missing - {"figures-demo", "report-demo"}
+    assert project.dirty() >= {"train-demo-0"}
+    project.edit(RATE, 0.001)
+    assert set(project.jobs(project.dvc("repro"))) == set()
+    project.assert_clean()
+
+
+def test_a_partial_run_records_only_what_it_made(project):
+    """What Snakemake has not made anew since an edit is not current for DVC either, although it exists."""
+    project.edit(RATE, 0.002)
+    project.edit(THRESHOLD, 3.0)
+    assert project.jobs(project.snakemake(RELEVANCE)) == ["train-demo-0"]
+    rest = project.after("train-demo-0") - {"train-demo-0"}
+    assert project.planned() == rest
+    dirty = project.dirty()
+    assert "train-demo-0" not in dirty
+    assert project.after(*dirty - {CHECK}) == rest
+    assert set(project.jobs(project.dvc("repro"))) == rest
+    project.assert_clean()
+
+
+def test_old_results_brought_back_are_not_taken_for_new_parameters(project):
+    """`git checkout dvc.lock; dvc checkout` brings back old results: with the new parameters they are stale."""
+    project.edit(THRESHOLD, 3.0)
+    project.snakemake()
+    project.git("checkout", "dvc.lock")
+    project.dvc("checkout", "-q")
+    assert project.planned() == project.after("outliers-demo")
+    assert "outliers-demo" in project.dirty()
+    # With the old parameters they are current again.
+    project.edit(THRESHOLD, 3.5)
+    project.assert_clean()
+
+
+def test_a_result_edited_by_hand_is_made_again(project):
+    table = project.path("results/demo/outliers.csv")
+    content = table.read_text()
+    table.write_text(content + "\n")
+    assert project.planned() == project.after("outliers-demo")
+    project.snakemake("results/demo/outliers.csv")
+    assert table.read_text() == content
+
+
+def test_code_and_commands_count_for_both_tools(project):
+    """An edit of a module, and of a rule's command, makes both tools run the stages that use it, and no others."""
+    module = project.path("src/lrp_dynamics/outliers.py")
+    module.write_text(module.read_text() + "\n# edited\n")
+    after = project.after("outliers-demo")
+    assert project.planned() == after
+    dirty = project.dirty()
+    assert "outliers-demo" in dirty
+    assert project.after(*dirty - {CHECK}) == after
+    module.write_text(module.read_text().removesuffix("\n# edited\n"))
+    project.assert_clean()
+
+    rules = project.path("workflow/rules/dynamics.smk")
+    rules.write_text(rules.read_text().replace("lrp-dynamics outliers", "env lrp-dynamics outliers"))
+    assert project.planned() == after
+    log = project.dvc("repro", ok=False)
+    assert "dvc.yaml has been brought up to date (outliers-demo)" in log
+    assert "start the same `dvc` command again" in log
+    assert "outliers-demo" in project.jobs(project.dvc("repro"))
+    project.assert_clean()
+
+
+def test_adding_a_seed_trains_that_seed_only(project):
+    """Snakemake runs what is new and tells DVC; DVC alone says first that its stages have changed."""
+    other = project.copy(project.root.parent / "by-dvc")
+    project.edit("experiments.demo.seeds", [0, 1])
+    log = project.snakemake()
+    assert set(project.jobs(log)) == {"train-demo-1", "dynamics-demo-1"} | project.after("outliers-demo")
+    assert "dvc.yaml has been brought up to date" in log
+    project.assert_clean()
+
+    other.edit("experiments.demo.seeds", [0, 1])
+    log = other.dvc("repro", "outliers-demo", ok=False)
+    assert "dynamics-demo-1" in log
+    assert "start the same `dvc` command again" in log
+    ran = set(other.jobs(other.dvc("repro", "outliers-demo")))
+    assert ran == {"train-demo-1", "dynamics-demo-1", "outliers-demo"}
+
+
+def test_without_git_or_dvc_snakemake_works_alone(project):
+    shutil.rmtree(project.path(".git"))
+    project.edit(THRESHOLD, 3.0)
+    log = project.snakemake("results/demo/outliers.csv")
     assert project.jobs(log) == ["outliers-demo"]
+    assert "DVC was not told" in log
+    shutil.rmtree(project.path(".dvc"))
+    project.path("dvc.lock").unlink()
+    project.edit(THRESHOLD, 4.0)
+    assert project.jobs(project.snakemake("results/demo/outliers.csv")) == ["outliers-demo"]
+    assert project.planned("results/demo/outliers.csv") == set()
+
+
+def test_links_into_the_cache_are_refused(project):
+    project.dvc("config", "--local", "cache.type", "hardlink,copy")
+    log = project.snakemake("-n", ok=False)
+    assert ".dvc/config.local: cache.type is 'hardlink,copy'" in log
+    command = re.search(r"Run: (dvc config .*); (dvc checkout --relink)", log)
+    for part in command.groups():
+        project.run(*part.split())
     project.assert_clean()

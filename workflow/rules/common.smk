@@ -8,7 +8,7 @@ sys.path[:0] = [str(ROOT / "workflow" / "scripts"), str(ROOT / "src")]
 # Jobs find the tools of the environment that Snakemake runs in, activated or not.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
-from bridge import adopt_if_needed, check_stage, record_results
+from bridge import adopt_if_needed, check_stage, record_results, refuse_links
 from closure import code_of
 from dag import INNER
 from failures import tell_failures
@@ -79,6 +79,7 @@ def of_first_seed(pattern):
 
 
 # Each tool learns what the other one has done: see workflow/scripts/bridge.py.
+refuse_links()
 if workflow.is_main_process and INNER not in os.environ and "DVC_STAGE" not in os.environ:
     adopt_if_needed()
 

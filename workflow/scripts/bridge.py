@@ -10,6 +10,7 @@ Snakemake notes for each output the time at which it was last written; an output
 import argparse
 import asyncio
 import base64
+import configparser
 import json
 import os
 import subprocess
@@ -48,6 +49,28 @@ def _is_foreign(path: str) -> bool:
         return json.loads(note.read_text()).get("endtime") != written
     except (OSError, ValueError):
         return True
+
+
+def refuse_links() -> None:
+    """Called by the Snakefile: outputs that are hard or symbolic links into DVC's cache cannot be written safely.
+
+    Snakemake refuses read-only outputs, and where it may write to them all the same it would change the cache itself.
+    """
+    from snakemake.exceptions import WorkflowError
+
+    for path in (".dvc/config.local", ".dvc/config"):
+        config = configparser.ConfigParser(interpolation=None, strict=False)
+        config.read(path)
+        kinds = config.get("cache", "type", fallback="").strip(" \"'")
+        if links := {"hardlink", "symlink"}.intersection(kinds.replace(" ", "").split(",")):
+            raise WorkflowError(
+                f"{path}: cache.type is {kinds!r}, but the workflow cannot work with a {' or '.join(sorted(links))}: "
+                "a job that writes to one would change DVC's cache. Run: "
+                f"dvc config {'--local ' if path.endswith('local') else ''}cache.type reflink,copy; "
+                "dvc checkout --relink"
+            )
+        if kinds:
+            return
 
 
 def adopt_if_needed() -> None:

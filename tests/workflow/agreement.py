@@ -1,0 +1,149 @@
+"""For each leaf of params.yaml: change it, and ask both tools what must run. Prints JSON; run inside a project's folder.
+
+Outputs are dummies, so that the whole workflow can be asked about without running it.
+"""
+
+import asyncio
+import copy
+import json
+import multiprocessing
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+sys.path[:0] = ["workflow/scripts", "src"]
+import bridge
+import dvc_yaml
+import parameters
+from dag import planned, real_jobs, stage_name
+from dvc.repo import Repo
+
+PARAMS = Path("params.yaml")
+
+
+def in_child(function: Callable[[], Any]) -> Any:
+    """Call a function in a forked process, so that no state of either tool survives."""
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(target=lambda: sender.send(function()))
+    child.start()
+    answer = receiver.recv()
+    child.join()
+    return answer
+
+
+def make_dummies() -> None:
+    """Give each job outputs, and let both tools believe that they are the right ones."""
+    with planned(forceall=True) as dag:
+        jobs = real_jobs(dag)
+        for job in jobs:
+            for path in map(Path, job.output):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(f"{path}\n")
+        for job in jobs:
+            asyncio.run(dag.workflow.persistence.finished(job))
+
+
+def leaves(node: Any, path: tuple = ()) -> Iterator[tuple]:
+    """Yield the path of each value that is no mapping."""
+    if isinstance(node, dict) and node:
+        for key, value in node.items():
+            yield from leaves(value, (*path, key))
+    else:
+        yield path
+
+
+def vocabulary(schema: Any) -> Iterator[Any]:
+    """Yield each value that the schema names."""
+    if isinstance(schema, dict):
+        yield from schema.get("enum", [])
+        yield from ([schema["const"]] if "const" in schema else [])
+        for value in schema.values():
+            yield from vocabulary(value)
+    elif isinstance(schema, list):
+        for value in schema:
+            yield from vocabulary(value)
+
+
+def other_values(value: Any, words: list[Any]) -> Iterator[Any]:
+    """Yield values to try in place of one."""
+    if isinstance(value, bool):
+        yield not value
+    elif isinstance(value, int | float):
+        yield from (value + 1, value * 2, value / 2, value - 1, value + 0.05, 1 - value)
+    elif isinstance(value, list):
+        yield value[:-1]
+        yield from (value + [other] for other in other_values(value[-1] if value else 1, words))
+    elif isinstance(value, str):
+        yield from (value + "x", value[::-1], "auto", *words)
+    else:
+        yield from (1, 0.05, "x", {}, *words)
+
+
+def nudged(params: dict, path: tuple, words: list[Any]) -> dict | None:
+    """Return the parameters with one leaf changed to a value that the schema allows, or None if there is none."""
+    value = params
+    for key in path:
+        value = value[key]
+    for other in other_values(value, words):
+        if other == value:
+            continue
+        result = copy.deepcopy(params)
+        node = result
+        for key in path[:-1]:
+            node = node[key]
+        node[path[-1]] = other
+        if parameters.problem(result) is None:
+            return result
+    return None
+
+
+def what_snakemake_says() -> tuple[list[str], str]:
+    with planned() as dag:
+        return [stage_name(job) for job in real_jobs(dag) if dag.needrun(job)], dvc_yaml.text_of_dag(dag)
+
+
+def what_dvc_says() -> list[str]:
+    with Repo() as repo:
+        return list(repo.status())
+
+
+def main() -> None:
+    # Once in this process, so that the children need not import again what both tools import late.
+    what_snakemake_says()
+    what_dvc_says()
+    in_child(make_dummies)
+    in_child(bridge.record)
+    text, stages = PARAMS.read_text(), dvc_yaml.FILE.read_text()
+    params = yaml.safe_load(text)
+    words = [*vocabulary(yaml.safe_load(parameters.SCHEMA.read_text())), *params["datasets"]]
+    answers = {}
+    for path in [None, *leaves(params)]:
+        other = params if path is None else nudged(params, path, words)
+        if other is None:
+            answers[".".join(path)] = None
+            continue
+        PARAMS.write_text(yaml.safe_dump(other, sort_keys=False))
+        dirty = in_child(what_dvc_says)
+        told = dvc_yaml.CHECK in dirty
+        names, dvc_yaml_text = in_child(what_snakemake_says)
+        if dvc_yaml_text != stages:
+            dvc_yaml.FILE.write_text(dvc_yaml_text)
+            dirty = in_child(what_dvc_says)
+        answers["" if path is None else ".".join(path)] = {
+            "snakemake": names,
+            "dvc": dirty,
+            "structural": dvc_yaml_text != stages,
+            "told": told,
+            "stages": yaml.safe_load(dvc_yaml_text)["stages"],
+        }
+        PARAMS.write_text(text)
+        dvc_yaml.FILE.write_text(stages)
+    print(json.dumps(answers))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""Snakemake and DVC must agree on what every single parameter affects."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from workflow.conftest import CHECK, closure, copy_of_project
+
+pytestmark = pytest.mark.pipeline
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory):
+    project = copy_of_project(tmp_path_factory.mktemp("agreement") / "project")
+    project.commit("start")
+    output = project.run(sys.executable, str(Path(__file__).with_name("agreement.py")))
+    return json.loads(output.splitlines()[-1])
+
+
+def test_nothing_is_to_do_before_any_change(answers):
+    start = answers[""]
+    assert start["snakemake"] == start["dvc"] == []
+    assert not start["structural"]
+
+
+def test_both_tools_agree_on_every_leaf(answers):
+    disagreements = {}
+    for leaf, answer in answers.items():
+        if answer is None:
+            continue
+        snakemake = set(answer["snakemake"])
+        dvc = closure(answer["stages"], set(answer["dvc"]) - {CHECK}) if answer["dvc"] else set()
+        if snakemake != dvc:
+            disagreements[leaf] = {"only snakemake": sorted(snakemake - dvc), "only dvc": sorted(dvc - snakemake)}
+    assert disagreements == {}
+    assert len(answers) > 50
+
+
+def test_a_change_that_asks_for_other_stages_makes_dvc_check_its_own_file(answers):
+    structural = {leaf: answer for leaf, answer in answers.items() if answer and answer["structural"]}
+    assert {"experiments.demo.seeds", "experiments.demo.dataset"} <= structural.keys()
+    assert all(answer["told"] for answer in structural.values())
+
+
+def test_every_leaf_was_changed_and_affects_something(answers):
+    # The schema allows no other value for some of these.
+    only_one = {leaf.rpartition(".")[2] for leaf, answer in answers.items() if answer is None}
+    assert only_one <= {"kind", "model", "target"}
+    idle = [leaf for leaf, answer in answers.items() if answer and not answer["snakemake"]]
+    assert idle == ["", "storage.cache_recordings"], "a parameter that no rule reads"
