@@ -33,7 +33,8 @@ def prepare(name: str, params: dict[str, Any], raw: Path) -> Prepared:
     raw : Path
         Folder of downloaded archives, where the archive may be put by hand.
     """
-    archive = fetch(Remote(filename(params["urls"][0]), params["urls"], params["sha256"]), raw)
+    urls = params["urls"]
+    archive = fetch(Remote(filename(urls[0]) if urls else "", urls, params["sha256"]), raw)
     members = read_members(archive)
     records = [np.frombuffer(members[batch], np.uint8).reshape(_RECORDS, _RECORD) for batch in _BATCHES]
     labels = np.concatenate([record[:, 0] for record in records]).astype(np.int16)

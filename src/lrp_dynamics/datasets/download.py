@@ -4,8 +4,7 @@ import fcntl
 import queue
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -52,7 +51,7 @@ class Remote:
             raise UserError(f"{self.filename}: sha256 is {self.sha256!r}; expected 64 hexadecimal digits")
         if not self.addresses or isinstance(self.addresses, str):
             raise UserError(f"{self.filename}: urls is {self.addresses!r}; expected a list of addresses")
-        if not self.filename or Path(self.filename).name != self.filename:
+        if self.filename in ("", ".", "..") or "/" in self.filename:
             raise UserError(f"{self.addresses[0]}: the address does not end in a file's name")
 
 
@@ -96,9 +95,14 @@ def fetch(remote: Remote, raw: str | Path) -> Path:
             failures[address] = str(error)
     urls = [address for address in remote.addresses if address not in failures]
     if urls:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(place):
-            # Another process may have finished the same download while this one waited.
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            lock = open(place.with_name(f".{place.name}.lock"), "w")  # noqa: SIM115 - closed by the `with` below
+        except OSError as error:
+            raise UserError(f"cannot write to the folder of raw files, {place.parent} ({error})") from error
+        with lock:
+            # One process at a time; another may have finished the same download while this one waited.
+            fcntl.flock(lock, fcntl.LOCK_EX)
             if place.exists() or _download_any(remote, urls, place, failures):
                 return _verified(place, remote)
     tried = "\n".join(f"  {address}: {failures[address]}" for address in remote.addresses)
@@ -129,18 +133,6 @@ def _verified(path: Path, remote: Remote) -> Path:
             "delete it, or put the right one in its place"
         )
     return path
-
-
-@contextmanager
-def _alone(place: Path) -> Iterator[None]:
-    """Wait until no other process downloads the same file."""
-    lock = place.with_name(f".{place.name}.lock")
-    with open(lock, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
 
 
 def _download_any(remote: Remote, urls: list[str], place: Path, failures: dict[str, str]) -> bool:

@@ -62,7 +62,10 @@ def _fetch(file: str, params: dict[str, Any], raw: Path) -> Path:
     if file not in params["sha256"]:
         raise UserError(f"MNIST: sha256 has no entry for {file}; expected one for each of the four files")
     addresses = [f"{url.rstrip('/')}/{file}" for url in params["urls"]]
-    return fetch(Remote(file, addresses, params["sha256"][file]), raw)
+    try:
+        return fetch(Remote(file, addresses, params["sha256"][file]), raw)
+    except UserError as error:
+        raise UserError(f"{error}\nMNIST needs all four files: {', '.join(sum(FILES.values(), ()))}.") from error
 
 
 def read_idx(path: Path) -> np.ndarray:

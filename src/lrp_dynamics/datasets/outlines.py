@@ -29,15 +29,30 @@ def _sector(x: np.ndarray, y: np.ndarray, corners: int) -> tuple[np.ndarray, np.
 
 
 def _star(x: np.ndarray, y: np.ndarray, corners: int, outer: float, inner: float) -> np.ndarray:
-    """Return the distance to the line from a tip (`outer`) to the next notch (`inner`)."""
+    """Return the distance to the edges between tips (at `outer`) and notches (at `inner`)."""
     along, across = _sector(x, y, corners)
     half = np.pi / corners
     dx, dy = inner * np.cos(half) - outer, inner * np.sin(half)
-    return ((along - outer) * dy - across * dx) / np.hypot(dx, dy)
+    px, py = along - outer, across
+    nearest = np.clip((px * dx + py * dy) / (dx**2 + dy**2), 0, 1)
+    return np.copysign(np.hypot(px - nearest * dx, py - nearest * dy), px * dy - py * dx)
 
 
 def _polygon(x: np.ndarray, y: np.ndarray, corners: int, radius: float) -> np.ndarray:
     return _star(x, y, corners, radius, radius * np.cos(np.pi / corners))
+
+
+def _bitten_disc(x: np.ndarray, y: np.ndarray, offset: float, bite: float) -> np.ndarray:
+    """Return the distance to the unit disc less a disc of radius `bite` around (offset, 0)."""
+    r, q = np.maximum(np.hypot(x, y), 1e-12), np.maximum(np.hypot(x - offset, y), 1e-12)
+    horn_x = (1 - bite**2 + offset**2) / (2 * offset)
+    nearest = np.hypot(x - horn_x, np.abs(y) - np.sqrt(1 - horn_x**2))
+    # The nearest point of a circle counts only where that circle is the edge.
+    on_outer = np.hypot(x / r - offset, y / r) >= bite
+    on_inner = np.hypot(offset + (x - offset) * bite / q, y * bite / q) <= 1
+    nearest = np.minimum(nearest, np.where(on_outer, np.abs(r - 1), np.inf))
+    nearest = np.minimum(nearest, np.where(on_inner, np.abs(q - bite), np.inf))
+    return np.where((r < 1) & (q > bite), -nearest, nearest)
 
 
 def disc(x, y):
@@ -77,8 +92,7 @@ def plus(x, y):
 
 def crescent(x, y):
     """Return the distance to a disc out of which a smaller disc is bitten."""
-    x = x - 0.29
-    return np.maximum(_disc(x, y, 1.0), -_disc(x - 0.5, y, 0.67))
+    return _bitten_disc(x - 0.29, y, 0.5, 0.67)
 
 
 def ell(x, y):

@@ -19,7 +19,7 @@ MARK = (slice(1, 4), slice(1, 4))  # rows and columns of the 3×3 patch cue
 _MARKS = np.array([[int(c) for c in f"{bits:09b}"] for bits in range(512) if bits.bit_count() == 4][::13])
 _CHROMA = np.array([[1, -1, 0], [0.5, 0.5, -1]]) / np.sqrt([[2], [1.5]])  # orthonormal, no luminance
 _GRID = np.arange(SIZE) + 0.5
-_BLOBS = 3  # random numbers are drawn for so many blobs, whatever the preset shows of them
+_PHASES = SIZE * (SIZE // 2 + 1)  # random numbers in a texture
 _SHAPES = tuple(OUTLINES.values())
 
 Draw = Callable[[str, int], np.ndarray]  # (stream, count) -> uniforms (n, count)
@@ -67,36 +67,31 @@ def paint(preset: Preset, plan: Plan, draw: Draw) -> tuple[np.ndarray, np.ndarra
     mask : (n, 32, 32) uint8
     factors : dict of (n,) arrays
     """
-    luminance, contrast = 0.3 + 0.4 * draw("scene", 2)[:, 0], draw("scene", 2)[:, 1]
+    luminance = 0.3 + 0.4 * draw("scene", 1)[:, 0]
     image = _background(plan, draw, luminance)
     mask = np.zeros(image[:, 0].shape, dtype=np.uint8)
+    count = np.floor(draw("clutter_count", 1)[:, 0] * (preset.clutter + 1))
+    for number in range(preset.clutter):
+        alpha, colour = _blob(draw(f"clutter_{number}", 10), preset, luminance)
+        _cover(image, mask, alpha * (count > number)[:, None, None], colour, DISTRACTOR)
 
-    clutter = np.floor(draw("clutter_count", 1)[:, 0] * (preset.clutter + 1))
-    for blob in range(min(preset.clutter, _BLOBS)):
-        alpha, colour = _blob(draw(f"clutter_{blob}", 10), preset, luminance)
-        _cover(image, mask, alpha * (clutter > blob)[:, None, None], colour[:, :, None, None], DISTRACTOR)
+    pose = draw("pose", 4)
+    radius = (0.16 + 0.10 * pose[:, 0]) * SIZE
+    margin = EXTENT * radius[:, None]
+    centre = margin + pose[:, 1:3] * (SIZE - 2 * margin)
+    angle = np.radians(70 * pose[:, 3] - 35)
+    look = draw("object", 4)
+    step, contrast = _step(look[:, 0], look[:, 1], preset, luminance)
+    colour = _colour(luminance + step, look[:, 2:])
+    surface = 0.03 * _fractal(draw("object_texture", _PHASES), np.ones(len(radius)))
+    _cover(image, mask, _object_alpha(plan.shape, *_local(centre, angle), radius), colour, OBJECT, surface)
 
-    u = draw("pose", 4)
-    radius = (0.16 + 0.10 * u[:, 0]) * SIZE
-    centre = EXTENT * radius[:, None] + u[:, 1:3] * (SIZE - 2 * EXTENT * radius[:, None])
-    angle = np.radians(70 * u[:, 3] - 35)
-    alpha = _object_alpha(plan.shape, *_local(centre, angle), radius)
-    look = draw("object", 3)
-    step, contrast = _step(contrast, look[:, 0], preset, luminance)
-    surface = 0.03 * _fractal(draw("object_texture", SIZE * (SIZE // 2 + 1)), np.ones(len(radius)))
-    colour = (luminance + step)[:, None] + _chroma(look[:, 1:])
-    _cover(image, mask, alpha, colour[:, :, None, None] + surface[:, None], OBJECT)
+    occluder = draw("occluder", 7)
+    occluded = occluder[:, 0] < preset.occluder
+    alpha, colour = _disc_at_the_rim(occluder[:, 1:], preset, luminance, centre, radius)
+    _cover(image, mask, alpha * occluded[:, None, None], colour, DISTRACTOR)
 
-    u = draw("occluder", 7)
-    occluded = u[:, 0] < preset.occluder
-    away = radius * (0.5 + 0.5 * u[:, 1])
-    direction = 2 * np.pi * u[:, 2]
-    x, y = _local(centre + away[:, None] * np.stack([np.cos(direction), np.sin(direction)], 1), np.zeros(len(u)))
-    alpha = np.clip(0.5 - (np.hypot(x, y) - 0.45 * radius[:, None, None]), 0, 1) * occluded[:, None, None]
-    step, _ = _step(u[:, 3], u[:, 4], preset, luminance)
-    _cover(image, mask, alpha, ((luminance + step)[:, None] + _chroma(u[:, 5:]))[:, :, None, None], DISTRACTOR)
-
-    image += 0.06 * draw("noise", image[0].size).reshape(image.shape) - 0.03
+    image += 0.06 * draw("noise", 3 * SIZE * SIZE).reshape(image.shape) - 0.03
     marked = plan.mark >= 0
     image[marked, :, *MARK] = _MARKS[plan.mark[marked]].reshape(-1, 1, 3, 3)
     mask[marked, *MARK] = PATCH
@@ -107,7 +102,7 @@ def paint(preset: Preset, plan: Plan, draw: Draw) -> tuple[np.ndarray, np.ndarra
         "y": centre[:, 1].astype(np.float32),
         "rotation": np.degrees(angle).astype(np.float32),
         "luminance": luminance.astype(np.float32),
-        "clutter": clutter.astype(np.int16),
+        "clutter": count.astype(np.int16),
         "occluded": occluded.astype(np.uint8),
     }
     return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8), mask, factors
@@ -117,12 +112,12 @@ def _background(plan: Plan, draw: Draw, luminance: np.ndarray) -> np.ndarray:
     """Return (n, 3, 32, 32): 1/f^beta noise mixed with a wave; texture k sets beta and the wave's frequency."""
     stream = "new_background" if plan.new_background else "background"
     u = draw(stream, 4)
-    fractal = _fractal(draw(stream + "_texture", SIZE * (SIZE // 2 + 1)), 0.5 + 0.25 * plan.texture)
+    fractal = _fractal(draw(stream + "_texture", _PHASES), 0.5 + 0.25 * plan.texture)
     x, _ = _local(np.zeros((len(u), 2)), np.pi * u[:, 0])
     frequency = (0.12 + 0.05 * plan.texture)[:, None, None]  # cycles per pixel
     wave = np.sin(2 * np.pi * (frequency * x + u[:, 1, None, None]))
     texture = 0.045 * (fractal / np.sqrt(2) + wave)  # both have variance 1/2
-    return texture[:, None] + (luminance[:, None] + _chroma(u[:, 2:]))[:, :, None, None]
+    return texture[:, None] + _colour(luminance, u[:, 2:])
 
 
 def _fractal(u: np.ndarray, beta: np.ndarray) -> np.ndarray:
@@ -153,7 +148,7 @@ def _object_alpha(shape: np.ndarray, x: np.ndarray, y: np.ndarray, radius: np.nd
 
 
 def _blob(u: np.ndarray, preset: Preset, luminance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return alpha (n, 32, 32) and colour (n, 3) of a small box or ellipse."""
+    """Return alpha and colour of a small box or ellipse."""
     long = 1.6 + 1.6 * u[:, 0, None, None]
     short = long * (0.6 + 0.4 * u[:, 1, None, None])
     x, y = _local(2 + (SIZE - 4) * u[:, 2:4], np.pi * u[:, 4])
@@ -161,7 +156,18 @@ def _blob(u: np.ndarray, preset: Preset, luminance: np.ndarray) -> tuple[np.ndar
     ellipse = (np.hypot(x / long, y / short) - 1) * short
     step, _ = _step(u[:, 5], u[:, 6], preset, luminance)
     alpha = np.clip(0.5 - np.where(u[:, 9, None, None] < 0.5, box, ellipse), 0, 1)
-    return alpha, (luminance + step)[:, None] + _chroma(u[:, 7:9])
+    return alpha, _colour(luminance + step, u[:, 7:9])
+
+
+def _disc_at_the_rim(
+    u: np.ndarray, preset: Preset, luminance: np.ndarray, centre: np.ndarray, radius: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return alpha and colour of a disc that hides a part of the object."""
+    away, direction = radius * (0.5 + 0.5 * u[:, 0]), 2 * np.pi * u[:, 1]
+    centre = centre + away[:, None] * np.stack([np.cos(direction), np.sin(direction)], axis=1)
+    x, y = _local(centre, np.zeros(len(u)))
+    step, _ = _step(u[:, 2], u[:, 3], preset, luminance)
+    return np.clip(0.5 - (np.hypot(x, y) - 0.45 * radius[:, None, None]), 0, 1), _colour(luminance + step, u[:, 4:])
 
 
 def _step(u: np.ndarray, sign: np.ndarray, preset: Preset, luminance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -172,13 +178,23 @@ def _step(u: np.ndarray, sign: np.ndarray, preset: Preset, luminance: np.ndarray
     return np.where(up, contrast, -contrast), contrast
 
 
-def _chroma(u: np.ndarray) -> np.ndarray:
-    """Return (n, 3) colour offsets without luminance: any hue, length 0.02 to 0.10."""
+def _colour(luminance: np.ndarray, u: np.ndarray) -> np.ndarray:
+    """Return colours (n, 3, 1, 1) of the given luminance, in any hue, 0.02 to 0.10 away from grey."""
     hue, length = 2 * np.pi * u[:, :1], 0.02 + 0.08 * u[:, 1:2]
-    return length * (np.cos(hue) * _CHROMA[0] + np.sin(hue) * _CHROMA[1])
+    chroma = length * (np.cos(hue) * _CHROMA[0] + np.sin(hue) * _CHROMA[1])
+    return (luminance[:, None] + chroma)[:, :, None, None]
 
 
-def _cover(image: np.ndarray, mask: np.ndarray, alpha: np.ndarray, colour: np.ndarray, value: int) -> None:
-    """Paint `colour` over the image and note in the mask the pixels that are mostly covered."""
+def _cover(
+    image: np.ndarray,
+    mask: np.ndarray,
+    alpha: np.ndarray,
+    colour: np.ndarray,
+    value: int,
+    surface: np.ndarray | None = None,
+) -> None:
+    """Paint `colour`, textured by `surface`, over the image; note in the mask the pixels that are mostly covered."""
+    if surface is not None:
+        colour = colour + surface[:, None]
     image += alpha[:, None] * (colour - image)
     mask[alpha > 0.5] = value
