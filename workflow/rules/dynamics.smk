@@ -1,7 +1,7 @@
 # Experiments of kind "dynamics": train and record, dynamics, outliers, figures, report.
 from lrp_dynamics.figures.names import FIGURES
 
-KINDS["dynamics"] = ["prepare", "train", "dynamics", "outliers", "figures"]
+KINDS["dynamics"] = ["prepare", "train", "dynamics", "outliers", "figures", "report"]
 
 RUN = "results/{experiment}/seed-{seed}"
 REPORT = "reports/{experiment}"
@@ -128,5 +128,40 @@ rule figures:
         "Drawing the figures of {wildcards.experiment}"
     shell:
         "lrp-dynamics figures --relevance {input.relevance} --dynamics {input.dynamics} --samples {input.samples}"
-        " --outliers {input.outliers} --training {input.training} --params {params.json:q} --out-dir reports/{wildcards.experiment}/figures"
-        " 2>&1 | tee {log}"
+        " --outliers {input.outliers} --training {input.training} --params {params.json:q}"
+        " --out-dir reports/{wildcards.experiment}/figures 2>&1 | tee {log}"
+
+
+rule report:
+    input:
+        metrics="results/{experiment}/metrics.json",
+        outliers="results/{experiment}/outliers.csv",
+        dynamics=of_first_seed(f"{RUN}/dynamics.h5"),
+        samples=of_first_seed(f"{RUN}/samples.csv"),
+        figures=[f"{REPORT}/figures/{name}.png" for name in FIGURES],
+        captions=[f"workflow/report/{name}.rst" for name in FIGURES],
+        notebook="workflow/notebooks/blog.py",
+        code=code_of("report", "workflow/notebooks/blog.py"),
+    output:
+        ipynb=f"{REPORT}/report.ipynb",
+        html=report(
+            f"{REPORT}/report.html",
+            caption="../report/report.rst",
+            category="{experiment}",
+            labels={"figure": "Report"},
+        ),
+    log:
+        "logs/report/{experiment}.log",
+    benchmark:
+        "logs/benchmarks/report/{experiment}.tsv"
+    wildcard_constraints:
+        experiment=experiments_of("dynamics"),
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    message:
+        "Writing the report of {wildcards.experiment}"
+    shell:
+        "lrp-dynamics report --notebook {input.notebook} --inputs metrics={input.metrics} outliers={input.outliers}"
+        " dynamics={input.dynamics} samples={input.samples} figures=reports/{wildcards.experiment}/figures"
+        " captions=workflow/report --ipynb {output.ipynb} --html {output.html} 2>&1 | tee {log}"
