@@ -1,4 +1,4 @@
-"""For each leaf of params.yaml: change it, and ask both tools what must run. Prints JSON; run inside a project's folder.
+"""For each leaf of params.yaml: change it, and ask both tools what must run. Prints JSON; run in a project's folder.
 
 Outputs are dummies, so that the whole workflow can be asked about without running it.
 """

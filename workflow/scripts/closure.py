@@ -11,7 +11,7 @@ PACKAGE = ROOT / "src" / "lrp_dynamics"
 def code_of(stage: str, *scripts: str) -> list[str]:
     """Return the source files of a stage, sorted, relative to the repository root.
 
-    The command line itself is not among them; scripts that the stage runs, such as a notebook, and what they import are.
+    The command line is not among them; scripts that the stage runs, such as a notebook, and what they import are.
     """
     seen: set[Path] = set()
     waiting = [PACKAGE / "stages" / f"{stage}.py", *(ROOT / script for script in scripts)]
