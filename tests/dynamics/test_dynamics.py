@@ -3,7 +3,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from synthetic import maps_of_a_walk, plain_accumulators, write_recording
@@ -32,6 +32,7 @@ walks = arrays(
 )
 
 
+@settings(deadline=None)
 @given(walks)
 def test_block_reading_agrees_with_the_definition_within_the_stated_rounding_bound(maps):
     truth = plain_accumulators(maps)
@@ -52,6 +53,7 @@ def test_without_rounding_block_reading_is_exact():
     np.testing.assert_allclose(again.correlation, oracle, rtol=1e-9)
 
 
+@settings(deadline=None)
 @given(walks)
 def test_divergence_is_the_sum_of_step_divergences_and_at_least_the_net_change(maps):
     divergence = dyn.dynamics(maps).sum(axis=(1, 2))
@@ -61,6 +63,7 @@ def test_divergence_is_the_sum_of_step_divergences_and_at_least_the_net_change(m
     assert (divergence >= abs(maps[-1].astype(float) - maps[0]).sum(axis=(1, 2)) * (1 - 1e-12)).all()
 
 
+@settings(deadline=None)
 @given(walks, st.floats(0.01, 100))
 def test_normalised_dynamics_do_not_depend_on_the_amount_of_relevance(maps, gain):
     gains = gain ** np.arange(len(maps))[:, None, None, None] if len(maps) < 10 else gain

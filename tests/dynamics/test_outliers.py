@@ -1,9 +1,11 @@
 import argparse
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from synthetic import maps_of_a_walk, write_recording
 
@@ -12,6 +14,8 @@ from lrp_dynamics.errors import UserError
 from lrp_dynamics.stages import dynamics as dynamics_stage
 from lrp_dynamics.stages import outliers as stage
 from lrp_dynamics.tables import read_csv
+
+DOCS = Path(__file__).parents[2] / "docs/reading-the-results.md"
 
 
 def arguments(module, *words):
@@ -26,7 +30,9 @@ def seed_of(folder, seed, jump=None, samples=60):
     recording = write_recording(folder / "relevance.h5", maps, seed=seed)
     out, table = folder / "dynamics.h5", folder / "samples.csv"
     dynamics_stage.run(arguments(dynamics_stage, "--relevance", recording, "--out", out, "--samples", table))
-    (folder / "training.json").write_text(json.dumps({"test_accuracy": 0.5 + seed / 10, "final_loss": 1.0 + seed}))
+    (folder / "training.json").write_text(
+        json.dumps({"test_accuracy": 0.5 + seed / 10, "train_accuracy": 0.9, "final_loss": 1.0 + seed})
+    )
     return folder
 
 
@@ -61,6 +67,7 @@ def test_family_wise_error_rate_is_kept():
     assert 0.035 < any_flag < 0.075
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0.01, 100), min_size=5, max_size=50), st.floats(0.1, 10), st.floats(0.5, 3))
 def test_z_does_not_depend_on_unit_or_power(values, unit, power):
     values = np.array(values)
@@ -137,3 +144,19 @@ def test_unknown_parameters_and_missing_columns_are_refused(tmp_path):
     (folder / "samples.csv").write_text("index,label\n1,2\n")
     with pytest.raises(UserError, match=r"samples.csv: no column split, divergence"):
         run(tmp_path, [folder])
+
+
+def documented(section: str) -> set[str]:
+    """Return the names in the first column of a section's table in docs/reading-the-results.md."""
+    text = DOCS.read_text().split(f"## `{section}`")[1].split("\n## ")[0]
+    return {
+        name for row in re.findall(r"^\| (`[^|]*) \|", text, re.MULTILINE) for name in re.findall(r"`([^`]+)`", row)
+    }
+
+
+def test_every_column_is_documented_and_every_documented_column_exists(tmp_path):
+    rows, metrics = run(tmp_path, [seed_of(tmp_path / f"seed-{seed}", seed) for seed in (0, 1)])
+    assert documented("samples.csv") == set(read_csv(tmp_path / "seed-0/samples.csv"))
+    assert documented("outliers.csv") == set(rows)
+    spearman = {name for name in metrics if name.startswith("divergence_spearman_")}
+    assert documented("metrics.json") - {"divergence_spearman_…", "…between_seeds"} == set(metrics) - spearman

@@ -37,15 +37,14 @@ several = seeds > 1
 
 # %%
 tell(
-    f"*{run['dataset_title']} · network `{run['model']}` · relevance rules `{run['composite']}` · "
-    f"{count} samples followed over {steps:,} recorded training steps · "
-    f"{'figures of' if several else ''} seed {run['seed']}{f', numbers of {seeds} seeds' if several else ''}*"
+    f"*{run['dataset_title']} · network `{run['model']}` · relevance rules `{run['composite']}` · {count} samples "
+    f"followed over {steps:,} recorded training steps · {'figures of' if several else ''} seed "
+    f"{run['seed']}{f', numbers of {seeds} seeds' if several else ''}*"
 )
 tell(
     "Layer-wise relevance propagation (LRP) takes one output of a network and distributes it over the input pixels: "
-    "red where a pixel spoke for the class, blue where it spoke against it. Such heatmaps are usually made once, "
-    "after the "
-    "training. Here they are made **after every single training step**, for the same fixed samples, to see how an "
+    "red where a pixel spoke for the class, blue where it spoke against it. Such heatmaps are usually made once, after "
+    "the training. Here they are made **after every single training step**, for the same fixed samples, to see how an "
     "explanation comes about. Every number on this page was computed from this run's result files."
 )
 story.points(*(story.on(topic) for topic in ("conservation", "smoothness", "placement", "outliers")))
@@ -90,18 +89,18 @@ story.figure("training_loss")
 # %%
 tell(
     "Let P<sub>i</sub> be a sample's prediction score after step i, here the logit of its labelled class, and "
-    "R<sub>i</sub> the sum of its relevance map. Plotted side by side as changes since the untrained network, the two "
-    "families of curves invite the conclusion that relevance is proportional to the prediction."
+    "R<sub>i</sub> the sum of its relevance map. Here are both, as changes since the untrained network. Where the two "
+    "families of curves look alike, they invite the conclusion that relevance is proportional to the prediction."
 )
 story.figure("prediction_and_relevance")
 tell(
-    "That is no discovery. LRP rules are built to *conserve*: each layer hands on as much relevance as it receives, so "
-    "the sum of the map is the output that was explained. The figure is therefore a check of the implementation, and "
-    "this is its result:"
+    "That would be no discovery. LRP rules are built to *conserve*: each layer hands on the relevance that it "
+    "receives, so that the sum of the map is the output that was explained. The figure is therefore a check, and this "
+    "is its result:"
 )
 tell(story.on("conservation"))
 story.figure("conservation")
-tell("The same holds for the changes from one step to the next:")
+tell("The changes from one step to the next, drawn in the same way:")
 story.figure("step_changes")
 
 # %% [markdown]
@@ -109,8 +108,7 @@ story.figure("step_changes")
 # %%
 tell(
     "What conservation leaves open is *where* the relevance goes. The maps of a few samples, from the untrained "
-    "network "
-    "to the last step:"
+    "network to the last step:"
 )
 story.figure("heatmaps")
 story.figure("heatmap_changes")
@@ -123,8 +121,7 @@ tell(story.on("smoothness"))
 # %%
 tell(
     "Adding up how much each pixel's relevance changes from step to step gives one map per sample, its **Dynamics**, "
-    "and "
-    "adding up its pixels one number, its **divergence**:"
+    "and adding up its pixels one number, its **divergence**:"
 )
 tell(
     "> Dynamics(p) = Σ<sub>i</sub> |R<sub>i</sub>(p) − R<sub>i+1</sub>(p)|, &emsp; divergence = Σ<sub>p</sub> "
@@ -152,10 +149,8 @@ story.figure("divergence")
 tell(story.on("outliers"))
 top = min(10, count)
 name, same = story.commonest_class(top)
-tell(
-    f"The {top} samples of largest divergence{f' in seed {seed}' if several else ''}"
-    f"{f'; {same} of them are of class {name}' if 2 * same > top > 1 else ''}:"
-)
+most = f"; {same} of them are of class {name}" if 2 * same > top > 1 else ""
+tell(f"The {top} samples of largest divergence{f' in seed {seed}' if several else ''}{most}:")
 story.largest(top)
 
 # %% [markdown]

@@ -72,15 +72,14 @@ def conservation(m: Metrics) -> list[str]:
     elif lost < 0.1:
         result = [
             f"**Relevance is conserved up to {percent(lost)}**, the largest loss {where}. Up to this loss relevance "
-            "and "
-            "prediction are one quantity drawn twice.",
+            "and prediction are one quantity drawn twice.",
             "The loss is no mystery: it is what biases, stabilizers and units to which nothing contributes absorb on "
             "the way back.",
         ]
     else:
         result = [
-            f"**Relevance is not conserved**: {where}, up to {percent(lost)} of it does not arrive at the pixels. With "
-            "these rules the sum of a map is not the prediction, and the two figures may differ.",
+            f"**Relevance is not conserved**: {where}, up to {percent(lost)} of it does not arrive at the pixels. "
+            "With these rules the sum of a map is not the prediction, and the two figures may differ.",
         ]
     if unaccounted < 1e-3:
         result.append(
@@ -113,16 +112,14 @@ def smoothness(m: Metrics) -> list[str]:
         ratio = m["path_to_net_change_median"]
         text = (
             f"Smooth is not straight, however: summed over the steps, a map moves {times(ratio)} as far as the "
-            "distance "
-            "between its first and its last state. "
+            "distance between its first and its last state. "
             if r > 0.9
             else f"Summed over the steps, a map moves {times(ratio)} as far as the distance between first and last "
             "state. "
         )
         text += (
             "Most of what the steps add up to is thus undone again; how much of it is the noise of single batches, a "
-            "run "
-            "with another learning rate or batch size would have to show."
+            "run with another learning rate or batch size would have to show."
             if ratio > 2
             else "It takes a rather direct way."
         )
@@ -134,8 +131,7 @@ def accuracy_of_measurement(m: Metrics) -> list[str]:
     """How far can the Dynamics be trusted as numbers?"""
     result = [
         "The sums were formed in double precision while the network was training. The divergences agree with the sum "
-        "of the "
-        f"separately stored step divergences to within {percent(m['step_sum_difference_max'])}."
+        f"of the separately stored step divergences to within {percent(m['step_sum_difference_max'])}."
     ]
     if "recomputation_difference_max" in m:
         result.append(
@@ -176,8 +172,7 @@ def timing(m: Metrics, numerical_share: float = 0.25) -> list[str]:
     share, even = m["worst_step_share_max"], 1 / max(m["recorded_steps"] - 1, 1)
     result = [
         f"The largest part of any sample's divergence that one single step holds is {percent(share)}; spread evenly, "
-        "each "
-        f"step would hold {percent(even)}."
+        f"each step would hold {percent(even)}."
     ]
     result.append(
         "In that sample one step dominates the sum, which points to the rule's denominators rather than to learning."
@@ -196,21 +191,19 @@ def outliers(m: Metrics) -> list[str]:
     rule = (
         f"A sample is flagged if the logarithm of its divergence exceeds the median by more than {threshold} standard "
         "deviations (from the median absolute deviation). If divergence were log-normal, "
-        f"{percent(m['false_positive_rate'])} "
-        f"of ordinary samples would be flagged: {number(expected)} of the samples here, in expectation."
+        f"{percent(m['false_positive_rate'])} of ordinary samples would be flagged: {number(expected)} of the samples "
+        "here, in expectation."
     )
     if flagged == 0:
         result = [
             f"**No outlier** among {total}: the largest divergence is {ratio} the median, which can look extreme on a "
-            "linear "
-            "axis, but not on the logarithmic one.",
+            "linear axis, but not on the logarithmic one.",
             rule,
         ]
     else:
         result = [
             f"**{flagged} {_plural(flagged, 'flag')}** among {total}: {int(m['outliers_numerical'])} numerical, "
-            f"{persistent} "
-            f"persistent; the largest divergence is {ratio} the median.",
+            f"{persistent} persistent; the largest divergence is {ratio} the median.",
             rule,
             '"Numerical" means that one step holds an outsized share of the divergence, or that relevance met a '
             'denominator near zero: such a jump tells about the rule, not about the sample. "Persistent" is the rest.',
@@ -221,8 +214,7 @@ def outliers(m: Metrics) -> list[str]:
         agreed = int(m["outliers_in_majority_of_seeds"])
         result.append(
             f"In a majority of the seeds {agreed} {_plural(agreed, 'sample')} {'is' if agreed == 1 else 'are'} "
-            "flagged: only "
-            "those can be said to be extreme because of what they show."
+            "flagged: only those can be said to be extreme because of what they show."
         )
     elif flagged:
         result.append("Whether the same samples would be flagged in another training, one seed cannot tell.")
@@ -237,9 +229,9 @@ def meaning(m: Metrics) -> list[str]:
     strength = "mostly reads out" if rho > 0.7 else "partly reads out" if rho > 0.3 else "is not explained by"
     return [
         f"**Divergence {strength} how much relevance a sample has**: the rank correlation with mean |relevance| is "
-        f"{correlation(rho)}, and relevance adds up to the logit. Before reading divergence as a property of a sample, "
-        "compare it "
-        "with scores that need the network's outputs only. Rank correlations over samples (median over seeds):"
+        f"{correlation(rho)}, and conserved relevance adds up to the logit. Before reading divergence as a property of "
+        "a sample, compare it with scores that need the network's outputs only. Rank correlations over samples "
+        "(median over seeds):"
     ]
 
 
@@ -256,9 +248,7 @@ def limits(m: Metrics, title: str) -> list[str]:
     elif "divergence_spearman_between_seeds" in m:
         result.append(
             "Between seeds, divergences have a rank correlation of "
-            f"{correlation(m['divergence_spearman_between_seeds'])}; "
-            "more "
-            "seeds would make this figure more certain."
+            f"{correlation(m['divergence_spearman_between_seeds'])}; more seeds would make this figure more certain."
         )
     if samples < 1000:
         result.append(
