@@ -37,9 +37,11 @@ def run_training(
     params : dict
         "model" (a name of `lrp_dynamics.models`), "inputs" {"low", "high"}: what pixel values 0 and 255 become,
         "training" (`Settings`, plus "threads" and "device"), "recording" {"samples", "split", "seed", "composite",
-        "target", "every", "maps"}, "seed".
+        "target", "every", "maps"}, "seed". Instead of "composite", "composites" {name: composite} records several side
+        by side.
     out : Path
-        Gets relevance.h5, model.safetensors, training.csv, training.json and provenance.json, all of them or none.
+        Gets model.safetensors, training.csv, training.json, provenance.json and relevance.h5 (of several composites,
+        <name>/relevance.h5), all of them or none.
     cache : Path
         Where unfinished trainings are kept, under a name that depends on parameters, code and data.
     record : bool
@@ -62,8 +64,11 @@ def run_training(
     def open_recorders(states: Sequence[dict | None]) -> list[Recorder]:
         if not record:
             return []
-        state = states[0] if states else None
-        return [open_recorder(work / "relevance.h5", model, dataset, params, data_sha256, device, state)]
+        wanted = recordings(params["recording"])
+        return [
+            open_recorder(work / file, model, dataset, params | {"recording": recording}, data_sha256, device, state)
+            for (file, recording), state in zip(wanted.items(), states or [None] * len(wanted), strict=True)
+        ]
 
     log = train(
         model,
@@ -90,9 +95,11 @@ def run_training(
     files.write_json(work / "provenance.json", _provenance(started, time.monotonic() - clock, device))
     out.mkdir(parents=True, exist_ok=True)
     (work / "checkpoint.pt").unlink(missing_ok=True)
-    for path in sorted(work.iterdir()):
-        shutil.move(path, out / path.name)
-    work.rmdir()
+    for path in sorted(path for path in work.rglob("*") if path.is_file()):
+        target = out / path.relative_to(work)
+        target.parent.mkdir(exist_ok=True)
+        shutil.move(path, target)
+    shutil.rmtree(work)
 
 
 def settings_from(training: dict[str, Any]) -> Settings:
@@ -143,6 +150,17 @@ def choose_samples(dataset: prepared.Prepared, recording: dict[str, Any]) -> np.
     return np.sort(np.random.default_rng(recording.get("seed", 0)).choice(pool, recording["samples"], replace=False))
 
 
+def recordings(recording: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return what to record into which file of a training's folder: a recording's parameters by file name."""
+    if "composites" not in recording:
+        return {"relevance.h5": recording}
+    common = {key: value for key, value in recording.items() if key != "composites"}
+    return {
+        f"{name}/relevance.h5": common | {"composite": composite, "name": name}
+        for name, composite in recording["composites"].items()
+    }
+
+
 def open_recorder(
     path: Path,
     model: torch.nn.Module,
@@ -188,7 +206,8 @@ def open_recorder(
             "classes": json.dumps(list(dataset.classes)),
             "model": params["model"],
             "target": recording.get("target", "label"),
-        },
+        }
+        | ({"composite": recording["name"]} if "name" in recording else {}),
         resume=state,
     )
 

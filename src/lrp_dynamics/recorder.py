@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from lrp_dynamics import lrp
 from lrp_dynamics.errors import UserError
+from lrp_dynamics.explainers import Explainer, make_explainer
 from lrp_dynamics.files import canonical_json
 from lrp_dynamics.store import ACCUMULATORS, BLOCK, SCALARS, STEPS, RelevanceWriter
 
@@ -39,8 +40,9 @@ class Recorder:
         Inputs of the network, as it takes them (normalised).
     targets : Tensor of int64, shape (N,)
         The class whose logit is explained, usually the label.
-    composite : str or lrp.Composite
-        The rules.
+    composite : str, mapping, lrp.Composite or callable
+        The rules, or "gradient_x_input" or "sensitivity" for comparison, or any callable that takes samples and targets
+        and returns an `lrp.Relevance` (see `lrp_dynamics.explainers.make_explainer`).
     bounds : (low, high), optional
         Bounds of the input, for composites that need them.
     every : int
@@ -76,7 +78,7 @@ class Recorder:
         samples: Tensor,
         targets: Tensor,
         *,
-        composite: "str | lrp.Composite" = "z_plus",
+        composite: "str | Mapping[str, Any] | lrp.Composite | Explainer" = "z_plus",
         bounds: tuple | None = None,
         every: int = 1,
         maps: int = 100,
@@ -94,12 +96,12 @@ class Recorder:
             raise UserError(f"Recorder: every is {every}, expected at least 1")
         self.every = every
         self._model, self._samples, self._targets = model, samples, targets
-        self._explainer = lrp.Explainer(model, composite, bounds=bounds)
+        name, self._explainer = make_explainer(model, composite, bounds)
         self._pending: list[tuple[dict, dict, np.ndarray]] = []
         count, shape = len(samples), tuple(samples.shape[2:])
         if resume is None:
             attributes = {
-                "composite": composite if isinstance(composite, str) else "custom",
+                "composite": name,
                 "composite_json": canonical_json(_rules_of(self._explainer)),
                 "channel_reduction": "sum",
                 "every": every,
@@ -167,7 +169,7 @@ class Recorder:
             "probability": logits.softmax(1).gather(1, target)[:, 0],
             "predicted": logits.argmax(1),
             "initial": relevance.initial,
-            "absorbed": torch.stack(list(relevance.absorbed.values())).sum(0),
+            "absorbed": sum(relevance.absorbed.values(), torch.zeros_like(relevance.initial)),
             "min_abs_z": relevance.min_abs_z,
         }
         scalars = {name: value.cpu().numpy() for name, value in scalars.items()}
@@ -224,8 +226,10 @@ class Recorder:
             self._writer.close(complete=complete)
 
 
-def _rules_of(explainer: "lrp.Explainer") -> dict[str, Any]:
+def _rules_of(explainer: "Explainer") -> dict[str, Any]:
     """What each layer of the network does with relevance: the rule with its stabilizer and bias handling."""
+    if not isinstance(explainer, lrp.Explainer):
+        return {}
     return {
         layer.name: {"layer": layer.kind, "rule": type(rule).__name__, **asdict(rule)}
         for layer, rule in zip(explainer.plan, explainer.rules, strict=True)

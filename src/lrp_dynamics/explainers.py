@@ -1,0 +1,95 @@
+"""What a recorder can record: the rules of a composite, or the plain gradient beside them."""
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lrp_dynamics import lrp
+from lrp_dynamics.errors import UserError
+
+Explainer = Callable[[Tensor, Tensor], lrp.Relevance]
+GRADIENTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "gradient_x_input": lambda gradient, inputs: gradient * inputs,
+    "sensitivity": lambda gradient, inputs: gradient.square(),
+}
+
+
+class GradientExplainer:
+    """Gradient times input, or the squared gradient (sensitivity), of the target's logit, with the interface of LRP.
+
+    Neither distributes the logit by rules: nothing is counted as absorbed, and no denominator is met. What the sum of a
+    map lacks to the logit is therefore left unaccounted.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Only read; weights are read anew at every call, and layers act as in eval mode.
+    name : str
+        A key of `GRADIENTS`.
+    """
+
+    def __init__(self, model: nn.Module, name: str):
+        self.name = name
+        shared = {id(tensor): tensor for tensor in [*model.parameters(), *model.buffers()]}
+        self._twin = copy.deepcopy(model, shared).eval()  # the model's own tensors, without its mode and hooks
+        for module in self._twin.modules():
+            for hooks in (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks):
+                hooks.clear()
+
+    def __call__(self, inputs: Tensor, target: Tensor) -> lrp.Relevance:
+        """Explain the logits of the classes `target` (N,) for `inputs` (N, C, H, W)."""
+        with torch.enable_grad():
+            x = inputs.detach().clone().requires_grad_()
+            logits = self._twin(x)
+            logit = logits.gather(1, target[:, None])[:, 0]
+            (gradient,) = torch.autograd.grad(logit.sum(), x)
+        values = GRADIENTS[self.name](gradient, inputs.detach())
+        logit = logit.detach()
+        return lrp.Relevance(
+            input=values,
+            output=logits.detach(),
+            initial=logit,
+            residual=logit - values.flatten(1).sum(1),
+            absorbed={},
+            min_abs_z=torch.full_like(logit, torch.inf),
+        )
+
+
+def make_explainer(
+    model: nn.Module, spec: "str | Mapping[str, Any] | lrp.Composite | Explainer", bounds: tuple | None = None
+) -> tuple[str, Explainer]:
+    """Return the name and the explainer that `spec` describes.
+
+    Parameters
+    ----------
+    model : nn.Module
+    spec : str, mapping, lrp.Composite or callable
+        A name of `lrp.COMPOSITES` or `GRADIENTS`; the fields of a composite (rules, initial, and optionally name);
+        a composite; or any callable that takes inputs and targets and returns an `lrp.Relevance`.
+    bounds : (low, high), optional
+        Of the input, for composites that need them.
+
+    Raises
+    ------
+    UserError
+        If nothing has that name, or the network cannot be explained so.
+    """
+    if isinstance(spec, str) and spec in GRADIENTS:
+        return spec, GradientExplainer(model, spec)
+    if isinstance(spec, str) and spec not in lrp.COMPOSITES:
+        raise UserError(f"composite: found {spec!r}, expected one of {', '.join([*lrp.COMPOSITES, *GRADIENTS])}")
+    if isinstance(spec, Mapping):
+        try:
+            spec = lrp.Composite(**{"name": "custom", **spec})
+        except TypeError:
+            raise UserError(
+                f"composite: found the keys {', '.join(spec)}; expected rules, initial and, if wanted, name"
+            ) from None
+    if isinstance(spec, lrp.Composite):
+        return spec.name, lrp.Explainer(model, spec, bounds=bounds)
+    if callable(spec):
+        return getattr(spec, "name", "custom"), spec
+    return spec, lrp.Explainer(model, spec, bounds=bounds)
