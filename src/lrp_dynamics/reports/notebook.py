@@ -5,7 +5,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Mapping
-from importlib.resources import files
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from nbconvert import HTMLExporter
 
 from lrp_dynamics.errors import UserError
 from lrp_dynamics.files import atomic
+from lrp_dynamics.reports.page import framed
 
 
 class _ThisPython(AsyncKernelManager):
@@ -79,9 +80,8 @@ def page(notebook: nbformat.NotebookNode) -> str:
         notebook
     )
     heading = re.search(r"<h1[^>]*>(.*?)</h1>", body, re.DOTALL)
-    title = re.sub(r"<[^>]+>", "", heading.group(1)) if heading else "Report"
-    frame = files("lrp_dynamics.reports").joinpath("page.html").read_text()
-    return frame.replace("{{ title }}", title).replace("{{ body }}", body)
+    title = unescape(re.sub(r"<[^>]+>", "", heading.group(1))) if heading else "Report"
+    return framed(title, body)
 
 
 def write(notebook: nbformat.NotebookNode, ipynb: Path, html: Path) -> None:

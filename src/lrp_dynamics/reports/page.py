@@ -1,3 +1,22 @@
+"""The frame of a report's page: self-contained, it loads neither fonts nor scripts nor styles from elsewhere."""
+
+from html import escape
+
+
+def framed(title: str, body: str) -> str:
+    """Return a whole HTML page.
+
+    Parameters
+    ----------
+    title : str
+        Plain text.
+    body : str
+        HTML.
+    """
+    return _FRAME.replace("{{ title }}", escape(title)).replace("{{ body }}", body)
+
+
+_FRAME = """\
 <!DOCTYPE html>
 <html lang="en">
 <head>
@@ -13,7 +32,8 @@ h2 { font-size: 1.35rem; margin: 2.6rem 0 .6rem; padding-top: .6rem; border-top:
 h3 { font-size: 1.08rem; margin: 1.8rem 0 .4rem; }
 p { margin: .6rem 0; }
 img { display: block; width: 100%; height: auto; margin: 1.1rem 0 .3rem; }
-.caption { margin: 0 0 1.6rem; padding-left: .8rem; border-left: 3px solid #cfd8dc; color: #444; font-size: .88rem; line-height: 1.5; }
+.caption { margin: 0 0 1.6rem; padding-left: .8rem; border-left: 3px solid #cfd8dc; color: #444;
+           font-size: .88rem; line-height: 1.5; }
 .caption p { margin: 0; }
 .table { overflow-x: auto; margin: .8rem 0 1.4rem; }
 table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
@@ -30,3 +50,4 @@ pre { overflow-x: auto; }
 {{ body }}
 </body>
 </html>
+"""
