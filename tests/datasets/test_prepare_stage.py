@@ -1,0 +1,51 @@
+"""The command `lrp-dynamics prepare`, as the workflow calls it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from lrp_dynamics import cli
+from lrp_dynamics.datasets import prepared
+
+SHAPES = {"kind": "shapes10", "title": "shapes10 (synthetic)", "n_train": 30, "n_test": 10, "preset": "easy", "seed": 3}
+
+
+def arguments(tmp_path, params, out="x.h5"):
+    text = params if isinstance(params, str) else json.dumps(params)
+    return ["prepare", "--params", text, "--raw", str(tmp_path / "raw"), "--name", "x", "--out", str(tmp_path / out)]
+
+
+def test_the_same_parameters_give_the_same_bytes(tmp_path, capsys):
+    for out in ("one.h5", "two.h5"):
+        assert cli.main(arguments(tmp_path, SHAPES, out)) == 0
+    assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "two.h5").read_bytes()
+    assert "30 training and 10 test images of 3×32×32" in capsys.readouterr().out
+    dataset = prepared.read(tmp_path / "one.h5")
+    assert dataset.title == "shapes10 (synthetic)"
+    assert dataset.source == {"params": SHAPES}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one.h5", "two.h5"]
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"kind": "imagenet"}, "kind is 'imagenet'; expected one of shapes10, cifar10, mnist, folder"),
+        ({}, "kind is None"),
+        ({"kind": "cifar10", "urls": ["x"]}, "the parameter 'sha256' is missing"),
+        ({"kind": "cifar10", "urls": [], "sha256": "0" * 64}, "expected a list of addresses"),
+        ({**SHAPES, "preset": "medium"}, "preset is 'medium'"),
+    ],
+)
+def test_mistakes_are_told_in_one_sentence(tmp_path, capsys, params, said):
+    assert cli.main(arguments(tmp_path, params)) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert "Traceback" not in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_preparing_needs_no_torch(tmp_path):
+    code = "import sys; from lrp_dynamics import cli; cli.main(sys.argv[1:]); sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code, *arguments(tmp_path, SHAPES)], check=True)
