@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from lrp_dynamics.errors import UserError
-from lrp_dynamics.lrp.composites import COMPOSITES, Composite
-from lrp_dynamics.lrp.graph import trace
-from lrp_dynamics.lrp.layers import AveragePool, BatchNorm, Elementwise, Layer, MaxPool, Reshape, Sum, take
-from lrp_dynamics.lrp.rules import ALL, Average, Part, Rule, ZBox
+from lrp_dynamics.lrp.composites import Composite, make_composite, table
+from lrp_dynamics.lrp.graph import BATCH_NORMS, annotate, trace
+from lrp_dynamics.lrp.layers import like_images
+from lrp_dynamics.lrp.propagate import Books
+from lrp_dynamics.lrp.rules import ZBox
 
 
 @dataclass
 class Relevance:
-    """Relevance and its books. N samples, K classes; for every sample initial = sum(input) + sum(absorbed).
+    """Relevance and its books, for N samples and K classes: initial = sum of input + sum of absorbed, per sample.
 
     Attributes
     ----------
@@ -29,11 +34,12 @@ class Relevance:
     residual
         ``initial`` minus the sum of ``input`` (N,).
     absorbed
-        Per layer, relevance that its bias, its stabilizer and its dead units took (N,).
+        Per layer, the relevance (N,) that its bias, its stabilizer and its dead units took; negative where they gave.
     min_abs_z
-        Smallest absolute denominator, before stabilizing, that relevance was divided by (N,); inf where none was.
+        Smallest absolute denominator, before stabilizing, that relevance other than 0 was divided by (N,); inf where
+        there was none.
     layers
-        Relevance that arrived at the output of each layer asked for.
+        Relevance that arrived at the output of each layer asked for, shaped as that output.
     """
 
     input: Tensor
@@ -46,157 +52,168 @@ class Relevance:
 
 
 class Explainer:
-    """A model's layers traced once, with a rule each; weights are read anew at every call.
+    """A model traced once, with a rule for every layer; its weights are read anew at every call.
 
-    The model itself is never run, changed or hooked: its parameters are only read. Dropout counts as identity and
-    BatchNorm uses its running statistics, as in eval mode; a BatchNorm in training mode is refused unless ``as_eval``.
+    The model is only read: never run, changed or hooked (so hooks of the model do not act). Relevance is that of the
+    model in eval mode: dropout is the identity and BatchNorm uses its running statistics.
+
+    Parameters
+    ----------
+    model, composite, bounds
+        As in :func:`relevance`.
+    as_eval
+        Explain a model whose BatchNorms are in training mode as if it were in eval mode, instead of refusing it.
+
+    Examples
+    --------
+    >>> print(Explainer(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), "epsilon"))
+    layer  type    rule
+    0      Linear  epsilon
+    1      ReLU    pass
+    2      Linear  epsilon
     """
 
-    def __init__(self, model: nn.Module, composite: str | Composite = "z_plus", *, bounds=None, as_eval: bool = False):
-        if isinstance(composite, str):
-            if composite not in COMPOSITES:
-                raise UserError(f"composite {composite!r} is unknown; choose one of {', '.join(COMPOSITES)}")
-            composite = COMPOSITES[composite]
-        self.model, self.composite, self.bounds, self.as_eval = model, composite, bounds, as_eval
-        self.plan, self.output = trace(model)
-        self.rules = composite.assign(self.plan)
-        if bounds is None and any(isinstance(rule, ZBox) for rule in self.rules):
-            raise UserError(f"composite {composite.name!r} needs bounds=(low, high) of the input")
+    def __init__(
+        self,
+        model: nn.Module,
+        composite: str | Mapping[str, Any] | Composite = "z_plus",
+        *,
+        bounds: tuple[float | Tensor, float | Tensor] | None = None,
+        as_eval: bool = False,
+    ):
+        model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
+        if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            model = model.module
+        self.model, self.composite, self.bounds, self.as_eval = model, make_composite(composite), bounds, as_eval
+        self._trace = trace(model)
+        self.plan = self._trace.layers
+        self.rules = self.composite.assign(self.plan)
+        self._boxes = [layer for layer in self.plan if isinstance(layer.rule, ZBox)]
+        if self._boxes and bounds is None:
+            raise UserError(f"composite {self.composite.name!r} needs bounds=(low, high) of the input")
+        for layer in self._boxes:
+            if layer.inputs != (0,):
+                raise UserError(f"layer {layer.name!r} does not read the input itself, so that z_box is not for it")
+        self._batch_norms = [(n, m) for n, m in model.named_modules() if isinstance(m, BATCH_NORMS)]
+        self._checked: tuple[Any, int, bool] = (lambda: None, -1, False)  # input, its version, whether it is >= 0
+        self._schedule: dict[bool, tuple[set[int], list[list[int]]]] = {}
+
+    def __str__(self) -> str:
+        return table(self.plan, self._trace.merged)
+
+    def describe(self) -> dict[str, dict]:
+        """Return the rule of every layer, with all options, as plain data."""
+        return {layer.name: {"layer": layer.kind, **layer.rule.describe()} for layer in self.plan}
 
     @torch.no_grad()
-    def __call__(self, inputs: Tensor, target, *, layers=None) -> Relevance:
-        """Return the relevance of inputs (N, ...) for target: class indices (N,), "predicted" or relevance (N, K)."""
-        self._refuse_training()
-        dtype = torch.promote_types(inputs.dtype, next(iter(self.model.parameters())).dtype)
-        x = inputs.detach().to(torch.promote_types(dtype, torch.float32))
-        if not torch.isfinite(x).all():
-            raise UserError("the input holds NaN or infinite values; clean it first")
-        with torch.autocast(x.device.type, enabled=False):
-            values = [x]
-            for layer in self.plan:
-                values.append(layer.forward(*(values[i] for i in layer.inputs)))
-            logits = values[self.output]
-            return self._backward(values, initial_relevance(logits, target, self.composite.initial), layers)
+    def __call__(
+        self, inputs: Tensor, target: Tensor | str, *, layers: list[str] | Literal["all"] | None = None
+    ) -> Relevance:
+        """Return the relevance of inputs; parameters as in :func:`relevance`."""
+        x = self._prepare(inputs)
+        wanted = self._wanted(layers)
+        release = annotate(self._trace, self._checked[2])
+        with exact(x.device):
+            values: list[Any] = [x]
+            saved: list[Any] = []
+            for k, layer in enumerate(self.plan):
+                value, extra = layer.forward(*(values[i] for i in layer.inputs))
+                values.append(value)
+                saved.append(extra)
+                for i in release[k]:
+                    values[i] = None
 
-    def _backward(self, values: list[Tensor], initial: Tensor, wanted) -> Relevance:
-        arriving: dict[int, Tensor] = {self.output: initial}
-        books = Books(len(initial), initial)
-        kept = {}
-        for k in range(len(self.plan) - 1, -1, -1):
-            layer, r = self.plan[k], arriving.pop(k + 1, None)
-            if r is None:
-                continue
-            if wanted == "all" or (wanted and layer.name in wanted):
-                kept[layer.name] = r
-            parts = self._propagate(layer, self.rules[k], [values[i] for i in layer.inputs], values[k + 1], r, books)
-            for i, part in zip(layer.inputs, parts, strict=True):
-                arriving[i] = arriving[i] + part if i in arriving else part
-            if self.rules[k].parts():
-                books.absorbed[layer.name] = total(r) - sum(total(part) for part in parts)
-        if missing := set(wanted if wanted not in (None, "all") else ()) - set(kept):
-            raise UserError(
-                f"the model has no layer {sorted(missing)[0]!r}; it has {', '.join(n.name for n in self.plan)}"
-            )
-        r = arriving[0]
-        first = total(initial)
-        return Relevance(r, values[self.output], first, first - total(r), books.absorbed, books.min_abs_z, kept)
+            output = values[self._trace.output].clone()
+            initial = initial_relevance(output, target, self.composite.initial)
+            books, kept = Books(initial), {}
+            arriving: dict[int, Tensor] = {self._trace.output: initial.clone()}
+            for k in range(len(self.plan), -1, -1):
+                r = arriving.pop(k, None)
+                if r is None:
+                    continue
+                kept.update({name: r.clone() for name in wanted.get(k, ())})
+                if k == 0:
+                    break
+                layer, z, extra = self.plan[k - 1], values[k], saved[k - 1]
+                values[k] = saved[k - 1] = None
+                if self.composite.top_k < 1 and layer.accepts != "pass":
+                    r = self._filter(r, layer.name, books)
+                parts = layer.backward(r, tuple(values[i] for i in layer.inputs), z, extra, books)
+                for i, part in zip(layer.inputs, parts, strict=True):
+                    if part is not None:
+                        arriving[i] = arriving[i] + part if i in arriving else part
+            first = books.total(initial)
+            r = torch.zeros_like(x) if r is None else r.contiguous()
+            return Relevance(r, output, first, first - books.total(r), books.absorbed, books.min_abs_z, kept)
 
-    def _propagate(
-        self, layer: Layer, rule: Rule, xs: list[Tensor], z: Tensor, r: Tensor, books: Books
-    ) -> list[Tensor]:
-        """Return the relevance of each input of a layer."""
-        x = xs[0]
-        if isinstance(layer, Reshape):
-            return [r.reshape(x.shape)]
-        if isinstance(layer, (Elementwise, BatchNorm)):
-            return [r]
-        if isinstance(layer, Sum):
-            s = divide(r, z, z, rule, books)
-            return [v * s for v in xs]
-        if isinstance(layer, AveragePool):
-            return [x * layer.adjoint(divide(r, z, z, rule, books), x)]
-        if isinstance(layer, MaxPool):
-            if not isinstance(rule, Average):
-                return [layer.winner(r, x)]
-            pooled = AveragePool(layer.name, layer.kind, layer.inputs, layer.average)
-            z = pooled.forward(x)
-            return [x * pooled.adjoint(divide(r, z, z, rule, books), x)]
-        weight, bias = layer.parameters(x.dtype)
-        return [sum(self._part(layer, part, rule, x, weight, bias, z, r, books) for part in rule.parts())]
+    def _prepare(self, inputs: Tensor) -> Tensor:
+        """Return the input as the engine computes with it; refuse what cannot be right."""
+        parameter = next(self.model.parameters(), inputs)
+        if not inputs.is_floating_point():
+            raise UserError(f"the input has dtype {inputs.dtype}; expected floats, scaled as in training")
+        if inputs.device != parameter.device:
+            raise UserError(f"the input is on {inputs.device}, the model on {parameter.device}; move one of them")
+        if not self.as_eval:
+            for name, module in self._batch_norms:
+                if module.training:
+                    raise UserError(f"layer {name!r} is a BatchNorm in training mode; call model.eval() first")
+        dtype = torch.promote_types(torch.promote_types(inputs.dtype, parameter.dtype), torch.float32)
+        x = like_images(inputs.detach().to(dtype))
+        for layer in self._boxes:
+            layer.bounds = tuple(torch.as_tensor(b, dtype=dtype, device=x.device) for b in self.bounds)
+        reference, version, _ = self._checked
+        now = -1 if inputs.is_inference() else inputs._version
+        if reference() is not inputs or version != now or now < 0:  # the same samples need no second look
+            if not torch.isfinite(x).all():
+                raise UserError("the input holds NaN or infinite values; clean it first")
+            for layer in self._boxes[:1]:
+                low, high = layer.bounds
+                if (x < low).any() or (x > high).any():
+                    found = f"{x.min():.4g} to {x.max():.4g}"
+                    raise UserError(f"the input ({found}) leaves its bounds (low, high); give bounds that contain it")
+            self._checked = (weakref.ref(inputs), now, x.numel() > 0 and bool(x.min() >= 0))
+        return x
 
-    def _part(self, layer, part: Part, rule: Rule, x, weight, bias, z, r, books) -> Tensor:
-        terms = [(self._input_form(u, x), take(weight, v)) for u, v in part.terms]
-        if part.terms == (("x", ALL),) and part.bias == ALL:
-            denominator = z
-        else:
-            denominator = sum(layer.map(u, v) for u, v in terms)
-            if bias is not None and any(part.bias):
-                denominator = denominator + take(bias, part.bias).view(-1, *[1] * (z.dim() - 2))
-        if part.where != "any":
-            r = torch.where(z > 0 if part.where == "z>0" else z < 0, r, 0)
-        s = divide(r, denominator, z, rule, books) * part.factor
-        return sum(u * layer.adjoint(s, v, x) for u, v in terms)
+    def _wanted(self, layers: list[str] | Literal["all"] | None) -> dict[int, list[str]]:
+        """Return which names are wanted of which value."""
+        names = self._trace.names
+        layers = [layer.name for layer in self.plan] if layers == "all" else layers or []
+        wanted: dict[int, list[str]] = {}
+        for name in layers:
+            if name not in names:
+                raise UserError(f"the model has no layer {name!r}; it has {', '.join(names)}")
+            wanted.setdefault(names[name], []).append(name)
+        return wanted
 
-    def _input_form(self, form: str, x: Tensor) -> Tensor:
-        if form == "x":
-            return x
-        if form in ("x+", "x-"):
-            return x.clamp(min=0) if form == "x+" else x.clamp(max=0)
-        low, high = (torch.as_tensor(b, dtype=x.dtype, device=x.device) for b in self.bounds)
-        if (x < low).any() or (x > high).any():
-            raise UserError("the input leaves the bounds (low, high); give bounds that contain it")
-        return x - (low if form == "x-low" else high)
-
-    def _refuse_training(self) -> None:
-        for name, module in self.model.named_modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training and not self.as_eval:
-                raise UserError(f"layer {name!r} is a BatchNorm in training mode; call model.eval() first")
-
-
-@dataclass
-class Books:
-    """What is written down on the way back."""
-
-    samples: int
-    like: Tensor
-    absorbed: dict[str, Tensor] = field(default_factory=dict)
-    min_abs_z: Tensor | None = None
-
-    def __post_init__(self):
-        self.min_abs_z = self.like.new_full((self.samples,), torch.inf)
+    def _filter(self, r: Tensor, name: str, books: Books) -> Tensor:
+        """Keep the largest share ``top_k`` of each sample's relevance, and write down the rest."""
+        flat = r.flatten(1)
+        top = flat.topk(max(1, int(self.composite.top_k * flat.shape[1])), 1)
+        kept = torch.zeros_like(flat).scatter_(1, top.indices, top.values).view(r.shape)
+        books.absorb(f"{name} (top_k)", books.total(r), [kept])
+        return like_images(kept)
 
 
-def total(r: Tensor) -> Tensor:
-    """Return the sum of relevance per sample."""
-    return r.flatten(1).sum(1)
+@contextmanager
+def exact(device: torch.device) -> Iterator[None]:
+    """Compute in full float32, deterministically, whatever autocast and TF32 are set to outside."""
+    precision = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        cudnn = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+        with torch.autocast(device.type, enabled=False), cudnn:
+            yield
+    finally:
+        torch.set_float32_matmul_precision(precision)
 
 
-def divide(r: Tensor, denominator: Tensor, z: Tensor, rule: Rule, books: Books) -> Tensor:
-    """Return r / stab(denominator), 0 where r is 0 or the denominator is."""
-    denominator = denominator.masked_fill(r == 0, torch.inf)
-    smallest = torch.linalg.vector_norm(denominator.flatten(1), -torch.inf, 1)
-    books.min_abs_z = torch.minimum(books.min_abs_z, smallest)
-    if rule.epsilon == 0:
-        return r / denominator.masked_fill_(denominator == 0, torch.inf)
-    epsilon = denominator.new_tensor(rule.epsilon)
-    if rule.scale != "absolute":
-        square = z.square()
-        mean = square.mean() if rule.scale == "batch" else square.flatten(1).mean(1).view(-1, *[1] * (z.dim() - 1))
-        epsilon = epsilon * mean.sqrt()
-    if rule.signed:
-        epsilon = torch.where(denominator >= 0, epsilon, -epsilon)
-    return r / (denominator + epsilon)
-
-
-def initial_relevance(logits: Tensor, target, form: str) -> Tensor:
-    """Return the relevance (N, K) at the output."""
+def initial_relevance(logits: Tensor, target: Tensor | str, form: str) -> Tensor:
+    """Return the relevance (N, K) that is put in at the output."""
     if logits.dim() != 2:
         raise UserError(f"the model's output has shape {tuple(logits.shape)}; expected (N, K) class scores")
-    if form == "softmax" and not (isinstance(target, Tensor) and target.is_floating_point()):
-        return logits.softmax(1)
     if isinstance(target, str):
         if target != "predicted":
-            raise UserError(f'target {target!r} is unknown; give class indices (N,), "predicted" or a tensor (N, K)')
+            raise UserError(f'target is {target!r}; expected class indices (N,), "predicted" or a float tensor (N, K)')
         target = logits.argmax(1)
     target = torch.as_tensor(target, device=logits.device)
     if target.is_floating_point():
@@ -204,38 +221,66 @@ def initial_relevance(logits: Tensor, target, form: str) -> Tensor:
             raise UserError(f"the initial relevance has shape {tuple(target.shape)}; expected {tuple(logits.shape)}")
         return target.detach().to(logits.dtype)
     if target.shape != logits.shape[:1]:
-        raise UserError(
-            f"target has shape {tuple(target.shape)}; expected one class index per sample, ({len(logits)},)"
-        )
-    classes = logits.shape[1]
-    if ((target < 0) | (target >= classes)).any():
-        raise UserError(f"target holds a class outside 0 to {classes - 1}")
+        raise UserError(f"target has shape {tuple(target.shape)}; expected one class per sample, ({len(logits)},)")
+    if ((target < 0) | (target >= logits.shape[1])).any():
+        raise UserError(f"target holds a class outside 0 to {logits.shape[1] - 1}")
+    if form == "softmax":
+        return logits.softmax(1)
     index = target.long().unsqueeze(1)
     value = {"logit": lambda v: v, "relu": torch.relu, "one": torch.ones_like}[form](logits.gather(1, index))
     return torch.zeros_like(logits).scatter_(1, index, value)
 
 
-def relevance(model: nn.Module, inputs: Tensor, target, composite="z_plus", *, bounds=None, layers=None) -> Relevance:
+def relevance(
+    model: nn.Module,
+    inputs: Tensor,
+    target: Tensor | str,
+    composite: str | Mapping[str, Any] | Composite = "z_plus",
+    *,
+    bounds: tuple[float | Tensor, float | Tensor] | None = None,
+    layers: list[str] | Literal["all"] | None = None,
+) -> Relevance:
     """Explain a model's output for inputs by layer-wise relevance propagation.
+
+    To explain one model many times, also while it trains, keep an :class:`Explainer`.
 
     Parameters
     ----------
     model
-        Any eval-mode module that torch.fx traces; it is only read.
+        Any module in eval mode that torch.fx traces; it is only read.
     inputs
-        Float tensor (N, C, H, W) or (N, F).
+        Float tensor (N, C, H, W) or (N, F), in the units that the model was trained with.
     target
         Class indices (N,), "predicted", or a float tensor (N, K) of initial relevance.
     composite
-        A name of ``COMPOSITES`` or a :class:`Composite`.
+        A name of ``COMPOSITES``, a :class:`Composite`, or a mapping as in ``params.yaml``.
     bounds
-        (low, high) of the input, floats or tensors (C, 1, 1); needed by composites with the z_box rule.
+        (low, high) of the input, each a float or a tensor that broadcasts to (C, 1, 1), in the units of ``inputs``;
+        needed by composites with the rule z_box.
     layers
-        Names of layers whose arriving relevance is wanted, or "all".
+        Names of modules whose arriving relevance is wanted, or "all".
+
+    Returns
+    -------
+    Relevance
+        In the dtype of the model, at least float32.
 
     Raises
     ------
     UserError
-        Where the result could not be right: unknown layer or composite, bad target, input out of bounds or not finite.
+        Where the result could not be right: a layer without a rule, a BatchNorm in training mode, an unknown composite
+        or layer, a target that does not fit, an input that is not finite or leaves its bounds.
+
+    References
+    ----------
+    Bach et al. 2015, doi:10.1371/journal.pone.0130140; Montavon et al. 2019, doi:10.1007/978-3-030-28954-6_10.
+
+    Examples
+    --------
+    >>> model = nn.Linear(2, 1, bias=False)
+    >>> _ = nn.init.constant_(model.weight, 2.0)
+    >>> result = relevance(model, torch.tensor([[1.0, 3.0]]), torch.tensor([0]))
+    >>> result.input, result.initial, result.min_abs_z
+    (tensor([[2., 6.]]), tensor([8.]), tensor([8.]))
     """
     return Explainer(model, composite, bounds=bounds)(inputs, target, layers=layers)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import Tensor, nn
 
 from lrp_dynamics.lrp.engine import initial_relevance
+from lrp_dynamics.lrp.graph import structure_copy
 
 
 def gradient(model: nn.Module, inputs: Tensor, target) -> Tensor:
@@ -15,8 +14,7 @@ def gradient(model: nn.Module, inputs: Tensor, target) -> Tensor:
 
     It is computed by an eval-mode copy that shares the parameters. Parameters are those of :func:`relevance`.
     """
-    shared = {id(t): t for t in [*model.parameters(), *model.buffers()]}
-    twin = copy.deepcopy(model, shared).eval()
+    twin = structure_copy(model)
     with torch.enable_grad():
         x = inputs.detach().clone().requires_grad_()
         logits = twin(x)

@@ -1,124 +1,336 @@
-"""Trace a model once into a list of layers, without touching it."""
+"""Trace a model into a list of layers, without touching it."""
 
 from __future__ import annotations
 
 import copy
 import operator
-from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
+from types import SimpleNamespace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from lrp_dynamics.errors import UserError
-from lrp_dynamics.lrp.layers import (
-    AveragePool,
-    BatchNorm,
-    Conv,
-    Elementwise,
-    Layer,
-    Linear,
-    MaxPool,
-    Reshape,
-    Sum,
-)
+from lrp_dynamics.lrp.layers import Activation, Conv, FixedMap, Layer, Linear, MaxPool, Rearrange, Sum, batch_norm
 
-ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Hardswish)
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-AVERAGE_POOLS = (nn.AvgPool2d, nn.AdaptiveAvgPool2d)
-DROPOUTS = (nn.Dropout, nn.Dropout2d, nn.Identity)
-ADDITIONS = (operator.add, operator.iadd, torch.add)
+IDENTITIES = (
+    nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout, nn.Identity,
+    F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout,
+    "contiguous", "clone", "detach", "float", "double",
+)  # fmt: skip
+# Functions of single values, by whether their output is >= 0.
+ACTIVATIONS = {
+    **dict.fromkeys((nn.ReLU, F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_"), True),
+    **dict.fromkeys((nn.ReLU6, nn.Sigmoid, nn.Softplus, nn.Hardsigmoid, F.relu6, F.softplus, F.hardsigmoid), True),
+    **dict.fromkeys((torch.sigmoid, F.sigmoid, "sigmoid"), True),
+    **dict.fromkeys((nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh), False),
+    **dict.fromkeys((nn.Hardswish, nn.Hardtanh, nn.Softsign, F.leaky_relu, F.elu, F.selu, F.celu, F.gelu), False),
+    **dict.fromkeys((F.silu, F.mish, F.hardswish, F.hardtanh, torch.tanh, F.tanh, "tanh"), False),
+}
+RELUS = {nn.ReLU, F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_"}
+FIXED = {
+    nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d,
+    F.avg_pool1d, F.avg_pool2d, F.avg_pool3d, F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d,
+    torch.mean, torch.sum, "mean", "sum",
+}  # fmt: skip
+FLATTEN = {nn.Flatten, nn.Unflatten, torch.flatten, torch.reshape, torch.squeeze, torch.unsqueeze}
+FLATTEN |= {"flatten", "view", "reshape", "squeeze", "unsqueeze", "unflatten"}
+REARRANGE = {
+    torch.cat, torch.concat, torch.stack, torch.permute, torch.transpose, operator.getitem, torch.chunk, torch.split,
+    F.pixel_shuffle, nn.PixelShuffle, nn.PixelUnshuffle, nn.ChannelShuffle, nn.ZeroPad2d, nn.ReflectionPad2d,
+    nn.ReplicationPad2d, nn.CircularPad2d, "permute", "transpose", "chunk", "split", "expand", "narrow",
+}  # fmt: skip
+ADD = {operator.add, operator.iadd, torch.add, "add", "add_"}
+SUBTRACT = {operator.sub, operator.isub, torch.sub, "sub", "sub_"}
+SCALE = {operator.mul, operator.imul, torch.mul, "mul", "mul_", operator.truediv, operator.itruediv, torch.div, "div"}
+SIZES = {"size", "dim", "numel"}
+REMEDIES = {
+    "softmax": "explain the scores before it: leave it out of the model",
+    "log_softmax": "explain the scores before it: leave it out of the model",
+    "mul": "products of two activations have no LRP rule here; only constants can be factors",
+}
 
 
-def functional(module: nn.Module) -> nn.Module:
-    """Return a copy of a module without parameters that computes out of place."""
-    module = copy.deepcopy(module)
-    if hasattr(module, "inplace"):
+@dataclass
+class Plan:
+    """A traced model: layers in the order of execution (layer k computes value k + 1; value 0 is the input)."""
+
+    layers: list[Layer] = field(default_factory=list)
+    output: int = 0
+    names: dict[str, int] = field(default_factory=dict)  # module or function -> the value it computes
+    merged: dict[str, str] = field(default_factory=dict)  # BatchNorm -> the layer that it became a part of
+
+
+def trace(model: nn.Module) -> Plan:
+    """Return the plan of a model; raise a UserError that names what cannot be traced or explained."""
+    try:
+        graph = fx.Tracer().trace(structure_copy(model))
+    except Exception as error:
+        raise UserError(
+            f"torch.fx cannot trace the model ({error}); its forward must not branch on values of tensors, or "
+            "explain a submodule that it can trace"
+        ) from error
+    return Tracer(model, graph).plan
+
+
+def structure_copy(model: nn.Module) -> nn.Module:
+    """Return a copy of a model in eval mode that shares its parameters and buffers."""
+    shared = {id(t): t for t in [*model.parameters(), *model.buffers()]}
+    return copy.deepcopy(model, shared).eval()
+
+
+class Tracer:
+    """Turns the nodes of an fx graph into the layers of a plan."""
+
+    def __init__(self, model: nn.Module, graph: fx.Graph):
+        self.model, self.modules, self.plan = model, dict(model.named_modules(remove_duplicate=False)), Plan()
+        self.index: dict[fx.Node, int] = {}  # the value that a node stands for
+        self.constants: dict[fx.Node, str] = {}  # parameters and buffers that functions read
+        self.numbers: set[int] = set()  # values that are sizes, not activations
+        self.tuples: dict[fx.Node, Any] = {}  # chunk, split: only their items become layers
+        for node in graph.nodes:
+            self.add(node)
+
+    def add(self, node: fx.Node) -> None:
+        """Translate one node."""
+        if node.op == "placeholder":
+            if self.index:
+                raise UserError("the model takes more than one input; wrap it in a module that takes one")
+            self.index[node] = 0
+        elif node.op == "output":
+            if not isinstance(node.args[0], fx.Node):
+                raise UserError("the model returns more than one tensor; wrap it in a module that returns the scores")
+            self.plan.output = self.index[node.args[0]]
+        elif node.op == "get_attr":
+            self.constants[node] = str(node.target)
+        else:
+            self.add_layer(node)
+
+    def add_layer(self, node: fx.Node) -> None:
+        """Translate a call; identities and merged BatchNorms become the value they read."""
+        module = self.modules.get(node.target) if node.op == "call_module" else None
+        name = self.unique(str(node.target) if module is not None else node.name)
+        kind = type(module) if module is not None else node.target
+        sources = [n for n in node.all_input_nodes if n not in self.constants]
+        if (
+            module is not None and isinstance(module, BATCH_NORMS) and self.merges(node, name, module)
+        ) or kind in IDENTITIES:
+            value = self.index[sources[0]]
+        elif kind in (torch.chunk, torch.split, "chunk", "split"):
+            self.tuples[node] = node
+            return
+        else:
+            self.plan.layers.append(self.make(node, name, kind, module, sources))
+            value = len(self.plan.layers)
+        self.index[node] = value
+        if self.writes_in_place(node, module):  # whoever reads the input from here on reads the result
+            self.index[sources[0]] = value
+        scopes = [scope.split("@")[0] for scope in (node.meta.get("nn_module_stack") or {})]
+        for scope in [*scopes, name]:  # a container's value is that of the last layer within
+            self.plan.names[scope] = value
+
+    def make(self, node: fx.Node, name: str, kind: Any, module: nn.Module | None, sources: list[fx.Node]) -> Layer:
+        """Return the layer that a node stands for."""
+        if kind is operator.getitem and node.args[0] in self.tuples:
+            tuple_node = self.tuples[node.args[0]]
+            sources = [n for n in tuple_node.all_input_nodes]
+            inputs = tuple(self.index[n] for n in sources)
+            return Rearrange(name, "Slice", inputs, lambda *xs: call(tuple_node, sources, xs)[node.args[1]])
+        inputs = tuple(self.index[n] for n in sources)
+        function = partial(self.run, node, sources) if module is None else partial(run_module, out_of_place(module))
+        title = kind.__name__ if hasattr(kind, "__name__") else str(kind)
+        if isinstance(module, (nn.Linear, *CONVOLUTIONS)):
+            return (Linear if isinstance(module, nn.Linear) else Conv)(name, title, inputs, checked(module, name))
+        if kind in (F.linear, torch.conv1d, torch.conv2d, torch.conv3d):
+            return self.functional(node, name, kind, inputs)
+        if kind in ACTIVATIONS:
+            if module is not None and any(True for _ in module.parameters()):
+                function = module.forward
+            return Activation(name, "ReLU" if kind in RELUS else title, inputs, function, ACTIVATIONS[kind])
+        if isinstance(module, BATCH_NORMS):
+            return Layer(name, title, inputs, partial(batch_norm, module))
+        if kind in (nn.MaxPool2d, F.max_pool2d, torch.max_pool2d):
+            return self.max_pool(node, name, inputs, module)
+        if kind in FIXED or kind in (nn.Upsample, F.interpolate):
+            mode = getattr(module, "mode", node.kwargs.get("mode", "nearest"))
+            if mode == "bicubic":
+                raise UserError(f"layer {name!r}: bicubic interpolation has negative weights; use bilinear")
+            return FixedMap(name, title, inputs, function)
+        if kind in FLATTEN:
+            return Rearrange(name, "Flatten", inputs, function)
+        if kind in REARRANGE or (kind is F.pad and not node.kwargs.get("value") and len(node.args) < 4):
+            return Rearrange(name, title, inputs, function)
+        if kind in SIZES or kind is getattr or (sources and all(i in self.numbers for i in inputs)):
+            self.numbers.add(len(self.plan.layers) + 1)
+            return Layer(name, "Number", inputs, function)
+        if kind in ADD | SUBTRACT | SCALE:
+            return self.arithmetic(node, name, kind, inputs, function)
+        raise unsupported(name, title)
+
+    def arithmetic(self, node: fx.Node, name: str, kind: Any, inputs: tuple[int, ...], function: Any) -> Layer:
+        """Return a sum or difference of two activations, or arithmetic with a constant."""
+        activations = [n for n in node.args if isinstance(n, fx.Node) and n in self.index]
+        activations = [n for n in activations if self.index[n] not in self.numbers]
+        if len(activations) == 1:
+            if kind in SCALE and node.args[0] is not activations[0] and "div" in str(kind):
+                raise unsupported(name, "division by an activation")
+            return Layer(name, "Constant", inputs, function)
+        if kind in SCALE or node.kwargs.get("alpha", 1) != 1:
+            raise unsupported(name, "mul")
+        return Sum(name, "Add", tuple(self.index[n] for n in activations), 1.0 if kind in ADD else -1.0)
+
+    def functional(self, node: fx.Node, name: str, kind: Any, inputs: tuple[int, ...]) -> Layer:
+        """Return a functional convolution or linear layer, whose weights are attributes of the model."""
+        keys = ["input", "weight", "bias", "stride", "padding", "dilation", "groups"]
+        given = dict(zip(keys, node.args, strict=False)) | dict(node.kwargs)
+        tensors = {k: self.constants.get(v) for k, v in given.items() if k in ("weight", "bias") and v is not None}
+        if None in tensors.values() or len(inputs) != 1:
+            raise unsupported(name, "a layer with computed weights")
+        if kind is F.linear:
+            return Linear(name, "Linear", inputs, Parameters(self.model, tensors))
+        size = len(self.attribute(tensors["weight"]).shape) - 2
+        spread = lambda v: (v,) * size if isinstance(v, int) else v  # noqa: E731
+        if isinstance(given.get("padding"), str):
+            raise UserError(f"layer {name!r}: functional convolutions with padding as a word are not supported")
+        geometry = {k: spread(given.get(k, 0 if k == "padding" else 1)) for k in ("stride", "padding", "dilation")}
+        options = {"padding_mode": "zeros", "kernel_size": (1,) * size, "groups": given.get("groups", 1), **geometry}
+        return Conv(name, f"Conv{size}d", inputs, Parameters(self.model, tensors, **options))
+
+    def max_pool(self, node: fx.Node, name: str, inputs: tuple[int, ...], module: nn.Module | None) -> Layer:
+        """Return a max-pool with its window."""
+        keys = ["input", "kernel_size", "stride", "padding", "dilation", "ceil_mode"]
+        given = vars(module) if module is not None else dict(zip(keys, node.args, strict=False)) | dict(node.kwargs)
+        if given.get("return_indices"):
+            raise UserError(f"layer {name!r}: max-pooling that returns indices is not supported; leave them out")
+        pair = lambda v: (v, v) if isinstance(v, int) else tuple(v)  # noqa: E731
+        kernel = pair(given["kernel_size"])
+        window = (kernel, pair(given.get("stride") or kernel), pair(given.get("padding", 0)))
+        return MaxPool(name, "MaxPool2d", inputs, window, pair(given.get("dilation", 1)), given.get("ceil_mode", False))
+
+    def merges(self, node: fx.Node, name: str, module: nn.Module) -> bool:
+        """Merge a BatchNorm into the weighted layer that it alone reads; tell whether it could be."""
+        if module.running_mean is None:
+            raise UserError(f"layer {name!r} is a BatchNorm without running statistics; it mixes samples: give it some")
+        source = node.args[0]
+        layer = self.plan.layers[self.index[source] - 1] if self.index[source] else None
+        if not isinstance(layer, Linear) or layer.batch_norm is not None or len(source.users) != 1:
+            return False
+        layer.batch_norm = module
+        self.plan.merged[name] = layer.name
+        return True
+
+    def writes_in_place(self, node: fx.Node, module: nn.Module | None) -> bool:
+        """Tell whether a call overwrites the tensor it reads."""
+        if module is not None:
+            return bool(getattr(module, "inplace", False))
+        name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+        in_place = node.kwargs.get("inplace", False) or name in ("iadd", "isub", "imul", "itruediv")
+        return bool(in_place or (name.endswith("_") and not name.startswith("_")))
+
+    def unique(self, name: str) -> str:
+        """Return a name that no layer has yet: a module's second call is `name#2`."""
+        taken = {layer.name for layer in self.plan.layers} | set(self.plan.merged)
+        return name if name not in taken else next(n for k in range(2, 10**6) if (n := f"{name}#{k}") not in taken)
+
+    def attribute(self, path: str) -> Any:
+        """Return the model's parameter, buffer or other attribute at a path, as it is now."""
+        return operator.attrgetter(path)(self.model)
+
+    def run(self, node: fx.Node, sources: list[fx.Node], *values: Any) -> Any:
+        """Run a function or method on values, with the constants it reads as they are now."""
+        like = next(v for v in values if isinstance(v, Tensor))
+        constants = {n: self.attribute(self.constants[n]) for n in node.all_input_nodes if n in self.constants}
+        constants = {n: v.detach().to(like.dtype) if isinstance(v, Tensor) else v for n, v in constants.items()}
+        return call(node, [*sources, *constants], [*values, *constants.values()])
+
+
+class Parameters(SimpleNamespace):
+    """Stands for the module that a functional layer does not have."""
+
+    def __init__(self, model: nn.Module, paths: dict[str, str], **options: Any):
+        super().__init__(model=model, paths=paths, **options)
+
+    @property
+    def weight(self) -> Tensor:
+        """The weight as it is now."""
+        return operator.attrgetter(self.paths["weight"])(self.model)
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The bias as it is now."""
+        return operator.attrgetter(self.paths["bias"])(self.model) if "bias" in self.paths else None
+
+
+def call(node: fx.Node, sources: list[fx.Node], values: Any) -> Any:
+    """Run a node's function or method out of place, with values in place of the nodes it reads."""
+    known = dict(zip(sources, values, strict=True))
+    args = fx.node.map_arg(node.args, known.__getitem__)
+    kwargs = {k: v for k, v in fx.node.map_arg(node.kwargs, known.__getitem__).items() if k != "inplace"}
+    if node.op == "call_method":
+        return getattr(args[0], str(node.target).rstrip("_"))(*args[1:], **kwargs)
+    function = {operator.iadd: operator.add, operator.isub: operator.sub, operator.imul: operator.mul}
+    function |= {operator.itruediv: operator.truediv, F.relu_: F.relu, torch.relu_: torch.relu}
+    return function.get(node.target, node.target)(*args, **kwargs)
+
+
+def run_module(module: nn.Module, x: Tensor) -> Tensor:
+    """Run a module without parameters."""
+    return module(x)
+
+
+def out_of_place(module: nn.Module) -> nn.Module:
+    """Return a module, or a copy of it that does not overwrite its input."""
+    if getattr(module, "inplace", False):
+        module = copy.copy(module)
         module.inplace = False
     return module
 
 
-def trace(model: nn.Module) -> tuple[list[Layer], int]:
-    """Return the layers of a model in the order of execution, and the index of the output.
-
-    Index 0 is the input; layer k computes value k + 1.
-    """
-    shared = {id(t): t for t in [*model.parameters(), *model.buffers()]}
-    try:
-        graph = fx.Tracer().trace(copy.deepcopy(model, shared).eval())
-    except Exception as error:
+def checked(module: nn.Module, name: str) -> nn.Module:
+    """Return a weighted module whose weight is what it computes with."""
+    if "weight" not in module._parameters and not nn.utils.parametrize.is_parametrized(module):
         raise UserError(
-            f"the model cannot be traced by torch.fx ({error}); its forward must not branch on values of tensors"
-        ) from error
-    modules = dict(model.named_modules())
-    layers: list[Layer] = []
-    index: dict[fx.Node, int] = {}
-    for node in graph.nodes:
-        if node.op == "placeholder":
-            if index:
-                raise UserError("the model takes more than one input; wrap it in a module with one input")
-            index[node] = 0
-        elif node.op == "output":
-            return merge_batch_norm(layers, index[node.args[0]])
-        else:
-            layers.append(make_layer(node, modules, tuple(index[n] for n in node.all_input_nodes)))
-            index[node] = len(layers)
-    raise UserError("the model has no output")
+            f"layer {name!r} computes its weight in a hook, as pruning and the old weight_norm do; make it permanent "
+            "(torch.nn.utils.prune.remove, remove_weight_norm) or use torch.nn.utils.parametrizations"
+        )
+    return module
 
 
-def make_layer(node: fx.Node, modules: dict[str, nn.Module], inputs: tuple[int, ...]) -> Layer:
-    """Return the layer that an fx node stands for."""
-    name = str(node.target) if node.op == "call_module" else node.name
-    if node.op == "call_module":
-        m = modules[name]
-        kind = type(m).__name__
-        if isinstance(m, nn.Linear):
-            return Linear(name, kind, inputs, m)
-        if isinstance(m, CONVOLUTIONS):
-            return Conv(name, kind, inputs, m)
-        if isinstance(m, BATCH_NORMS):
-            return BatchNorm(name, kind, inputs, m)
-        if isinstance(m, ACTIVATIONS):
-            return Elementwise(name, kind, inputs, functional(m))
-        if isinstance(m, DROPOUTS):
-            return Elementwise(name, kind, inputs, lambda x: x)
-        if isinstance(m, nn.MaxPool2d):
-            options = (m.kernel_size, m.stride, m.padding, m.dilation, m.ceil_mode)
-            return MaxPool(name, kind, inputs, options)
-        if isinstance(m, AVERAGE_POOLS):
-            return AveragePool(name, kind, inputs, functional(m))
-        if isinstance(m, nn.Flatten):
-            return Reshape(name, kind, inputs, functional(m))
-    elif node.target in (F.relu, torch.relu, "relu"):
-        return Elementwise(name, "ReLU", inputs, torch.relu)
-    elif node.target in (torch.flatten, "flatten", "view", "reshape"):
-        return Reshape(name, "Flatten", inputs, partial(call, node))
-    elif node.target in ADDITIONS and len(inputs) == 2:
-        return Sum(name, "Add", inputs)
-    kind = type(modules[name]).__name__ if node.op == "call_module" else getattr(node.target, "__name__", node.target)
-    raise UserError(f"layer {name!r} ({kind}) has no propagation rule; replace it, or explain the part below it")
+def unsupported(name: str, title: str) -> UserError:
+    """Return the error for a layer without rules."""
+    remedy = REMEDIES.get(title.lower(), "replace it by layers that are supported, or explain the model up to it")
+    return UserError(f"layer {name!r} ({title}) has no propagation rule; {remedy}")
 
 
-def call(node: fx.Node, x: torch.Tensor) -> torch.Tensor:
-    """Run a node with one tensor input."""
-    args = fx.node.map_arg(node.args, lambda _: x)
-    if node.op == "call_method":
-        return getattr(args[0], node.target)(*args[1:], **node.kwargs)
-    function: Callable = node.target
-    return function(*args, **node.kwargs)
-
-
-def merge_batch_norm(layers: list[Layer], output: int) -> tuple[list[Layer], int]:
-    """Let a convolution or linear layer that only a BatchNorm reads compute both; the BatchNorm becomes an identity."""
-    readers: dict[int, int] = {output: 1}
+def annotate(plan: Plan, input_nonnegative: bool) -> list[list[int]]:
+    """Set what the graph says of each layer's signs; return, per layer, the values that are done with once it ran."""
+    layers, readers = plan.layers, {plan.output: 1}
+    nonnegative = [input_nonnegative]
     for layer in layers:
+        layer.nonnegative = all(nonnegative[i] for i in layer.inputs)
+        nonnegative.append(layer.nonnegative_output())
         for i in layer.inputs:
             readers[i] = readers.get(i, 0) + 1
-    for k, layer in enumerate(layers):
-        i = layer.inputs[0]
-        if isinstance(layer, BatchNorm) and i > 0 and readers[i] == 1 and isinstance(layers[i - 1], Linear):
-            layers[i - 1].batch_norm = layer.module
-            layers[k] = Elementwise(layer.name, layer.kind, layer.inputs, lambda x: x)
-    return layers, output
+
+    # vanishes[i]: wherever value i is 0, no relevance arrives at it.
+    vanishes = [i != plan.output for i in range(len(layers) + 1)]
+    for k in range(len(layers), 0, -1):
+        for i in layers[k - 1].inputs:
+            vanishes[i] = vanishes[i] and layers[k - 1].vanishes(vanishes[k])
+    for k, layer in enumerate(layers, 1):
+        if isinstance(layer, Activation) and layer.kind == "ReLU":
+            source = layers[layer.inputs[0] - 1] if layer.inputs[0] else None
+            alone = isinstance(source, (Linear, Sum)) and readers[layer.inputs[0]] == 1
+            if alone:
+                source.rectified = vanishes[k] and not source.rule.relative
+            layer.in_place = alone and (source.rectified or not source.needs_output)
+
+    last = {i: k for k, layer in enumerate(layers) for i in layer.inputs}
+    needed = {0, plan.output} | {k for k, layer in enumerate(layers, 1) if layer.needs_output}
+    needed |= {i for layer in layers if layer.needs_input for i in layer.inputs}
+    return [[i for i in set(layer.inputs) - needed if last[i] == k] for k, layer in enumerate(layers)]

@@ -1,46 +1,208 @@
-"""What the engine can do with each kind of layer: run it forward, and send relevance back through it."""
+"""What the engine can do with each kind of layer: run it forward, and send relevance back through it.
+
+``backward(r, xs, z, saved, books)`` takes the relevance at the output, the inputs, the output and whatever ``forward``
+saved, and returns the relevance of each input. It owns ``r`` and ``z`` and may overwrite them; never ``xs``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lrp_dynamics.lrp.rules import Form
-
-
-def take(tensor: Tensor, form: Form) -> Tensor:
-    """Return a form of a tensor: its positive values times form[0], its negative values times form[1]."""
-    up, down = form
-    if up == down:
-        return tensor if up == 1 else tensor * up
-    if down == 0 or up == 0:
-        part = tensor.clamp(min=0) if down == 0 else tensor.clamp(max=0)
-        return part if up + down == 1 else part * (up + down)
-    return torch.where(tensor > 0, tensor * up, tensor * down)
+from lrp_dynamics.lrp.propagate import Books, Forms, denominators, divide, is_output, parts_of, propagate, take
+from lrp_dynamics.lrp.rules import ALL, AlphaBeta, Average, Form, Norm, Pass, Rule, Winner, ZBox
 
 
 class Layer:
-    """A traced layer: its name, its type's name, the indices of its inputs, and what the graph says about its values."""
+    """A traced layer; by itself one whose relevance passes: activation, BatchNorm, arithmetic with constants.
 
-    weighted = False  # has weights that rules distinguish by sign
-    default_rule = "pass"
+    Attributes
+    ----------
+    name, kind
+        The module's name, or the traced function's, and the type's name.
+    inputs
+        Indices of the values it reads.
+    rule
+        Set by the composite; a rule for the layers in ``accepts``.
+    nonnegative, rectified
+        What the graph says: every input is >= 0; relevance reaches the output only where the output is > 0.
+    needs_input, needs_output
+        Whether ``backward`` reads them.
+    """
 
-    def __init__(self, name: str, kind: str, inputs: tuple[int, ...], module: nn.Module | None = None):
-        self.name, self.kind, self.inputs, self.module = name, kind, inputs, module
-        self.nonnegative = False  # every input is known to be >= 0
+    accepts = "pass"
+    default: Rule = Pass()
+    needs_input = needs_output = False
 
-    def forward(self, *xs: Tensor) -> Tensor:
-        raise NotImplementedError
+    def __init__(self, name: str, kind: str, inputs: tuple[int, ...], function: Callable | None = None):
+        self.name, self.kind, self.inputs, self.function = name, kind, inputs, function
+        self.rule, self.nonnegative, self.rectified = self.default, False, False
+
+    def forward(self, *xs: Any) -> tuple[Any, Any]:
+        """Return the output, and what the way back needs besides inputs and output."""
+        return self.function(*xs), None
+
+    def backward(self, r: Tensor, xs: tuple, z: Tensor, saved: Any, books: Books) -> list[Tensor | None]:
+        """Return the relevance of each input."""
+        return [r] + [None] * (len(xs) - 1)
+
+    def vanishes(self, output: bool) -> bool:
+        """Tell whether an input of 0 gets no relevance; ``output``: whether an output of 0 has none."""
+        return False
+
+    def nonnegative_output(self) -> bool:
+        """Tell whether the output is known to be >= 0."""
+        return False
+
+
+class Activation(Layer):
+    """A function of single values."""
+
+    in_place = False  # set where the input is nobody else's
+
+    def __init__(self, name: str, kind: str, inputs: tuple[int, ...], function: Callable, nonnegative: bool):
+        super().__init__(name, kind, inputs, function)
+        self.image = nonnegative
+
+    def forward(self, x: Tensor) -> tuple[Tensor, None]:
+        return (x.relu_() if self.in_place else self.function(x)), None
+
+    def vanishes(self, output: bool) -> bool:
+        return output and self.kind == "ReLU"
+
+    def nonnegative_output(self) -> bool:
+        return self.image
+
+
+class Rearrange(Layer):
+    """Every output value is a copy of one input value, or a zero: reshape, permute, concatenate, slice, pad."""
+
+    def forward(self, *xs: Any) -> tuple[Any, Any]:
+        return self.function(*xs), [x.shape if isinstance(x, Tensor) else x for x in xs]
+
+    def backward(self, r: Tensor, xs: tuple, z: Tensor, saved: list, books: Books) -> list[Tensor | None]:
+        if self.kind == "Flatten":
+            return [like_images(r.reshape(saved[0]))] + [None] * (len(xs) - 1)
+        before = books.total(r)
+        zeros = [r.new_zeros(shape) if isinstance(shape, torch.Size) else shape for shape in saved]
+        parts = adjoint(self.function, r, *zeros)
+        books.absorb(self.name, before, [part for part in parts if part is not None])
+        return parts
+
+    def vanishes(self, output: bool) -> bool:
+        return output
+
+    def nonnegative_output(self) -> bool:
+        return self.nonnegative
+
+
+class Sum(Layer):
+    """The sum, or with ``sign`` -1 the difference, of two inputs, as in a residual block."""
+
+    accepts = "fixed"
+    default = Norm()
+    needs_input = needs_output = True
+
+    def __init__(self, name: str, kind: str, inputs: tuple[int, ...], sign: float = 1.0):
+        super().__init__(name, kind, inputs)
+        self.sign = sign
+
+    def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, None]:
+        return torch.add(a, b, alpha=self.sign), None
+
+    def backward(self, r: Tensor, xs: tuple, z: Tensor, saved: Any, books: Books) -> list[Tensor | None]:
+        before = books.total(r)
+        s = divide(r, z, self.rule, int(self.rectified))
+        parts = [(xs[0] * s).sum_to_size(xs[0].shape), (self.sign * xs[1] * s).sum_to_size(xs[1].shape)]
+        books.absorb(self.name, before, parts)
+        books.divided(z, s)
+        return parts
+
+    def vanishes(self, output: bool) -> bool:
+        return True
+
+    def nonnegative_output(self) -> bool:
+        return self.nonnegative and self.sign > 0
+
+
+class FixedMap(Layer):
+    """A linear map with fixed weights >= 0: average and sum pools, means, interpolation."""
+
+    accepts = "fixed"
+    default = Norm()
+    needs_input = needs_output = True
+
+    def backward(self, r: Tensor, xs: tuple, z: Tensor, saved: Any, books: Books) -> list[Tensor | None]:
+        before = books.total(r)
+        s = divide(r, z, self.rule, int(self.nonnegative))
+        part = xs[0] * adjoint(self.function, s, xs[0])[0]
+        books.absorb(self.name, before, [part])
+        books.divided(z, s)
+        return [part] + [None] * (len(xs) - 1)
+
+    def vanishes(self, output: bool) -> bool:
+        return True
+
+    def nonnegative_output(self) -> bool:
+        return self.nonnegative
+
+
+class MaxPool(FixedMap):
+    """Max-pooling over windows of two dimensions."""
+
+    accepts = "maxpool"
+    default = Winner()
+    needs_output = False
+
+    def __init__(self, name: str, kind: str, inputs: tuple[int, ...], window: tuple, dilation: tuple, ceil_mode: bool):
+        super().__init__(name, kind, inputs, lambda x: F.avg_pool2d(x, *window, ceil_mode))
+        self.window, self.options = window, (*window, dilation, ceil_mode)
+
+    @property
+    def needs_input(self) -> bool:
+        return isinstance(self.rule, Average)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
+        z, index = torch.ops.aten.max_pool2d_with_indices(x, *self.options)
+        return z, None if self.needs_input else (index, x.shape)
+
+    def backward(self, r: Tensor, xs: tuple, z: Tensor, saved: Any, books: Books) -> list[Tensor | None]:
+        if self.needs_input:
+            return super().backward(r, xs, self.function(xs[0]), saved, books)
+        index, shape = saved
+        if r.is_cuda:  # the library's own way back is not deterministic there
+            flat = r.new_zeros(shape).flatten(2)
+            return [flat.scatter_add_(2, index.flatten(2), r.flatten(2)).view(shape)]
+        like = like_images(r.new_empty(shape))  # only its shape is read
+        return [torch.ops.aten.max_pool2d_with_indices_backward(r, like, *self.options, index)]
+
+    def vanishes(self, output: bool) -> bool:
+        return output or self.needs_input
 
 
 class Linear(Layer):
     """A fully connected layer, on the last dimension."""
 
-    weighted = True
+    accepts = "weighted"
+    needs_input = True
     batch_norm: nn.Module | None = None
+    bounds: tuple[Tensor, Tensor] | None = None  # of the input, for the rule z_box
+    block = 2**20  # so many values of a form of large weights are computed at a time: they stay in the cache
+
+    def __init__(self, name: str, kind: str, inputs: tuple[int, ...], module: Any):
+        super().__init__(name, kind, inputs)
+        self.module = module
+
+    @property
+    def needs_output(self) -> bool:
+        return isinstance(self.rule, ZBox) or any(is_output(p) or p.where != "any" for p in parts_of(self))
+
+    def vanishes(self, output: bool) -> bool:
+        return all(form in ("x", "x+", "x-") for part in self.rule.parts() for form, _ in part.terms)
 
     def parameters(self, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
         """Return weight and bias as they are now, with a following BatchNorm merged in."""
@@ -50,32 +212,74 @@ class Linear(Layer):
             scale, shift = batch_norm_affine(self.batch_norm, dtype)
             weight = weight * scale.view(-1, *[1] * (weight.dim() - 1))
             bias = shift if bias is None else torch.addcmul(shift, bias, scale)
-        return weight, bias
+        return like_images(weight), bias
 
-    def map(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        """Return x W + b."""
-        return F.linear(x, weight, bias)
+    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
+        weight, bias = self.parameters(x.dtype)
+        weight = Forms(weight)
+        if not isinstance(self.rule, AlphaBeta):
+            return self.map(x, weight, ALL, bias), None
+        positive, negative = denominators(self, x, None, weight, None)  # their sum saves computing x W
+        z = positive + negative
+        return z if bias is None else z.add_(self.per_channel(bias)), (positive, negative)
 
-    def adjoint(self, s: Tensor, weight: Tensor, x: Tensor) -> Tensor:
-        """Return s W^T, shaped as x."""
-        return s @ weight
+    def backward(self, r: Tensor, xs: tuple, z: Tensor, saved: Any, books: Books) -> list[Tensor | None]:
+        return [propagate(self, r, xs[0], z, saved, books)]
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.map(x, *self.parameters(x.dtype))
+    def per_channel(self, bias: Tensor) -> Tensor:
+        """Return a bias in the shape in which it is added to the output."""
+        return bias
+
+    def map(self, x: Tensor, weight: Forms, form: Form | str, bias: Tensor | None = None) -> Tensor:
+        """Return x V + b for a form V of the weights."""
+        blocks = self.blocks(weight.weight, form)
+        if len(blocks) == 1:
+            return F.linear(x, weight[form], bias)
+        y = torch.cat([F.linear(x, take(block, form)) for block in blocks], -1)
+        return y if bias is None else y.add_(bias)
+
+    def adjoint(self, s: Tensor, weight: Forms, form: Form | str, x: Tensor) -> Tensor:
+        """Return s V^T for a form V of the weights, shaped as x."""
+        blocks = self.blocks(weight.weight, form)
+        if len(blocks) == 1:
+            return s @ weight[form]
+        shares = s.split(len(blocks[0]), -1)
+        return sum(share @ take(block, form) for share, block in zip(shares, blocks, strict=True))
+
+    def blocks(self, weight: Tensor, form: Form | str) -> tuple[Tensor, ...]:
+        """Return the weights in blocks of rows; in one where their form costs nothing or is small."""
+        if form == ALL or weight.numel() <= 4 * self.block:
+            return (weight,)
+        return weight.split(max(1, self.block // weight.shape[1]))
 
 
 class Conv(Linear):
     """A convolution of one, two or three dimensions."""
 
-    def map(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        m = self.module
-        return torch.convolution(x, weight, bias, m.stride, m.padding, m.dilation, False, (0,), m.groups)
+    def __init__(self, name: str, kind: str, inputs: tuple[int, ...], module: Any):
+        super().__init__(name, kind, inputs, module)
+        padding, self.pad = module.padding, None
+        if isinstance(padding, str) or module.padding_mode != "zeros":
+            self.pad = tuple(module._reversed_padding_repeated_twice)
+            self.pad_mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
+            padding = (0,) * len(module.kernel_size)
+        self.geometry = (module.stride, padding, module.dilation, False, (0,) * len(padding), module.groups)
 
-    def adjoint(self, s: Tensor, weight: Tensor, x: Tensor) -> Tensor:
-        m = self.module
-        return torch.ops.aten.convolution_backward(
-            s, x, weight, None, m.stride, m.padding, m.dilation, False, (0,), m.groups, (True, False, False)
-        )[0]
+    def per_channel(self, bias: Tensor) -> Tensor:
+        return bias.view(-1, *[1] * len(self.module.kernel_size))
+
+    def padded(self, x: Tensor) -> Tensor:
+        """Return the input as the convolution sees it, where padding is not the convolution's own."""
+        return F.pad(x, self.pad, self.pad_mode)
+
+    def map(self, x: Tensor, weight: Forms, form: Form | str, bias: Tensor | None = None) -> Tensor:
+        return torch.convolution(x if self.pad is None else self.padded(x), weight[form], bias, *self.geometry)
+
+    def adjoint(self, s: Tensor, weight: Forms, form: Form | str, x: Tensor) -> Tensor:
+        seen = x if self.pad is None else self.padded(x)  # only its shape is read
+        back = torch.ops.aten.convolution_backward
+        c = back(s, seen, weight[form], None, *self.geometry, (True, False, False))[0]
+        return c if self.pad is None else adjoint(self.padded, c, x)[0]
 
 
 def batch_norm_affine(module: nn.Module, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -89,77 +293,23 @@ def batch_norm_affine(module: nn.Module, dtype: torch.dtype) -> tuple[Tensor, Te
     return scale, shift
 
 
-class BatchNorm(Layer):
-    """A BatchNorm that no convolution or linear layer precedes: an affine map of each channel."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        scale, shift = (t.view(-1, *[1] * (x.dim() - 2)) for t in batch_norm_affine(self.module, x.dtype))
-        return torch.addcmul(shift, x, scale)
+def batch_norm(module: nn.Module, x: Tensor) -> Tensor:
+    """Return what a BatchNorm makes of x with its running statistics."""
+    scale, shift = (t.view(-1, *[1] * (x.dim() - 2)) for t in batch_norm_affine(module, x.dtype))
+    return torch.addcmul(shift, x, scale)
 
 
-class Elementwise(Layer):
-    """An activation or an identity: relevance passes."""
-
-    def __init__(self, name: str, kind: str, inputs: tuple[int, ...], function: Callable[[Tensor], Tensor]):
-        super().__init__(name, kind, inputs)
-        self.function = function
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.function(x)
+def like_images(tensor: Tensor) -> Tensor:
+    """Return images and kernels with channels last where that is faster: on the CPU."""
+    if tensor.dim() != 4 or tensor.device.type != "cpu":
+        return tensor
+    return tensor.contiguous(memory_format=torch.channels_last)
 
 
-class Reshape(Elementwise):
-    """Flatten, view, reshape, squeeze: the order of the values stays."""
-
-
-class Sum(Layer):
-    """The sum of two inputs, as in a residual block."""
-
-    default_rule = "norm"
-
-    def forward(self, *xs: Tensor) -> Tensor:
-        return xs[0] + xs[1]
-
-
-class AveragePool(Layer):
-    """Any fixed average or sum over positions: a linear map without weights."""
-
-    default_rule = "norm"
-
-    def __init__(self, name: str, kind: str, inputs: tuple[int, ...], function: Callable[[Tensor], Tensor]):
-        super().__init__(name, kind, inputs)
-        self.function = function
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.function(x)
-
-    def adjoint(self, s: Tensor, x: Tensor) -> Tensor:
-        return adjoint(self.function, s, x)
-
-
-class MaxPool(Layer):
-    """Max-pooling over windows; overlapping windows add up on the way back."""
-
-    default_rule = "winner"
-
-    def __init__(self, name: str, kind: str, inputs: tuple[int, ...], options: tuple):
-        super().__init__(name, kind, inputs)
-        self.options = options  # kernel, stride, padding, dilation, ceil_mode
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.max_pool2d(x, *self.options)
-
-    def winner(self, r: Tensor, x: Tensor) -> Tensor:
-        """Give each window's relevance to its first largest input."""
-        return adjoint(lambda v: torch.max_pool2d(v, *self.options), r, x)
-
-    def average(self, x: Tensor) -> Tensor:
-        kernel, stride, padding, _, ceil_mode = self.options
-        return F.avg_pool2d(x, kernel, stride, padding, ceil_mode)
-
-
-def adjoint(function: Callable[[Tensor], Tensor], s: Tensor, x: Tensor) -> Tensor:
-    """Return the transposed Jacobian of a function at x, applied to s."""
+def adjoint(function: Callable, s: Tensor, *xs: Any) -> list[Tensor | None]:
+    """Return the transposed Jacobian of a function at xs, applied to s, for every x that is a tensor."""
     with torch.enable_grad():
-        leaf = x.detach().requires_grad_()
-        return torch.autograd.grad(function(leaf), leaf, s)[0]
+        leaves = [x.detach().requires_grad_() if isinstance(x, Tensor) else x for x in xs]
+        tensors = [x for x in leaves if isinstance(x, Tensor)]
+        gradients = iter(torch.autograd.grad(function(*leaves), tensors, s))
+        return [next(gradients) if isinstance(x, Tensor) else None for x in leaves]

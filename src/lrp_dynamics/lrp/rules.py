@@ -1,12 +1,14 @@
 r"""The propagation rules, each as data.
 
-For a linear layer $z_j = \sum_i x_i w_{ij} + b_j$ and relevance $R_j$ arriving at its output, every rule of LRP is a
-sum of *parts*
+For a linear layer $z_j = \sum_i x_i w_{ij} + b_j$ and relevance $R_j$ arriving at its output, every rule is a sum of
+*parts*, each with forms $u$ of the input, $v$ of the weights and $b'$ of the bias:
 
-$$R_i = \sum_{parts} c \sum_{(u, v)} u_i \sum_j v_{ij} \frac{R_j}{\mathrm{stab}(\sum_{(u, v)} \sum_i u_i v_{ij} + b'_j)}$$
+$$R_i = \sum_{part} c \sum_{(u, v)} u_i \sum_j v_{ij} \frac{R_j}{\mathrm{stab}(\sum_{(u, v)} \sum_i u_i v_{ij} + b'_j)}$$
 
-with a form $u$ of the input, a form $v$ of the weights and a form $b'$ of the bias. A part names these forms; the engine
-evaluates them. Forms of a tensor are pairs (factor of its positive values, factor of its negative values).
+A rule names these forms; :mod:`~lrp_dynamics.lrp.propagate` evaluates them. A form of weights or bias is a pair: the
+factor of the positive values and the factor of the negative values.
+
+To add a rule, write one class here, list it in ``RULES``, and add its dense formula to ``tests/lrp/test_rules.py``.
 """
 
 from __future__ import annotations
@@ -17,20 +19,19 @@ from typing import ClassVar, Literal
 from lrp_dynamics.errors import UserError
 
 Form = tuple[float, float]
+Bias = Literal["drop", "positive", "full"]
 ALL: Form = (1.0, 1.0)
 POSITIVE: Form = (1.0, 0.0)
 NEGATIVE: Form = (0.0, 1.0)
 NONE: Form = (0.0, 0.0)
 BIAS: dict[str, Form] = {"drop": NONE, "positive": POSITIVE, "full": ALL}
 
-Input = Literal["x", "x+", "x-", "x-low", "x-high", "one"]
-
 
 @dataclass(frozen=True)
 class Part:
-    """One fraction of a rule: its terms (input form, weight form), bias form, factor, and the sign of z it is for."""
+    """A fraction of a rule: terms (input form, weight form), bias form, factor, and the sign of z that it is for."""
 
-    terms: tuple[tuple[Input, Form | Literal["square", "one"]], ...]
+    terms: tuple[tuple[Literal["x", "x+", "x-", "x-low", "x-high", "one"], Form | Literal["square", "one"]], ...]
     bias: Form = NONE
     factor: float = 1.0
     where: Literal["any", "z>0", "z<0"] = "any"
@@ -38,87 +39,155 @@ class Part:
 
 @dataclass(frozen=True)
 class Rule:
-    """Base of all rules: the stabilizer of the denominator.
+    r"""Base of all rules: the stabilizer $\mathrm{stab}(z) = z + \epsilon + \rho\,\mathrm{rms}(z)$.
 
     Attributes
     ----------
     epsilon
-        Value added to the denominator, >= 0. A denominator of exactly 0 absorbs its relevance.
+        Absolute stabilizer, >= 0. Where a denominator is exactly 0 after stabilizing, its relevance is absorbed.
+    relative
+        Stabilizer in units of the root mean square of the layer's denominators, >= 0.
+    over
+        What that mean is over: each "sample", or the whole "batch", which makes a map depend on its batch mates and is
+        offered only because the LRP tutorial does so.
     signed
-        Add it with the sign of the denominator (0 counts as positive); else as it is.
-    scale
-        "absolute"; "sample": times the rms of z over the layer, per sample; "batch": over the whole batch, which makes
-        a map depend on its batch mates and exists only to reproduce the LRP tutorial.
+        Add both with the sign of z, sg(0) = +1; otherwise as they are.
     """
 
     name: ClassVar[str] = ""
+    layers: ClassVar[str] = "weighted"  # the layers it is for: "weighted", "fixed" (pools, sums), "maxpool", "pass"
     epsilon: float = 1e-9
+    relative: float = 0.0
+    over: Literal["sample", "batch"] = "sample"
     signed: bool = False
-    scale: Literal["absolute", "sample", "batch"] = "absolute"
+
+    def __post_init__(self):
+        if self.epsilon < 0 or self.relative < 0:
+            raise UserError(f"rule {self.name!r}: epsilon and relative must be >= 0")
 
     def parts(self) -> tuple[Part, ...]:
-        """Return the fractions that the rule sums."""
-        raise NotImplementedError
+        """Return the fractions whose sum the rule is; none for rules that do not divide."""
+        return ()
 
     def describe(self) -> dict:
         """Return the rule as plain data: its name and every option."""
         return {"rule": self.name, **asdict(self)}
 
+    def __str__(self) -> str:
+        default = type(self)()
+        changed = [f"{f.name}={getattr(self, f.name)}" for f in fields(self)]
+        shown = [
+            text
+            for f, text in zip(fields(self), changed, strict=True)
+            if getattr(self, f.name) != getattr(default, f.name)
+        ]
+        return self.name + (f"({', '.join(shown)})" if shown else "")
+
 
 @dataclass(frozen=True)
 class Epsilon(Rule):
-    r"""$R_i = x_i \sum_j w_{ij} R_j / (z_j + \epsilon\,\mathrm{sg}(z_j))$: z is the layer's own output, bias included.
+    r"""$R_i = x_i \sum_j w_{ij} R_j / (z_j + \epsilon\,\mathrm{sg}(z_j))$, z the layer's own output, bias included.
 
-    Bach et al. 2015 (doi:10.1371/journal.pone.0130140), eq. 58. ``epsilon=0`` is LRP-0.
+    Bach et al. 2015 (doi:10.1371/journal.pone.0130140), eq. 58. ``epsilon: 0`` is LRP-0.
+
+    >>> explain([[2.0, -1.0]], weight=[[3.0, 1.0]], bias=[0.0], relevance=[[1.0]], rule=Epsilon(epsilon=0))
+    [[1.2, -0.2]]
     """
 
     name: ClassVar[str] = "epsilon"
     epsilon: float = 1e-6
     signed: bool = True
-    bias: Literal["drop", "positive", "full"] = "full"
+    bias: Bias = "full"
 
     def parts(self) -> tuple[Part, ...]:
+        """Every contribution counts, by its share of z."""
         return (Part((("x", ALL),), BIAS[self.bias]),)
 
 
 @dataclass(frozen=True)
 class ZPlus(Rule):
-    r"""$R_i = \sum_j (x_i w_{ij})^+ R_j / \sum_i (x_i w_{ij})^+$.
+    r"""$R_i = \sum_j (x_i w_{ij})^+ R_j / \sum_i (x_i w_{ij})^+$: only positive contributions count.
 
-    Montavon et al. 2017 (doi:10.1016/j.patcog.2016.11.008). For x >= 0 only positive weights count. Negative inputs are
-    split off and meet the negative weights, or, with ``negative="unsplit"``, the positive ones.
+    Montavon et al. 2017 (doi:10.1016/j.patcog.2016.11.008). ``negative: split`` pairs negative inputs with the negative
+    weights, ``unsplit`` sends them through the positive weights like all others, ``ones`` replaces the input by ones.
+
+    >>> explain([[2.0, -1.0]], weight=[[3.0, -2.0]], bias=[9.0], relevance=[[1.0]], rule=ZPlus())
+    [[0.75, 0.25]]
     """
 
     name: ClassVar[str] = "z_plus"
-    bias: Literal["drop", "positive", "full"] = "drop"
-    negative: Literal["split", "unsplit"] = "split"
+    bias: Bias = "drop"
+    negative: Literal["split", "unsplit", "ones"] = "split"
 
     def parts(self) -> tuple[Part, ...]:
-        split = (("x+", POSITIVE), ("x-", NEGATIVE))
-        return (Part(split if self.negative == "split" else (("x", POSITIVE),), BIAS[self.bias]),)
+        """The products >= 0."""
+        terms = {
+            "split": (("x+", POSITIVE), ("x-", NEGATIVE)),
+            "unsplit": (("x", POSITIVE),),
+            "ones": (("one", POSITIVE),),
+        }
+        return (Part(terms[self.negative], BIAS[self.bias]),)
+
+
+@dataclass(frozen=True)
+class AlphaBeta(Rule):
+    r"""$R_i = \sum_j (\alpha (x_i w_{ij})^+ / z_j^+ - \beta (x_i w_{ij})^- / z_j^-) R_j$ with $\alpha - \beta = 1$.
+
+    Bach et al. 2015, eq. 60. A neuron whose contributions have one sign only breaks conservation; ``conserving`` gives
+    the sign that is there the weight 1.
+
+    >>> rule = AlphaBeta(alpha=2, beta=1)
+    >>> explain([[3.0, 1.0]], weight=[[1.0, -1.0]], bias=[0.0], relevance=[[1.0]], rule=rule)
+    [[2.0, -1.0]]
+    """
+
+    name: ClassVar[str] = "alpha_beta"
+    alpha: float = 2.0
+    beta: float = 1.0
+    bias: Literal["drop", "full"] = "drop"
+    conserving: bool = False
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.beta < 0 or abs(self.alpha - self.beta - 1) > 1e-12:
+            raise UserError(f"rule 'alpha_beta': found alpha={self.alpha}, beta={self.beta}; expected alpha - beta = 1")
+
+    def parts(self) -> tuple[Part, ...]:
+        """The products >= 0, and those <= 0."""
+        keep = self.bias == "full"
+        return (
+            Part((("x+", POSITIVE), ("x-", NEGATIVE)), POSITIVE if keep else NONE, self.alpha),
+            Part((("x+", NEGATIVE), ("x-", POSITIVE)), NEGATIVE if keep else NONE, -self.beta),
+        )
 
 
 @dataclass(frozen=True)
 class Gamma(Rule):
-    r"""$R_i = x_i \sum_j \rho(w_{ij}) R_j / (\sum_i x_i \rho(w_{ij}) + \rho(b_j))$, $\rho(w) = w + \gamma w^+$.
+    r"""$R_i = x_i \sum_j \rho(w_{ij}) R_j / (\sum_i x_i \rho(w_{ij}) + \rho(b_j))$ with $\rho(w) = w + \gamma w^+$.
 
-    Montavon et al. 2019 (doi:10.1007/978-3-030-28954-6_10). ``generalized`` favours, where z < 0, the negative
-    contributions instead (Andeol et al. 2021), and pairs negative inputs with the opposite weights.
+    Montavon et al. 2019 (doi:10.1007/978-3-030-28954-6_10). ``generalized`` (Andéol et al. 2021, arXiv:2103.13701)
+    favours the negative contributions where z < 0, and pairs negative inputs with the weights of opposite sign.
+
+    >>> rule = Gamma(gamma=1, epsilon=0)
+    >>> explain([[1.0, 1.0]], weight=[[3.0, -2.0]], bias=[0.0], relevance=[[1.0]], rule=rule)
+    [[1.5, -0.5]]
     """
 
     name: ClassVar[str] = "gamma"
     gamma: float = 0.25
     epsilon: float = 1e-6
     signed: bool = True
+    bias: Literal["full", "plain"] = "full"  # "plain" leaves the bias as it is
     generalized: bool = True
 
     def parts(self) -> tuple[Part, ...]:
+        """One part where z > 0 and its mirror image where z < 0."""
         up, down = (1.0 + self.gamma, 1.0), (1.0, 1.0 + self.gamma)
         if not self.generalized:
-            return (Part((("x", up),), up),)
+            return (Part((("x", up),), up if self.bias == "full" else ALL),)
         return (
-            Part((("x+", up), ("x-", down)), up, where="z>0"),
-            Part((("x+", down), ("x-", up)), down, where="z<0"),
+            Part((("x+", up), ("x-", down)), up if self.bias == "full" else ALL, where="z>0"),
+            Part((("x+", down), ("x-", up)), down if self.bias == "full" else ALL, where="z<0"),
         )
 
 
@@ -126,66 +195,103 @@ class Gamma(Rule):
 class ZBox(Rule):
     r"""$R_i = \sum_j (x_i w_{ij} - l_i w_{ij}^+ - h_i w_{ij}^-) R_j / \sum_i (\ldots)$ for inputs within [l, h].
 
-    Montavon et al. 2017. Written as $(x_i - l_i) w_{ij}^+ + (x_i - h_i) w_{ij}^-$, a sum of terms >= 0.
+    Montavon et al. 2017, for the first layer. It is written as $(x_i - l_i) w_{ij}^+ + (x_i - h_i) w_{ij}^-$, terms
+    that are all >= 0; zero padding counts as a pixel with l = h = 0.
+
+    >>> explain([[0.5, 0.5]], weight=[[3.0, -1.0]], bias=[9.0], relevance=[[1.0]], rule=ZBox(), bounds=(0.0, 1.0))
+    [[0.75, 0.25]]
     """
 
     name: ClassVar[str] = "z_box"
 
     def parts(self) -> tuple[Part, ...]:
+        """The distance of the input from its bounds, by sign of the weight."""
         return (Part((("x-low", POSITIVE), ("x-high", NEGATIVE))),)
 
 
 @dataclass(frozen=True)
-class Pass(Rule):
-    """$R_i = R_j$: layers with one input per output."""
+class WSquare(Rule):
+    r"""$R_i = \sum_j w_{ij}^2 R_j / \sum_i w_{ij}^2$, whatever the input; only real pixels count.
 
-    name: ClassVar[str] = "pass"
+    Montavon et al. 2017, for a first layer with unbounded inputs.
+
+    >>> explain([[7.0, -7.0]], weight=[[3.0, -1.0]], bias=[9.0], relevance=[[1.0]], rule=WSquare())
+    [[0.9, 0.1]]
+    """
+
+    name: ClassVar[str] = "w_square"
 
     def parts(self) -> tuple[Part, ...]:
-        return ()
+        """The squared weights."""
+        return (Part((("one", "square"),)),)
+
+
+@dataclass(frozen=True)
+class Flat(Rule):
+    r"""$R_i = \sum_j R_j / \#\{i\}$: each output spreads evenly over its real pixels.
+
+    Lapuschkin et al. 2019 (doi:10.1038/s41467-019-08987-4).
+
+    >>> explain([[7.0, -7.0]], weight=[[3.0, -1.0]], bias=[9.0], relevance=[[1.0]], rule=Flat())
+    [[0.5, 0.5]]
+    """
+
+    name: ClassVar[str] = "flat"
+
+    def parts(self) -> tuple[Part, ...]:
+        """Weights of one."""
+        return (Part((("one", "one"),)),)
 
 
 @dataclass(frozen=True)
 class Norm(Rule):
-    r"""$R_i = x_i v_{ij} R_j / \sum_i x_i v_{ij}$ for layers without weights: pools and sums."""
+    r"""$R_i = x_i v_{ij} R_j / \sum_i x_i v_{ij}$ for maps without weights: average pools, sums, residual additions."""
 
     name: ClassVar[str] = "norm"
-    epsilon: float = 1e-9
+    layers: ClassVar[str] = "fixed"
     signed: bool = True
-
-    def parts(self) -> tuple[Part, ...]:
-        return (Part((("x", ALL),), ALL),)
 
 
 @dataclass(frozen=True)
 class Winner(Rule):
-    """Max-pooling: the first largest input of a window takes all."""
+    """Max-pooling: the first largest input of each window takes all; overlapping windows add up."""
 
     name: ClassVar[str] = "winner"
-
-    def parts(self) -> tuple[Part, ...]:
-        return ()
+    layers: ClassVar[str] = "maxpool"
 
 
 @dataclass(frozen=True)
-class Average(Norm):
-    """Max-pooling treated as average pooling on the way back."""
+class Average(Rule):
+    """Max-pooling treated as average pooling on the way back: the rule ``norm`` on the averages."""
 
     name: ClassVar[str] = "average"
+    layers: ClassVar[str] = "maxpool"
+    signed: bool = True
 
 
-RULES: dict[str, type[Rule]] = {rule.name: rule for rule in (Epsilon, ZPlus, Gamma, ZBox, Pass, Norm, Winner, Average)}
+@dataclass(frozen=True)
+class Pass(Rule):
+    """$R_i = R_j$: activations, merged or lone BatchNorm, reshaping, arithmetic with constants."""
+
+    name: ClassVar[str] = "pass"
+    layers: ClassVar[str] = "pass"
+
+
+RULES: dict[str, type[Rule]] = {
+    rule.name: rule for rule in (Epsilon, ZPlus, AlphaBeta, Gamma, ZBox, WSquare, Flat, Norm, Winner, Average, Pass)
+}
 
 
 def make_rule(spec: str | dict | Rule) -> Rule:
-    """Return the rule that a name, or a mapping with the key ``rule`` and options, describes."""
+    """Return the rule that a name, or a mapping of ``rule`` and its options, describes."""
     if isinstance(spec, Rule):
         return spec
     options = {"rule": spec} if isinstance(spec, str) else dict(spec)
     name = options.pop("rule", None)
     if name not in RULES:
         raise UserError(f"rule {name!r} is unknown; choose one of {', '.join(RULES)}")
-    known = {field.name for field in fields(RULES[name])}
-    if unknown := set(options) - known:
-        raise UserError(f"rule {name!r} has no option {', '.join(sorted(unknown))}; it has {', '.join(sorted(known))}")
+    known = [field.name for field in fields(RULES[name])]
+    for option in options:
+        if option not in known:
+            raise UserError(f"rule {name!r} has no option {option!r}; it has {', '.join(known)}")
     return RULES[name](**options)

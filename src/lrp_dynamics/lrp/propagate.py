@@ -1,0 +1,185 @@
+"""Evaluate a rule on one layer, and keep the books."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lrp_dynamics.lrp.rules import ALL, NEGATIVE, POSITIVE, AlphaBeta, Form, Part, Rule, ZBox
+
+if TYPE_CHECKING:
+    from lrp_dynamics.lrp.layers import Linear
+
+# Terms whose products have one sign whatever the layer; bounds make it so for the rule z_box.
+SIGNS = {
+    ("x+", POSITIVE): 1, ("x-", NEGATIVE): 1, ("x+", NEGATIVE): -1, ("x-", POSITIVE): -1,
+    ("x-low", POSITIVE): 1, ("x-high", NEGATIVE): 1,
+    ("one", POSITIVE): 1, ("one", "square"): 1, ("one", "one"): 1,
+}  # fmt: skip
+
+
+class Books:
+    """What is written down on the way back: relevance absorbed per layer, and the smallest denominator met."""
+
+    def __init__(self, initial: Tensor):
+        self.absorbed: dict[str, Tensor] = {}
+        self.min_abs_z = initial.new_full(initial.shape[:1], torch.inf)
+
+    @staticmethod
+    def total(r: Tensor) -> Tensor:
+        """Return the sum of relevance per sample."""
+        return r.sum(tuple(range(1, r.dim())))
+
+    def absorb(self, name: str, before: Tensor, parts: list[Tensor]) -> None:
+        """Write down what came to a layer and did not leave it."""
+        self.absorbed[name] = before - sum(self.total(part) for part in parts)
+
+    def divided(self, d: Tensor, s: Tensor) -> None:
+        """Write down the smallest |d| where s is not 0. Consumes both."""
+        largest = torch.finfo(s.dtype).max
+        d = s.eq_(0).mul_(largest).add_(d.abs_()).amin(tuple(range(1, s.dim())))
+        self.min_abs_z = torch.minimum(self.min_abs_z, d.masked_fill_(d >= largest, torch.inf))
+
+
+def take(tensor: Tensor, form: Form | str) -> Tensor:
+    """Return a form of weights or bias.
+
+    >>> take(torch.tensor([2.0, -3.0]), (1.5, 1.0))
+    tensor([ 3., -3.])
+    """
+    if form == "square":
+        return tensor.square()
+    if form == "one":
+        return torch.ones_like(tensor)
+    up, down = form
+    if up == down:
+        return tensor if up == 1 else tensor * up
+    if down == 0:
+        return tensor.clamp(min=0) if up == 1 else tensor.clamp(min=0).mul_(up)
+    if up == 0:
+        return tensor.clamp(max=0) if down == 1 else tensor.clamp(max=0).mul_(down)
+    if up == 1:
+        return F.leaky_relu(tensor, down)
+    return torch.add(tensor * down if down != 1 else tensor, tensor.clamp(min=0), alpha=up - down)
+
+
+class Forms:
+    """The forms of a layer's weights, each computed once."""
+
+    def __init__(self, weight: Tensor):
+        self.weight = weight
+        self._known: dict[Form | str, Tensor] = {}
+
+    def __getitem__(self, form: Form | str) -> Tensor:
+        if form not in self._known:
+            self._known[form] = take(self.weight, form)
+        return self._known[form]
+
+
+def divide(r: Tensor, d: Tensor, rule: Rule, sign: int, reuse: bool = True) -> Tensor:
+    """Return r / stab(d), 0 where d is 0 and nothing stabilizes it; ``sign`` of d where known, else 0.
+
+    With ``reuse`` the result takes the place of r. d is as before but for rounding.
+    """
+    offset: Tensor | float = rule.epsilon
+    if rule.relative:
+        square = d.square()
+        mean = square.mean() if rule.over == "batch" else square.mean(tuple(range(1, d.dim())), keepdim=True)
+        offset = offset + rule.relative * mean.sqrt()
+    elif offset == 0:
+        return (r / d).masked_fill_(d == 0, 0)
+    if rule.signed:
+        offset = torch.where(d < 0, -offset, offset) if sign == 0 else sign * offset
+    d.add_(offset)
+    s = r.div_(d) if reuse else r / d
+    d.sub_(offset)
+    return s
+
+
+def parts_of(layer: Linear) -> list[Part]:
+    """Return the parts of a layer's rule that can matter, without the terms that cannot."""
+    parts = []
+    for part in layer.rule.parts():
+        if layer.rectified and part.where == "z<0":
+            continue
+        terms = tuple(term for term in part.terms if not (layer.nonnegative and term[0] == "x-"))
+        parts.append(Part(terms, part.bias, part.factor, "any" if layer.rectified else part.where))
+    return parts
+
+
+def is_output(part: Part) -> bool:
+    """Tell whether a part's denominator is the layer's own output."""
+    return part.terms == (("x", ALL),) and part.bias == ALL
+
+
+def sign_of(part: Part, layer: Linear) -> int:
+    """Return the sign that a part's denominators have wherever relevance arrives, 0 if that is not known."""
+    if is_output(part):
+        return int(layer.rectified)
+    if isinstance(part.terms[0][1], tuple) and min(part.terms[0][1]) > 0:  # gamma: |d| >= |z|, on the same side
+        up = part.terms[0][1][0] >= part.terms[0][1][1]
+        return (1 if up else -1) if part.where != "any" or (layer.rectified and layer.nonnegative and up) else 0
+    positive_x = ("x", POSITIVE) in part.terms and layer.nonnegative
+    signs = {1 if positive_x else SIGNS.get(term, 0) for term in part.terms}
+    signs |= {1} if part.bias == POSITIVE else {-1} if part.bias == NEGATIVE else {0} if part.bias == ALL else set()
+    return signs.pop() if len(signs) == 1 else 0
+
+
+def input_form(form: str, x: Tensor, layer: Linear) -> Tensor:
+    """Return a form of the input; that of "one" for a single sample."""
+    if form == "x" or (form == "x+" and layer.nonnegative):
+        return x
+    if form in ("x+", "x-"):
+        return x.clamp(min=0) if form == "x+" else x.clamp(max=0)
+    if form == "one":
+        return torch.ones_like(x[:1])
+    low, high = layer.bounds
+    return x - (low if form == "x-low" else high)
+
+
+def denominators(layer: Linear, x: Tensor, z: Tensor | None, weight: Forms, bias: Tensor | None) -> list[Tensor]:
+    """Return the unstabilized denominator of every part; z, where given, may be overwritten."""
+    result = []
+    for part in parts_of(layer):
+        if is_output(part) and z is not None:
+            d = z
+        elif isinstance(layer.rule, ZBox) and z is not None:  # the bounds' share is the same for all samples
+            low, high = (b.expand_as(x[:1]) for b in layer.bounds)
+            d = z.sub_(layer.map(low, weight, POSITIVE, bias).add_(layer.map(high, weight, NEGATIVE)))
+        else:
+            b = None if bias is None or not any(part.bias) else take(bias, part.bias)
+            d = None
+            for form, v in part.terms:
+                y = layer.map(input_form(form, x, layer), weight, v, b if d is None else None)
+                d = y if d is None else d.add_(y)
+        result.append(d)
+    return result
+
+
+def propagate(layer: Linear, r: Tensor, x: Tensor, z: Tensor, saved: list[Tensor] | None, books: Books) -> Tensor:
+    """Return the relevance of a weighted layer's input; r, z and saved denominators are overwritten."""
+    rule, (weight, bias), before = layer.rule, layer.parameters(x.dtype), books.total(r)
+    weight = Forms(weight)
+    parts, result = parts_of(layer), None
+    # A part that is for one sign of z looks at z before anything overwrites it.
+    gates = [None if p.where == "any" else (z > 0 if p.where == "z>0" else z < 0) for p in parts]
+    ds = denominators(layer, x, z, weight, bias) if saved is None else saved
+    factors: list[float | Tensor] = [part.factor for part in parts]
+    if isinstance(rule, AlphaBeta) and rule.conserving:
+        factors = [torch.where(ds[1] == 0, 1.0, rule.alpha), torch.where(ds[0] == 0, 1.0, -rule.beta)]
+    for part, gate, d, factor in zip(parts, gates, ds, factors, strict=True):
+        arriving = r if gate is None else torch.where(gate, r, 0)
+        s = divide(arriving, d, rule, sign_of(part, layer), reuse=gate is not None or len(parts) == 1)
+        if isinstance(factor, Tensor) or factor != 1:
+            s.mul_(factor)
+        for form, v in part.terms:
+            c = layer.adjoint(s, weight, v, x)
+            if form != "one":
+                c.mul_(input_form(form, x, layer))
+            result = c if result is None else result.add_(c)
+        books.divided(d, s)
+    books.absorb(layer.name, before, [result])
+    return result
