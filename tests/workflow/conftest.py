@@ -73,7 +73,7 @@ class Project:
         return set(self.jobs(self.snakemake("-n", *targets)))
 
     def jobs(self, log: str) -> list[str]:
-        """Return the stages that a log of Snakemake announces, in order; their messages where dvc.yaml knows none such."""
+        """Return the stages that a log of Snakemake announces, in order; by message where dvc.yaml has none such."""
         names = {stage["desc"]: name for name, stage in self.stages.items()}
         assert len(names) == len(self.stages), "two stages have the same description"
         return [names.get(message, message) for message in re.findall(r"^Job \d+: (.*)$", log, re.M)]
