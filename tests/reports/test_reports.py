@@ -103,7 +103,8 @@ def test_the_page_shows_the_measured_numbers_and_the_datasets_title(made):
     assert "78.0 % on training images" in html
     for name, value in metrics.items():
         assert f'<code>{name}</code></td><td class="number">{value:.6g}</td>' in html
-    assert "<code>import" not in html  # text and results, no code
+    assert "IPython" not in html  # text and results, no code
+    assert "highlight" not in html
 
 
 def test_captions_become_html(made):
