@@ -88,6 +88,12 @@ def test_colour_modes(tmp_path, mode):
     assert seen[:, 10, 17].min() > 250
 
 
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32])
+def test_deep_grey_is_scaled_not_clipped(tmp_path, dtype):
+    Image.fromarray(np.full((8, 8), 100 * 257, dtype)).save(tmp_path / "deep.tiff")
+    assert (read_image(tmp_path / "deep.tiff", 8) == 100).all()
+
+
 def test_transparent_parts_become_white(tmp_path):
     Image.new("RGBA", (8, 8), (255, 0, 0, 0)).save(tmp_path / "glass.png")
     assert read_image(tmp_path / "glass.png", 8).min() == 255

@@ -149,6 +149,11 @@ def test_swapping_the_background_keeps_the_object(easy):
     assert changed[easy.mask == 0].mean() > 0.98
     np.testing.assert_array_equal(swapped.mask, easy.mask)
     np.testing.assert_array_equal(swapped.labels, easy.labels)
+    # The hue is another one too, unrelated to the old; the luminance that the object's contrast refers to stays.
+    colours = [np.einsum("nchw,nhw->nc", s.images / 255, s.mask == 0) / 900 for s in (easy, swapped)]
+    tints = [colour - colour.mean(axis=1, keepdims=True) for colour in colours]
+    assert abs(np.corrcoef(tints[0].ravel(), tints[1].ravel())[0, 1]) < 0.15
+    assert np.corrcoef(colours[0].mean(axis=1), colours[1].mean(axis=1))[0, 1] > 0.98
 
 
 def test_textures_differ_in_frequency():
