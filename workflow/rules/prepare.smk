@@ -3,7 +3,10 @@
 
 rule prepare:
     input:
-        code=code_of("prepare"),
+        # The module of the dataset's kind is imported by its name.
+        code=lambda wildcards: code_of(
+            "prepare", f"src/lrp_dynamics/datasets/{config['datasets'][wildcards.dataset]['kind']}.py"
+        ),
     output:
         "data/{dataset}.h5",
     log:

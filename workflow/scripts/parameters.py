@@ -1,6 +1,7 @@
 """Parameters: check params.yaml against its schema, and hand a rule the values that it names."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,18 @@ from jsonschema.exceptions import best_match
 from snakemake.exceptions import WorkflowError
 
 SCHEMA = Path(__file__).parents[1] / "schemas" / "params.schema.yaml"
+
+
+# What YAML 1.2 takes for a number, and YAML 1.1, as Snakemake reads it, for text; `dvc exp run -S` writes such numbers.
+NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+")
+
+
+def read_numbers(node: Any) -> Any:
+    """Turn text such as "1e-05" into numbers, in place: both tools must read the same from params.yaml."""
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, value in items:
+        node[key] = float(value) if isinstance(value, str) and NUMBER.fullmatch(value) else read_numbers(value)
+    return node
 
 
 def problem(params: Mapping[str, Any]) -> str | None:
@@ -39,6 +52,7 @@ def _hint(error: Any) -> str:
 
 def check(params: Mapping[str, Any]) -> None:
     """Raise one clear sentence if the parameters are not as the schema says."""
+    read_numbers(params)
     found = problem(params)
     if found:
         raise WorkflowError(found)

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from importlib import import_module
 from pathlib import Path
 
 from lrp_dynamics.errors import UserError
@@ -25,8 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Prepare the dataset described by `args.params` and write it to `args.out`."""
-    # Named one by one, so that the workflow sees which code a dataset depends on.
-    from lrp_dynamics.datasets import cifar10, folder, mnist, prepared, shapes10
+    from lrp_dynamics.datasets import prepared
 
     kind = args.params.get("kind")
     if kind not in REQUIRED:
@@ -34,8 +34,8 @@ def run(args: argparse.Namespace) -> None:
     missing = [key for key in REQUIRED[kind] if key not in args.params]
     if missing:
         raise UserError(f"dataset {args.name!r} of kind {kind}: the parameter {missing[0]!r} is missing")
-    modules = {"shapes10": shapes10, "cifar10": cifar10, "mnist": mnist, "folder": folder}
-    dataset = modules[kind].prepare(args.name, args.params, args.raw)
+    # By its name, so that a dataset depends on the code of its own kind alone: see workflow/rules/prepare.smk.
+    dataset = import_module(f"lrp_dynamics.datasets.{kind}").prepare(args.name, args.params, args.raw)
     prepared.write(args.out, dataset)
     train = int((dataset.split == prepared.TRAIN).sum())
     size = "×".join(map(str, dataset.images.shape[1:]))

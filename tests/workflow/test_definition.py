@@ -1,0 +1,146 @@
+"""The definition of the workflow: dvc.yaml, formatting, parameters, closures of code, and plans of large studies."""
+
+import ast
+import copy
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from .conftest import BIN, CHECK, ROOT, Project, copy_of_project, outs_of
+
+sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
+import closure
+import parameters
+
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A copy of the project as it is, nothing run."""
+    project = copy_of_project(tmp_path_factory.mktemp("full") / "project")
+    project.commit("start")
+    return project
+
+
+def test_dvc_yaml_is_up_to_date():
+    done = subprocess.run(
+        [sys.executable, "workflow/scripts/dvc_yaml.py", "--check"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_dvc_yaml_covers_every_output_once(full):
+    stages = full.stages
+    outs = [next(iter(out)) if isinstance(out, dict) else out for stage in stages.values() for out in outs_of(stage)]
+    assert len(outs) == len(set(outs))
+    assert all(stage["desc"] for stage in stages.values())
+    assert len({stage["desc"] for stage in stages.values()}) == len(stages)
+    graph = full.dvc("dag", "--outs", "--dot")
+    assert "results/demo/metrics.json" in graph
+    # Every chain begins with the check of dvc.yaml, so that no target runs on an old one.
+    first = [name for name, stage in stages.items() if not set(stage["deps"]) & set(outs)]
+    assert first == [CHECK]
+
+
+def test_format_and_lint(full):
+    full.run("snakefmt", "--check", "Snakefile", "workflow")
+    assert "Congratulations" in full.snakemake("--lint")
+
+
+def test_recordings_can_be_kept_out_of_the_cache(full, tmp_path):
+    project = full.copy(tmp_path / "uncached")
+    project.edit("storage.cache_recordings", False)
+    project.run(sys.executable, "workflow/scripts/dvc_yaml.py")
+    kept = [out for stage in project.stages.values() for out in outs_of(stage) if isinstance(out, dict)]
+    assert {"results/demo/seed-0/relevance.h5": {"cache": False}} in kept
+    assert all(next(iter(out)).endswith("relevance.h5") for out in kept)
+
+
+def test_a_study_of_fifty_runs_is_planned_at_once(full, tmp_path):
+    """Ten seeds of five composites; planned in seconds by one dry run, which runs nothing."""
+    project = full.copy(tmp_path / "study")
+    params = project.params
+    demo = params["experiments"]["demo"]
+    composites = ["z_plus", "epsilon", "gamma", "alpha2_beta1", "epsilon_plus_flat"]
+    params["experiments"] = {
+        f"study_{name}": copy.deepcopy(demo)
+        | {"seeds": list(range(10)), "recording": demo["recording"] | {"composite": name}}
+        for name in composites
+    }
+    project.write_params(params)
+    log = project.snakemake("-n")
+    trained = re.findall(r"^Job \d+: Training (\w+) with seed (\d+)", log, re.M)
+    assert len(trained) == len(set(trained)) == 50
+    assert "prepare             1" in log or re.search(r"^prepare +1$", log, re.M)
+
+
+# Parameters -----------------------------------------------------------------------------------------------------------
+
+
+def changed(key: str, value: object) -> dict:
+    params = copy.deepcopy(PARAMS)
+    *parents, last = key.split(".")
+    node = params
+    for parent in parents:
+        node = node[parent]
+    node[last] = value
+    return params
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "parts"),
+    [
+        ("experiments.demo.training.learnin_rate", 0.1, ["experiments.demo.training", "learnin_rate", "learning_rate"]),
+        ("experiments.demo.training.learning_rate", "fast", ["training.learning_rate", "'fast'", "number"]),
+        ("experiments.demo.training.learning_rate", -1, ["training.learning_rate", "-1", "minimum of 0"]),
+        ("experiments.demo.training.optimizer", "adm", ["training.optimizer", "'adm'", "'adam'", "'sgd'"]),
+        ("experiments.demo.seeds", [0, 0], ["experiments.demo.seeds", "non-unique"]),
+        ("experiments.demo.dataset", "cifar", ["experiments.demo.dataset", "'cifar'", "cifar10"]),
+        ("datasets.shapes10.bg_corr", 2, ["datasets.shapes10.bg_corr", "2", "maximum of 1"]),
+        ("experiments.a b", {}, ["'a b'", "letters, digits and _"]),
+    ],
+)
+def test_a_wrong_value_is_told_in_one_sentence(key, value, parts):
+    message = parameters.problem(changed(key, value))
+    assert message.startswith("params.yaml: ")
+    assert "\n" not in message
+    for part in parts:
+        assert part in message
+
+
+def test_the_message_reaches_the_user_of_either_tool(full, tmp_path):
+    project = full.copy(tmp_path / "wrong")
+    project.edit("experiments.demo.training.optimizer", "adm")
+    for log in (project.snakemake("-n", ok=False), project.dvc("repro", "train-demo-0", ok=False)):
+        assert "params.yaml: experiments.demo.training.optimizer: 'adm' is not one of" in log
+        assert "Traceback" not in log
+
+
+def test_numbers_as_dvc_writes_them_are_numbers():
+    """`dvc exp run -S key=1e-5` writes 1e-05, which YAML 1.1 takes for text, and YAML 1.2, DVC's, for a number."""
+    params = changed("experiments.demo.training.learning_rate", "1e-05")
+    assert parameters.problem(params) is not None
+    parameters.read_numbers(params)
+    assert params["experiments"]["demo"]["training"]["learning_rate"] == 1e-5
+    assert parameters.problem(params) is None
+
+
+# Code that a stage depends on -----------------------------------------------------------------------------------------
+
+
+def test_every_module_that_a_stage_may_import_is_an_input(full):
+    """No stage imports a module of the package by a name that the closure cannot see in its code."""
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    used = {dep for stage in stages.values() for dep in stage.get("deps", ()) if dep.startswith("src/")}
+    assert "src/lrp_dynamics/datasets/shapes10.py" in used
+    assert "src/lrp_dynamics/models/blog_cnn.py" in used
+    for stage, source in {"prepare-shapes10": "datasets/shapes10.py", "prepare-cifar10": "datasets/cifar10.py"}.items():
+        assert f"src/lrp_dynamics/{source}" in stages[stage]["deps"]
+    assert "src/lrp_dynamics/datasets/shapes10.py" not in stages["prepare-cifar10"]["deps"]
