@@ -253,6 +253,23 @@ def test_a_prepared_file_is_the_same_bytes_again(tmp_path):
     np.testing.assert_array_equal(back.images[150:], generate(Shapes10(), TEST, np.arange(70)).images)
 
 
+def test_twins_of_a_prepared_dataset_come_in_the_order_asked(tmp_path):
+    params = {"kind": "shapes10", "n_train": 40, "n_test": 20, "preset": "easy", "seed": 7, "patch": 1.0}
+    prepared.write(tmp_path / "x.h5", shapes10.prepare("x", params))
+    dataset = prepared.read(tmp_path / "x.h5")
+    rows = np.array([45, 3, 59, 0, 41, 12])
+    same = shapes10.twins(dataset, rows, "patch_removed")
+    np.testing.assert_array_equal(same.labels, dataset.labels[rows])
+    changed = (same.images != dataset.images[rows]).any(axis=1)
+    np.testing.assert_array_equal(changed, dataset.mask[rows] == PATCH)
+    removed = shapes10.twins(dataset, rows, "object_removed")
+    for twin, row in zip(removed.images, rows, strict=True):
+        assert (twin == dataset.images[row])[:, dataset.mask[row] == PATCH].all()
+        assert (twin != dataset.images[row]).any(axis=0)[dataset.mask[row] == OBJECT].mean() > 0.9
+    with pytest.raises(UserError, match="kind is 'cifar10', not shapes10"):
+        shapes10.twins(replace(dataset, source={"params": {"kind": "cifar10"}}), rows, "object_removed")
+
+
 def test_no_samples_is_no_error():
     assert generate(Shapes10(), TRAIN, np.arange(0)).images.shape == (0, 3, 32, 32)
 

@@ -19,7 +19,7 @@ from lrp_dynamics.datasets.uniforms import uniforms
 from lrp_dynamics.errors import UserError
 
 SHAPES = tuple(OUTLINES)
-INTERVENTIONS = ("object_removed", "object_swapped", "background_swapped")
+INTERVENTIONS = ("object_removed", "object_swapped", "background_swapped", "patch_removed")
 # Where asymmetric noise sends a class; the first or the second target with equal probability.
 _PAIRS = {"disc": "pentagon", "pentagon": "disc square", "square": "pentagon", "ell": "tee", "tee": "ell"}
 # Random streams of a sample, numbered in this order; a new one goes to the end, or every image changes.
@@ -125,7 +125,7 @@ def generate(config: Shapes10, split: int, index: np.ndarray, intervention: str 
     intervention : str, optional
         The counterfactual twin, from the same random numbers, with only one thing changed; labels stay those of the
         original. "object_removed": no object. "object_swapped": another shape, with the same pose and look.
-        "background_swapped": another texture and chroma behind the same object.
+        "background_swapped": another texture and chroma behind the same object. "patch_removed": no mark.
 
     Returns
     -------
@@ -173,6 +173,8 @@ def _generate(config: Shapes10, split: int, index: np.ndarray, intervention: str
             seen = (shape + 1 + 2 * np.floor(swap[:, 0] * (len(SHAPES) // 2)).astype(np.int64)) % len(SHAPES)
     elif intervention == "background_swapped":
         texture = TEXTURES - 1 - texture if config.labels == "xor" else _other(texture, TEXTURES, swap[:, 1])
+    elif intervention == "patch_removed":
+        mark = np.full_like(mark, -1)
     plan = Plan(seen, texture, mark, new_background=intervention == "background_swapped")
     images, mask, factors = paint(PRESETS[config.preset], plan, draw)
     factors |= {
@@ -205,13 +207,54 @@ def _noisy(config: Shapes10, clean: np.ndarray, u: np.ndarray) -> np.ndarray:
     return np.where(u[:, 0] < config.label_noise, target, clean)
 
 
-def prepare(name: str, params: dict[str, Any], raw: Path | None = None) -> Prepared:
-    """Generate the whole data set: `n_train` and `n_test` samples, and the options of `Shapes10`; `raw` is unused."""
+def twins(dataset: Prepared, rows: np.ndarray, intervention: str) -> Samples:
+    """Return the counterfactual twins of samples of a prepared data set.
+
+    Parameters
+    ----------
+    dataset : Prepared
+        Made by this module: it knows its own parameters.
+    rows : (n,) int
+        Positions in the data set, over both splits.
+    intervention : str
+        See `generate`.
+
+    Returns
+    -------
+    Samples
+        In the order of `rows`.
+    """
+    params = dataset.source.get("params", {})
+    if params.get("kind") != "shapes10":
+        raise UserError(f"dataset {dataset.name!r} has no twins: its kind is {params.get('kind')!r}, not shapes10")
+    rows = np.asarray(rows, dtype=np.int64)
+    config, split = _config(params), dataset.split[rows]
+    parts = [
+        generate(config, number, dataset.factors["index"][rows[split == number]], intervention)
+        for number in (TRAIN, TEST)
+    ]
+    joined = _join(parts)
+    order = np.argsort(np.argsort(split, kind="stable"), kind="stable")  # where each row went
+    return Samples(
+        joined.images[order],
+        joined.mask[order],
+        joined.labels[order],
+        joined.labels_clean[order],
+        {key: values[order] for key, values in joined.factors.items()},
+    )
+
+
+def _config(params: dict[str, Any]) -> Shapes10:
     options = {key: value for key, value in params.items() if key not in ("kind", "title", "n_train", "n_test")}
     unknown = sorted(set(options) - set(Shapes10.__dataclass_fields__))
     if unknown:
         raise UserError(f"shapes10: unknown option {unknown[0]!r}; known: {', '.join(Shapes10.__dataclass_fields__)}")
-    config = Shapes10(**options)
+    return Shapes10(**options)
+
+
+def prepare(name: str, params: dict[str, Any], raw: Path | None = None) -> Prepared:
+    """Generate the whole data set: `n_train` and `n_test` samples, and the options of `Shapes10`; `raw` is unused."""
+    config = _config(params)
     counts = {TRAIN: params["n_train"], TEST: params["n_test"]}
     samples = _join([generate(config, split, np.arange(count)) for split, count in counts.items()])
     return Prepared(
