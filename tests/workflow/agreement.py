@@ -128,7 +128,7 @@ def main() -> None:
             continue
         PARAMS.write_text(yaml.safe_dump(other, sort_keys=False))
         dirty = in_child(what_dvc_says)
-        told = dvc_yaml.CHECK in dirty
+        told = bridge.CHECK in dirty
         names, dvc_yaml_text = in_child(what_snakemake_says)
         if dvc_yaml_text != stages:
             dvc_yaml.FILE.write_text(dvc_yaml_text)

@@ -1,21 +1,16 @@
 """The definition of the workflow: dvc.yaml, formatting, parameters, closures of code, and plans of large studies."""
 
-import ast
 import copy
-import json
 import re
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
 import yaml
 
-from .conftest import BIN, CHECK, ROOT, Project, copy_of_project, outs_of
+from .conftest import CHECK, ROOT, Project, copy_of_project, outs_of
 
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
-import closure
 import parameters
 
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())

@@ -36,5 +36,5 @@ def test_experiments_run_what_they_change_and_can_be_applied(project):
         project.dvc("exp", "apply", name)
         assert project.params["experiments"]["demo"]["outliers"]["threshold"] == value
         assert project.planned() == project.after(target) - {target}
-    assert f"outliers.threshold" in project.dvc("params", "diff", "HEAD")
+    assert "outliers.threshold" in project.dvc("params", "diff", "HEAD")
     assert "false_positive_rate" in project.dvc("metrics", "diff", "HEAD", "--all")

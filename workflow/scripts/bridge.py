@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dvc_stages import stage_of
+from dvc_stages import CHECK, stage_of
 
 LOCK = Path("dvc.lock")
 NOT_MADE_HERE = ["'an output of unknown origin, or made with other parameters, inputs or code'"]
@@ -32,7 +32,8 @@ def foreign_outputs() -> list[str]:
     if not LOCK.exists():
         return []
     lock = yaml.load(LOCK.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
-    outputs = [out["path"] for stage in lock.get("stages", {}).values() for out in stage.get("outs", [])]
+    stages = lock.get("stages", {}).items()
+    outputs = [out["path"] for name, stage in stages if name != CHECK for out in stage.get("outs", [])]
     return [path for path in outputs if _is_foreign(path)]
 
 
@@ -83,7 +84,7 @@ def adopt() -> None:
     """Write Snakemake's notes for the outputs that it did not make itself."""
     import dvc_yaml
     from dag import planned, real_jobs, stage_name
-    from snakemake.persistence import MetadataRecord
+    from snakemake.persistence import RECORD_FORMAT_VERSION, MetadataRecord
 
     foreign = set(foreign_outputs())
     with planned(forceall=True) as dag:
@@ -100,9 +101,11 @@ def adopt() -> None:
             if name not in changed and known.get(name) == stage_of(job, dag.workflow.config):
                 asyncio.run(notes.finished(job))
                 continue
+            # A time that is not the file's: it is looked at again next time, when the parameters may be back.
+            note = MetadataRecord(
+                record_format_version=RECORD_FORMAT_VERSION, rule=job.rule.name, params=NOT_MADE_HERE, endtime=-1.0
+            )
             for path in job.output:
-                # A time that is not the file's: it is looked at again next time, when the parameters may be back.
-                note = MetadataRecord(rule=job.rule.name, params=NOT_MADE_HERE, endtime=-1.0, code=job.rule.shellcmd)
                 notes._write_record(str(path), note)
 
 
@@ -152,7 +155,7 @@ def record() -> None:
             for job in real_jobs(dag)
             if not dag.needrun(job) and all(map(os.path.exists, map(str, job.output)))
         }
-        current.add(dvc_yaml.CHECK)
+        current.add(CHECK)
     try:
         with Repo() as repo, lock_repo(repo):
             stages = [

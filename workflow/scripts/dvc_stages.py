@@ -11,7 +11,9 @@ from dag import stage_name
 
 # Folders of what jobs make; a job that reads nothing from there is the first of its chain.
 PRODUCED = ("data/", "results/", "reports/")
-# The output of the stage `dvc-yaml`, always the same: what the first jobs depend on, to have that stage before them.
+# DVC's own first stage: DVC cannot see by itself that an edit asks for stages which dvc.yaml does not have yet.
+CHECK = "dvc-yaml"
+# The output of that stage, always the same: what the first jobs depend on, to have that stage before them.
 CHECKED = "logs/dvc-yaml.txt"
 METRICS = {"metrics.json", "training.json"}
 PICTURES = {".png", ".svg"}

@@ -9,7 +9,7 @@ from typing import Any
 sys.path.append(str(Path(__file__).parents[2] / "src"))
 import yaml
 from dag import planned, real_jobs
-from dvc_stages import CHECKED, dvc_yaml
+from dvc_stages import CHECK, CHECKED, dvc_yaml
 
 from lrp_dynamics.files import atomic
 
@@ -18,8 +18,6 @@ HEADER = """\
 # `dvc repro STAGE` runs what has changed up to a stage; docs/workflow.md shows how both tools work together.
 """
 FILE = Path("dvc.yaml")
-# DVC's own first stage: DVC cannot see by itself that an edit asks for stages which dvc.yaml does not have yet.
-CHECK = "dvc-yaml"
 CHECK_STAGE = {
     "desc": "Whether dvc.yaml has the stages that params.yaml and the Snakefile ask for",
     "cmd": "workflow/stage dvc-yaml",

@@ -1,0 +1,117 @@
+"""The workflow on a real Slurm, started on this machine for the test and stopped after it."""
+
+import importlib.util
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .conftest import Project
+
+pytestmark = pytest.mark.pipeline
+
+CONF = Path("/etc/slurm/slurm.conf")  # the one place where all of Slurm and Snakemake's plugin look
+GRES = CONF.with_name("gres.conf")
+
+
+def why_not() -> str:
+    """Return why Slurm cannot be started here, or nothing."""
+    missing = [name for name in ("munged", "slurmctld", "slurmd", "sbatch") if not shutil.which(name)]
+    if missing:
+        return f"no {', '.join(missing)} here (Debian: apt-get install slurm-wlm munge)"
+    if importlib.util.find_spec("snakemake_executor_plugin_slurm") is None:
+        return "no snakemake-executor-plugin-slurm here"
+    if os.geteuid() != 0:
+        return "only root can start Slurm"
+    if CONF.exists():
+        return f"{CONF} exists: a Slurm of somebody else's"
+    return ""
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A Slurm of one node, this machine, with a GPU that is none."""
+    if reason := why_not():
+        pytest.skip(reason)
+    folder, host = tmp_path_factory.mktemp("slurm"), socket.gethostname()
+    CONF.parent.mkdir(exist_ok=True)
+    CONF.write_text(
+        f"""
+ClusterName=test
+SlurmctldHost={host}(127.0.0.1)
+SlurmUser=root
+AuthType=auth/munge
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU_Memory
+ReturnToService=2
+MinJobAge=3600
+GresTypes=gpu
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+NodeName={host} NodeAddr=127.0.0.1 CPUs={os.cpu_count()} RealMemory=16000 Gres=gpu:1 State=UNKNOWN
+PartitionName=all Nodes={host} Default=YES MaxTime=INFINITE State=UP
+"""
+    )
+    GRES.write_text(f"NodeName={host} Name=gpu File=/dev/null\n")
+    for name in ("state", "spool"):
+        (folder / name).mkdir()
+    Path("/run/munge").mkdir(exist_ok=True)
+    shutil.chown("/run/munge", "munge", "munge")
+    commands = [["runuser", "-u", "munge", "--", "munged", "-F"], ["slurmctld", "-D"], ["slurmd", "-D"]]
+    log = (folder / "daemons.log").open("w")
+    daemons = []
+    try:
+        for command in commands:
+            daemons.append(subprocess.Popen(command, stdout=log, stderr=log))
+            time.sleep(1)
+        for _ in range(120):
+            state = subprocess.run(["sinfo", "-h", "-o", "%T"], capture_output=True, text=True).stdout.strip()
+            if state == "idle":
+                break
+            time.sleep(0.5)
+        else:
+            pytest.fail(f"Slurm did not start:\n{(folder / 'daemons.log').read_text()}")
+        yield
+    finally:
+        for daemon in reversed(daemons):
+            daemon.terminate()
+        for daemon in daemons:
+            daemon.wait(30)
+        CONF.unlink()
+        GRES.unlink()
+
+
+def finished() -> dict[str, str]:
+    """Return what Slurm says of all jobs so far: comment (the rule) and state."""
+    lines = subprocess.run(["squeue", "-h", "-t", "all", "-o", "%k %T %b"], capture_output=True, text=True).stdout
+    return dict(line.split(" ", 1) for line in lines.splitlines())
+
+
+def test_jobs_go_through_slurm_with_either_tool(slurm: None, project: Project) -> None:
+    """Jobs of either tool go through Slurm, the training asks for a GPU, and DVC finds current what Slurm has made."""
+    project.edit("experiments.demo.training.learning_rate", 0.002)
+    project.edit("experiments.demo.training.device", "auto")
+    log = project.snakemake("--profile", "profiles/slurm", "results/demo/outliers.csv")
+    assert project.jobs(log) == ["train-demo-0", "dynamics-demo-0", "outliers-demo"]
+    states = finished()
+    assert len(states) == 3
+    assert all(state.startswith("COMPLETED") for state in states.values())
+    assert [("gpu" in state) for rule, state in states.items() if "train" in rule] == [True]
+    assert "outliers-demo" not in project.dirty()
+
+    project.edit("experiments.demo.outliers.threshold", 3.0)
+    log = project.dvc("repro", "outliers-demo", SNAKEMAKE_PROFILE="profiles/slurm")
+    assert project.jobs(log) == ["outliers-demo"]
+    assert len(finished()) == 4
+    assert project.planned("results/demo/outliers.csv") == set()
