@@ -20,6 +20,7 @@ import lrp_dynamics
 from lrp_dynamics import files, models
 from lrp_dynamics.datasets import prepared
 from lrp_dynamics.errors import UserError
+from lrp_dynamics.models.description import Description
 from lrp_dynamics.recorder import Recorder
 from lrp_dynamics.tables import write_csv
 from lrp_dynamics.training import LOG_FIELDS, Images, Settings, accuracy, train
@@ -79,7 +80,11 @@ def run_training(
         checkpoint=work / "checkpoint.pt",
     )
     weights = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
-    (work / "model.safetensors").write_bytes(save(weights))
+    inputs = params["inputs"]
+    metadata = Description(
+        params["model"], dataset.classes, dataset.images.shape[1:], inputs["low"], inputs["high"], dataset.title
+    )
+    (work / "model.safetensors").write_bytes(save(weights, metadata.as_metadata()))
     write_csv(work / "training.csv", {name: _column(log.column(name), name) for name in LOG_FIELDS})
     summary = {
         "steps": len(log.rows),

@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 from lrp_dynamics.datasets.prepared import TEST, TRAIN, Prepared
 from lrp_dynamics.errors import UserError
 from lrp_dynamics.files import sha256
+from lrp_dynamics.pictures import open_image
 
 
 def prepare(name: str, params: dict[str, Any], raw: Path | None = None) -> Prepared:
@@ -74,10 +75,7 @@ def _rank(seed: int, key: str) -> bytes:
 
 
 def read_image(path: str | Path, size: int) -> np.ndarray:
-    """Read an image as it is meant to be seen, scaled and cut at the longer sides to size×size.
-
-    The camera's orientation (EXIF) is applied; transparent parts become white; of an animation the first frame counts;
-    16-bit grey is scaled to 8 bits.
+    """Read an image as it is meant to be seen (`open_image`), scaled and cut at the longer sides to size×size.
 
     Parameters
     ----------
@@ -95,19 +93,5 @@ def read_image(path: str | Path, size: int) -> np.ndarray:
     UserError
         If the file is no image or is broken.
     """
-    try:
-        with warnings.catch_warnings():
-            # Above twice the size at which Pillow warns it raises an error, which is enough.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            file = Image.open(path)
-        with file:
-            image = ImageOps.exif_transpose(file)
-            if image.mode.startswith("I"):
-                image = Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8))
-            if image.has_transparency_data:
-                image = image.convert("RGBA")
-                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-            fitted = ImageOps.fit(image.convert("RGB"), (size, size), method=Image.Resampling.BICUBIC)
-    except Exception as error:  # Pillow's readers raise almost anything on a broken file
-        raise UserError(f"{path} is not an image that can be read ({error})") from error
+    fitted = ImageOps.fit(open_image(path), (size, size), method=Image.Resampling.BICUBIC)
     return np.asarray(fitted).transpose(2, 0, 1)

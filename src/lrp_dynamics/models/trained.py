@@ -1,0 +1,176 @@
+"""Trained networks, by name or from a file, with what is needed to show them an image."""
+
+import pickle
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+import torchvision
+from PIL import Image
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from lrp_dynamics import models
+from lrp_dynamics.errors import UserError
+from lrp_dynamics.models.description import Description
+from lrp_dynamics.pictures import crop_image
+
+IMAGENET = (
+    *(f"vgg{depth}{norm}" for depth in (11, 13, 16, 19) for norm in ("", "_bn")),
+    *("resnet18", "resnet50"),
+)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A trained network in eval mode.
+
+    Attributes
+    ----------
+    model : nn.Module
+        Maps (N, C, H, W) to (N, K) logits.
+    about : Description
+        Its name, classes and inputs.
+    """
+
+    model: nn.Module
+    about: Description
+
+    @cached_property
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """What black and white become: two tensors (C, 1, 1)."""
+        channels = self.about.shape[0]
+        return tuple(torch.tensor(v).float().expand(channels).view(-1, 1, 1) for v in (self.about.low, self.about.high))
+
+    def pixels(self, image: Image.Image) -> np.ndarray:
+        """Return the part of an RGB image that the network sees, (C, H, W) uint8."""
+        channels, height, width = self.about.shape
+        image = crop_image(image, self.about.resize or max(height, width), max(height, width))
+        if channels == 1:
+            return np.asarray(image.convert("L"))[None]
+        return np.asarray(image).transpose(2, 0, 1)
+
+    def inputs(self, pixels: np.ndarray) -> Tensor:
+        """Return images (N, C, H, W) uint8 as the network's float32 input."""
+        low, high = self.bounds
+        share = torch.from_numpy(np.array(pixels)).float() / 255
+        return torch.maximum(torch.minimum(low + share * (high - low), high), low)  # rounding must not leave the bounds
+
+
+def load(model: str, weights: Path | None = None) -> Network:
+    """Return a trained network.
+
+    Parameters
+    ----------
+    model : str
+        A name of `IMAGENET` or `models.MODELS`, or a .safetensors file made by this package.
+    weights : Path, optional
+        A state_dict for a name, .safetensors or written by torch.save; without it, the weights that torchvision
+        recommends, from its cache or downloaded into it.
+
+    Raises
+    ------
+    UserError
+        If there is no such network, no such file, or the weights are of another network.
+    """
+    if model not in (*IMAGENET, *models.MODELS):
+        path = Path(model)
+        if not path.is_file():
+            names = ", ".join((*IMAGENET, *models.MODELS))
+            raise UserError(f"model: found {model!r}, expected a .safetensors file or one of {names}")
+        state, about = read_state(path)
+        if weights is not None:
+            raise UserError(f"{path} holds weights already; give --weights only with the name of a network")
+        if about is None:
+            raise UserError(
+                f"{path} does not say which network it belongs to; give the network's name as model, and this file as "
+                "weights"
+            )
+        return build(about, state, path)
+    if weights is not None:
+        state, about = read_state(weights)
+        if about is not None and about.model != model:
+            raise UserError(f"{weights} holds the weights of {about.model!r}, not of {model!r}")
+        return build(about or describe(model, state), state, weights)
+    if model not in IMAGENET:
+        raise UserError(f"there are no published weights of {model!r}; give a file with --weights")
+    return build(describe(model), _published(model), Path(model))
+
+
+def read_state(path: Path) -> tuple[dict[str, Tensor], Description | None]:
+    """Return the state_dict in a file, and what the file says about it."""
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such file of weights")
+    try:
+        with safe_open(path, "pt") as file:
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary
+            return state, Description.from_metadata(file.metadata())
+    except SafetensorError:
+        pass
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path} is neither a .safetensors file nor a state_dict of torch.save ({reason})") from error
+    state = state.get("state_dict", state) if isinstance(state, dict) else state
+    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+        raise UserError(f"{path} holds no state_dict: expected a mapping from parameter names to tensors")
+    return {name.removeprefix("module."): value for name, value in state.items()}, None
+
+
+def describe(model: str, state: dict[str, Tensor] | None = None) -> Description:
+    """Return how a network is used when its file does not say so: as torchvision's own, or with inputs of 0 to 1."""
+    matrices = [value for value in (state or {}).values() if value.dim() > 1]
+    if model in IMAGENET:
+        published = torchvision.models.get_model_weights(model).DEFAULT
+        view = published.transforms()
+        classes = published.meta["categories"]
+        count = len(matrices[-1]) if matrices else len(classes)
+        names = classes if count == len(classes) else [f"class {k}" for k in range(count)]
+        low = [-m / s for m, s in zip(view.mean, view.std, strict=True)]
+        high = [(1 - m) / s for m, s in zip(view.mean, view.std, strict=True)]
+        size = view.crop_size[0]
+        return Description(model, names, (3, size, size), low, high, "ImageNet", view.resize_size[0])
+    if not matrices:
+        raise UserError(f"the weights hold no matrix, so they are not those of {model!r}")
+    names = [f"class {k}" for k in range(len(matrices[-1]))]
+    return Description(model, names, (matrices[0].shape[1], 32, 32), 0.0, 1.0, "unknown data")
+
+
+def build(about: Description, state: dict[str, Tensor], source: Path) -> Network:
+    """Return the network that a description names, with these weights; `source` is for the error message."""
+    if about.model in IMAGENET:
+        model = torchvision.models.get_model(about.model, weights=None, num_classes=len(about.classes))
+    else:
+        model = models.build(about.model, n_classes=len(about.classes), in_channels=about.shape[0])
+    expected, problem = model.state_dict(), None
+    if missing := expected.keys() - state.keys():
+        problem = f"lacks {min(missing)!r}"
+    elif extra := state.keys() - expected.keys():
+        problem = f"has {min(extra)!r}, which this network has not"
+    else:
+        for name, value in expected.items():
+            if state[name].shape != value.shape:
+                problem = f"has {name!r} of shape {tuple(state[name].shape)}, expected {tuple(value.shape)}"
+    if problem:
+        raise UserError(f"{source}: the weights are not those of {about.model!r} (it {problem})")
+    model.load_state_dict(state)
+    for name, value in model.state_dict().items():
+        if not torch.isfinite(value).all():
+            raise UserError(f"{source}: the weights {name!r} hold NaN or infinite values")
+    return Network(model.eval(), replace(about, classes=tuple(about.classes)))
+
+
+def _published(model: str) -> dict[str, Tensor]:
+    """Return torchvision's recommended weights, checked by their hash, from its cache or downloaded into it."""
+    weights = torchvision.models.get_model_weights(model).DEFAULT
+    try:
+        return weights.get_state_dict(progress=True, check_hash=True)
+    except (OSError, RuntimeError) as error:
+        place = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
+        raise UserError(
+            f"the weights of {model!r} could not be had from {weights.url} ({error}); put the file at {place}, or give "
+            "a file with --weights"
+        ) from error
