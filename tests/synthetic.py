@@ -44,7 +44,12 @@ def plain_accumulators(maps: np.ndarray) -> dict:
 
 
 def write_recording(
-    path: Path, maps: np.ndarray, stored: int | None = None, seed: int = 0, accumulators: dict | None = None
+    path: Path,
+    maps: np.ndarray,
+    stored: int | None = None,
+    seed: int = 0,
+    accumulators: dict | None = None,
+    every: int = 1,
 ) -> Path:
     """Write `maps` as a complete recording in which sum R is the logit; `accumulators` override the true ones."""
     steps, samples = maps.shape[:2]
@@ -76,7 +81,7 @@ def write_recording(
     }
     time = np.arange(steps)
     series = {
-        "iteration": time,
+        "iteration": time * every,
         "epoch": time / steps,
         "learning_rate": np.full(steps, 1e-3),
         "train_loss": 2.3 * np.exp(-3 * time / steps) + rng.uniform(0, 0.1, steps),
@@ -96,7 +101,7 @@ def write_recording(
         "composite": "z_plus",
         "target": "label",
         "seed": seed,
-        "every": 1,
+        "every": every,
     }
     writer = RelevanceWriter(path, attributes, details, (SIZE, SIZE), stored)
     final = plain_accumulators(maps) | (accumulators or {})

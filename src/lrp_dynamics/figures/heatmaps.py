@@ -52,7 +52,9 @@ def heatmap_changes(run: Run) -> Figure:
 
 def _grid(title: str, run: Run, moments: np.ndarray, chosen: list[int]) -> tuple[Figure, np.ndarray]:
     columns = len(moments) + 1
-    figure = new_figure(f"{title} – {run.title}", run.origin, 1.1 + _TILE * columns, 1.2 + (_TILE + 0.17) * len(chosen))
+    width = max(6.5, 1.1 + _TILE * columns)  # room for the title of a run with few moments
+    height = 1.2 + (_TILE + 0.17) * len(chosen)
+    figure = new_figure(f"{title} – {run.title}", run.origin, width, height)
     grid = figure.subplots(len(chosen), columns, squeeze=False)
     for sample, row in zip(chosen, grid, strict=True):
         show_image(row[0], run.image(sample))

@@ -29,7 +29,7 @@ def samples(run: Run) -> Figure:
             wrong = not run.samples["correct"][sample]
             axes.set_xlabel(
                 run.class_name(sample)[:10],
-                fontsize=5.5,
+                fontsize=5,
                 labelpad=1.5,
                 color=VERMILION if wrong else "black",
                 fontweight="bold" if wrong else "normal",
@@ -52,7 +52,7 @@ def training_loss(run: Run) -> Figure:
         middle = step[window // 2 : len(step) - window // 2]
         panel.plot(middle, mean, color="black", linewidth=1.3, label=f"mean of {window} batches")
         panel.set(xlabel=_STEP, ylabel=name)
-        panel.legend()
+        panel.legend(loc="upper right" if column == "loss" else "lower right")
     axes[0].set_ylim(bottom=0)
     axes[1].set_ylim(0, 1.02)
     return figure

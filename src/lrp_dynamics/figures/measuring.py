@@ -10,7 +10,7 @@ from matplotlib.patches import FancyArrowPatch
 from lrp_dynamics.figures.run import Run
 from lrp_dynamics.figures.style import GREY, limit_of, new_figure, short, show_amount, show_image, show_signed
 
-_WIDTH, _HEIGHT, _TILE = 8.6, 4.75, 0.98  # inches
+_WIDTH, _HEIGHT, _TILE = 8.6, 4.75, 0.95  # inches
 
 
 def schematic(run: Run) -> Figure:
@@ -20,12 +20,12 @@ def schematic(run: Run) -> Figure:
     figure = new_figure(f"How dynamics are measured – {run.title}", run.origin, _WIDTH, _HEIGHT)
     figure.set_layout_engine("none")  # everything below has its place in inches
     top, middle, bottom = 3.1, 1.72, 0.35
-    picture = _axes(figure, 0.1, top)
+    picture = _axes(figure, 0.08, top)
     show_image(picture, run.image(sample))
     picture.set_title(f"sample: {run.class_name(sample)}")
 
     starts = sorted({0, last // 2, last - 1})
-    centres = [2.35 + 2.5 * k for k in range(len(starts))]
+    centres = [2.2 + 2.35 * k for k in range(len(starts))]
     for start, centre in zip(starts, centres, strict=True):
         maps = run.recording.maps(slice(start, start + 2), sample).astype(np.float64)
         first, second = run.iteration[start : start + 2]
@@ -44,13 +44,13 @@ def schematic(run: Run) -> Figure:
             (1.07, 0.5),
             xycoords="axes fraction",
             va="center",
-            fontsize=8,
+            fontsize=7.5,
         )
         _arrow(figure, (centre, middle - 0.04), (0.5 * centre + 0.5 * centres[1 % len(centres)], bottom + _TILE + 0.04))
     for before, after in pairwise(centres):
         _write(figure, (before + after) / 2, top + _TILE / 2, "…", 15)
-    _write(figure, 0.75, middle + _TILE / 2, "how much\neach pixel changes\nin each step", 8.5)
-    _write(figure, 0.75, bottom + _TILE / 2, "summed over\nall steps", 8.5)
+    _write(figure, 0.7, middle + _TILE / 2, "how much\neach pixel changes\nin each step", 8.5)
+    _write(figure, 0.7, bottom + _TILE / 2, "summed over\nall steps", 8.5)
 
     centre = centres[1 % len(centres)]
     total = _axes(figure, centre - _TILE / 2, bottom)
@@ -58,7 +58,7 @@ def schematic(run: Run) -> Figure:
     _write(figure, centre - _TILE / 2 - 0.85, bottom + _TILE / 2, "Dynamics\n$= \\Sigma_i\\,|R_i - R_{i+1}|$", 9)
     _arrow(figure, (centre + _TILE / 2 + 0.06, bottom + _TILE / 2), (centre + _TILE / 2 + 1.06, bottom + _TILE / 2))
     _write(figure, centre + _TILE / 2 + 0.56, bottom + _TILE / 2 + 0.1, "sum over pixels", 7.5)
-    value = short(float(run.samples["divergence"][sample]))
+    value = short(float(run.samples["divergence"][sample]), 3)
     text = f"divergence = {value}\n(logit units;\nrank {run.rank(sample)} of {len(run.dynamics)})"
     _write(figure, centre + _TILE / 2 + 1.75, bottom + _TILE / 2, text, 9)
     return figure

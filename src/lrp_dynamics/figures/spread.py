@@ -97,7 +97,8 @@ def divergence(run: Run) -> Figure:
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         _mark_flagged(axes, run)
     left.set_ylim(top=1.35 * left.get_ylim()[1])  # room for the legend
-    right.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high - low < 5 else (1,)))
+    ticks = range(1, 10) if high - low < 1.5 else (1, 2, 5) if high - low < 5 else (1,)
+    right.xaxis.set_major_locator(LogLocator(subs=ticks))
     right.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
     right.xaxis.set_minor_formatter(NullFormatter())
     left.set(title="linear axis", ylabel="number of samples")
@@ -129,7 +130,7 @@ def _mark_flagged(axes: Axes, run: Run) -> None:
 
 
 def _name(run: Run, sample: int) -> str:
-    value = short(float(run.samples["divergence"][sample]))
+    value = short(float(run.samples["divergence"][sample]), 3)
     return f"{run.class_name(sample)}\nrank {run.rank(sample)}, div. {value}"
 
 

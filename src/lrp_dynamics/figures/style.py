@@ -90,17 +90,19 @@ def limit_of(maps: np.ndarray, percentile: float = 99.5) -> float:
     return float(np.percentile(np.abs(maps), percentile)) or float(np.abs(maps).max()) or 1.0
 
 
-def short(value: float) -> str:
-    """Return a number with two significant digits, readable in a label.
+def short(value: float, digits: int = 2) -> str:
+    """Return a number with a few significant digits, readable in a label.
 
     Examples
     --------
     >>> [short(v) for v in (0.0, 0.01234, 3.21, 1234.5, 2.5e-7)]
     ['0', '0.012', '3.2', '1,200', '2.5e-07']
+    >>> short(357.6, 3)
+    '358'
     """
     if value == 0:
         return "0"
-    if 1e-4 <= abs(value) < 1e5:
-        digits = max(0, 1 - int(np.floor(np.log10(abs(value)))))
-        return f"{round(value, 1 - int(np.floor(np.log10(abs(value))))):,.{digits}f}"
-    return f"{value:.2g}"
+    if not 1e-4 <= abs(value) < 1e5:
+        return f"{value:.{digits}g}"
+    places = digits - 1 - int(np.floor(np.log10(abs(value))))
+    return f"{round(value, places):,.{max(0, places)}f}"

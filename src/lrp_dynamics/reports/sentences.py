@@ -196,8 +196,8 @@ def outliers(m: Metrics) -> list[str]:
     )
     if flagged == 0:
         result = [
-            f"**No outlier** among {total}: the largest divergence is {ratio} the median, which can look extreme on a "
-            "linear axis, but not on the logarithmic one.",
+            f"**No outlier** among {total}: the largest divergence is {ratio} the median, within what its distribution "
+            "leads one to expect.",
             rule,
         ]
     else:
