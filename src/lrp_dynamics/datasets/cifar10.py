@@ -46,7 +46,8 @@ def prepare(name: str, params: dict[str, Any], raw: Path) -> Prepared:
         labels=labels,
         labels_clean=labels,
         split=np.repeat(np.array(list(_BATCHES.values()), dtype=np.uint8), _RECORDS),
-        source={"params": params},
+        # Not the addresses: the same archive from elsewhere is the same dataset.
+        source={"params": {key: value for key, value in params.items() if key != "urls"}},
     )
 
 

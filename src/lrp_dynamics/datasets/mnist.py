@@ -54,7 +54,8 @@ def prepare(name: str, params: dict[str, Any], raw: Path) -> Prepared:
         labels=np.concatenate(labels),
         labels_clean=np.concatenate(labels),
         split=np.concatenate(split),
-        source={"params": params},
+        # Not the addresses: the same archive from elsewhere is the same dataset.
+        source={"params": {key: value for key, value in params.items() if key != "urls"}},
     )
 
 
