@@ -6,7 +6,7 @@ from pathlib import Path
 ROOT = Path(workflow.basedir)
 sys.path[:0] = [str(ROOT / "workflow" / "scripts"), str(ROOT / "src")]
 # Jobs find the tools of the environment that Snakemake runs in, activated or not.
-os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
 
 from bridge import adopt_if_needed, check_stage, record_results, refuse_links
 from closure import code_of
@@ -38,14 +38,14 @@ def artefacts(experiments):
     for name in experiments:
         experiment = config["experiments"][name]
         values = {"experiment": name, "dataset": experiment["dataset"], "seed": experiment.get("seeds", [])}
-        for rule in KINDS[experiment["kind"]]:
-            for pattern in getattr(rules, rule).output:
+        for step in KINDS[experiment["kind"]]:
+            for pattern in getattr(rules, step).output:
                 files.update(dict.fromkeys(expand(pattern, **values)))
     return list(files)
 
 
 def params_of(key=None, **keys):
-    """The parameters of a rule as JSON: the value of one dotted key, or {name: value} of several.
+    """The parameters of a rule, as JSON; the value of one dotted key, or {name: value} of several.
 
     All parameters of a rule go through here, which is how dvc.yaml knows them (`keys_read`).
     """

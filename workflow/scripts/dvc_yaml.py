@@ -10,6 +10,7 @@ sys.path.append(str(Path(__file__).parents[2] / "src"))
 import yaml
 from dag import planned, real_jobs
 from dvc_stages import CHECK, CHECKED, dvc_yaml
+from snakemake.exceptions import WorkflowError
 
 from lrp_dynamics.files import atomic
 
@@ -83,8 +84,12 @@ def main(arguments: list[str] | None = None) -> int:
         "--stage", action="store_true", help="as DVC's own first stage: update, and stop DVC if changed"
     )
     args = parser.parse_args(arguments)
-    with planned(forceall=True) as dag:
-        text = text_of_dag(dag)
+    try:
+        with planned(forceall=True) as dag:
+            text = text_of_dag(dag)
+    except WorkflowError as error:
+        print(error, file=sys.stderr)
+        return 1
     if args.check:
         old = FILE.read_text() if FILE.exists() else ""
         if old != text:
