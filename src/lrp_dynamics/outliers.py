@@ -39,27 +39,38 @@ def cut_off(count: int, threshold: float = 3.5, fwer: float | None = None) -> fl
     count : int
         Number of samples looked at.
     fwer : float or None
-        Wanted probability, at most, of any false flag among `count` log-normal samples (Bonferroni).
+        Wanted probability, at most, of any false flag among `count` log-normal samples. The cut is Bonferroni's
+        Phi^-1(1 - fwer / count), raised for the uncertainty of median and MAD: the inverse of `false_positive_rate`.
 
     Examples
     --------
     >>> [round(cut_off(n, fwer=0.05), 2) for n in (100, 1000, 10000)]
-    [3.29, 3.89, 4.42]
+    [3.59, 3.93, 4.42]
     """
-    return float(threshold if fwer is None else norm.isf(fwer / count))
+    if fwer is None:
+        return float(threshold)
+    normal = norm.isf(fwer / count)
+    # With a few samples nothing is certain; the last factor then stays finite.
+    return float(normal * np.sqrt((1 + _MEDIAN_VARIANCE / count) / max(1 - _MAD_VARIANCE * normal**2 / count, 0.1)))
 
 
-def false_positive_rate(cut: float) -> float:
-    """Return the probability that a sample of log-normal data exceeds `cut`, with median and spread known exactly.
+def false_positive_rate(cut: float, count: int) -> float:
+    """Return the probability that a sample of log-normal data exceeds `cut`.
 
-    Estimating both from 100 samples makes it about one and a half times larger.
+    Median and MAD are estimated from the same `count` samples. To first order in 1 / count their uncertainty widens the
+    distribution of z - cut; the result is right within 15 % for 100 samples, 3 % for 300, and too large for fewer.
 
     Examples
     --------
-    >>> f"{false_positive_rate(3.5):.3%}"
-    '0.023%'
+    >>> [f"{false_positive_rate(3.5, n):.3%}" for n in (100, 1000, 1_000_000)]
+    ['0.064%', '0.026%', '0.023%']
     """
-    return float(norm.sf(cut))
+    return float(norm.sf(cut / np.sqrt(1 + (_MEDIAN_VARIANCE + _MAD_VARIANCE * cut**2) / count)))
+
+
+# Large-sample variances, times the sample size, of the median and of 1.4826 MAD of standard normal data
+# (Rousseeuw and Croux, JASA 1993).
+_MEDIAN_VARIANCE, _MAD_VARIANCE = np.pi / 2, 1.361
 
 
 def kind(

@@ -68,7 +68,7 @@ def outlier_table(tables: list[dict], seeds: list[int], params: dict) -> dict:
             **{name: table[name] for name in ("index", "split", "label", "divergence")},
             "z": z,
             "threshold": np.full(count, cut),
-            "false_positive_rate": np.full(count, outliers.false_positive_rate(cut)),
+            "false_positive_rate": np.full(count, outliers.false_positive_rate(cut, count)),
             "flagged": (z > cut).astype(int),
             "kind": kinds,
             **{name: table[name] for name in ("worst_step_share", "worst_step_iteration", "min_abs_z")},
