@@ -157,14 +157,14 @@ class RelevanceWriter:
             "relevance/map",
             size,
             "f2",
-            maxshape=(None, *size[1:]),
+            maxshape=(None, self.maps or None, *shape),  # a fixed axis of length 0 cannot be chunked
             chunks=(BLOCK, max(1, min(10, self.maps)), *shape),
             compression="gzip",
             compression_opts=1,
             shuffle=True,
         )
         file.create_dataset(
-            "relevance/scale", size[:2], "f4", maxshape=(None, self.maps), chunks=(256, max(1, self.maps))
+            "relevance/scale", size[:2], "f4", maxshape=(None, self.maps or None), chunks=(256, max(1, self.maps))
         )
         accum = file.create_group("accum")
         for slot in "AB":

@@ -144,3 +144,12 @@ def test_unfinished_and_too_short_recordings_are_refused(tmp_path):
         file.attrs["complete"] = False
     with pytest.raises(UserError, match=r"not complete \(20 steps\)"):
         run(unfinished, tmp_path)
+
+
+def test_a_recording_without_maps_still_has_dynamics(tmp_path):
+    maps = maps_of_a_walk(20, 4)
+    out, samples = run(write_recording(tmp_path / "relevance.h5", maps, stored=0), tmp_path)
+    with h5py.File(out) as file:
+        assert file.attrs["checked_samples"] == 0
+        np.testing.assert_array_equal(file["dynamics"], plain_accumulators(maps)["dynamics"])
+    assert np.isnan(read_csv(samples)["successive_correlation"]).all()

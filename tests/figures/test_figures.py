@@ -173,3 +173,9 @@ def test_very_small_runs_and_many_samples_and_steps_can_be_drawn(tmp_path, steps
 def test_unknown_parameters_are_refused(files, tmp_path):
     with pytest.raises(UserError, match="unknown parameter colour; known are samples, snapshots"):
         stage(figures, **files, out_dir=tmp_path, params='{"colour": 1}')
+
+
+def test_figures_of_a_recording_without_maps_are_refused(tmp_path):
+    files = results(tmp_path / "run", maps_of_a_walk(4, 3), stored=0)
+    with pytest.raises(UserError, match=r"relevance.h5: no maps are stored"):
+        stage(figures, **files, out_dir=tmp_path / "figures")

@@ -8,6 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from lrp_dynamics.errors import UserError
 from lrp_dynamics.store import RelevanceFile, open_relevance
 from lrp_dynamics.tables import read_csv
 
@@ -112,6 +113,8 @@ def open_run(
 ) -> Iterator[Run]:
     """Open the result files of one seed; `shown` are the fields `show` and `snapshots` of `Run`."""
     with open_relevance(relevance) as recording, h5py.File(dynamics, "r") as file:
+        if not recording.map_samples:
+            raise UserError(f"{relevance}: no maps are stored, but figures show some: set recording.maps to at least 1.")
         maps = [file[name][()] for name in ("dynamics", "dynamics_normalized", "mean_abs_relevance")]
         table = read_csv(outliers, require=("seed", "index", "split", "divergence", "flagged", "kind", "threshold"))
         mine = table["seed"] == int(recording.attrs["seed"])
