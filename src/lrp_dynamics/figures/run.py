@@ -114,7 +114,7 @@ def open_run(
     """Open the result files of one seed; `shown` are the fields `show` and `snapshots` of `Run`."""
     with open_relevance(relevance) as recording, h5py.File(dynamics, "r") as file:
         if not recording.map_samples:
-            raise UserError(f"{relevance}: no maps are stored, but figures show some: set recording.maps to at least 1.")
+            raise UserError(f"{relevance}: no maps are stored, but figures show some; set recording.maps to 1 or more.")
         maps = [file[name][()] for name in ("dynamics", "dynamics_normalized", "mean_abs_relevance")]
         table = read_csv(outliers, require=("seed", "index", "split", "divergence", "flagged", "kind", "threshold"))
         mine = table["seed"] == int(recording.attrs["seed"])
