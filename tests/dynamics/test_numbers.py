@@ -78,8 +78,8 @@ def table_of(divergence, **columns):
     defaults = {"index": np.arange(count), "split": np.zeros(count, int), "label": np.zeros(count, int)}
     names = (
         "worst_step_share worst_step_iteration min_abs_z conservation_error unaccounted_relevance "
-        "successive_correlation path_to_net_change dynamics_relevance_spearman dynamics_relevance_slope mean_abs_relevance "
-        "confidence aum forgetting_events divergence_normalized"
+        "successive_correlation path_to_net_change dynamics_relevance_spearman dynamics_relevance_slope "
+        "mean_abs_relevance confidence aum forgetting_events divergence_normalized"
     )
     zeros = {name: np.zeros(count) for name in names.split()}
     return zeros | defaults | {"min_abs_z": np.ones(count), "divergence": np.array(divergence, float)} | columns
