@@ -105,6 +105,25 @@ def test_file_holds_what_lrp_says_at_each_step(tmp_path):
         assert np.abs(books).max() < 1e-5 * np.abs(own).max()
 
 
+def test_going_on_from_a_state_cuts_what_was_recorded_after_it(tmp_path):
+    """As after a crash: the file holds more steps than the state that the training goes on from."""
+    model, states = small_net(), []
+    with Recorder(tmp_path / "r.h5", model, *small_data()) as recorder:
+        loop(model, 19, lambda i, loss: recorder.record(i, loss=loss))
+        states.append(recorder.state())
+        for iteration in range(20, 60):
+            recorder.record(iteration, loss=9.0)
+    with Recorder(tmp_path / "r.h5", model, *small_data(), resume=states[0]) as recorder:
+        recorder.record(20)
+        recorder.record(21)
+    with open_relevance(tmp_path / "r.h5") as recording:
+        assert recording.step("iteration").tolist() == list(range(22))
+        maps = recording.maps().astype(np.float64)
+        change = np.abs(np.diff(maps, axis=0)).sum(0)
+        np.testing.assert_allclose(recording.accumulated("dynamics"), change, atol=0.02 * change.max())
+        assert len(recording.file["relevance/map"]) == len(recording.file["scalars/logit"]) == 22
+
+
 def test_every_skips_steps(tmp_path):
     with Recorder(tmp_path / "r.h5", (model := small_net()), *small_data(), every=4) as recorder:
         loop(model, 10, lambda i, loss: recorder.record(i))

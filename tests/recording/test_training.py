@@ -17,7 +17,7 @@ from lrp_dynamics.datasets import prepared, shapes10
 from lrp_dynamics.errors import UserError
 from lrp_dynamics.files import canonical_json, sha256
 from lrp_dynamics.tables import read_csv
-from lrp_dynamics.training import Images, Settings, train
+from lrp_dynamics.training import Images, Settings, batch_order, train
 
 PARAMS = {
     "model": "blog_cnn",
@@ -155,6 +155,13 @@ def test_missing_cuda_is_told(data, tmp_path):
     params = PARAMS | {"training": {"device": "cuda"}}
     with pytest.raises(UserError, match="sees no CUDA device"):
         experiment.run_training(data, params, tmp_path / "run", cache=tmp_path / "cache")
+
+
+def test_each_epoch_has_an_order_of_its_own():
+    orders = [batch_order(50, seed, epoch).tolist() for seed in (0, 1) for epoch in (0, 1)]
+    assert all(sorted(order) == list(range(50)) for order in orders)
+    assert len(set(map(tuple, orders))) == 4
+    assert orders[0] == batch_order(50, 0, 0).tolist()
 
 
 def test_max_steps_and_sgd():
