@@ -1,6 +1,7 @@
 """Sentences that stay true whatever the numbers: each takes measured values and says what they mean."""
 
 from collections.abc import Mapping
+from math import floor, log10
 
 Metrics = Mapping[str, float]
 
@@ -30,16 +31,15 @@ def percent(share: float) -> str:
 
     Examples
     --------
-    >>> [percent(v) for v in (0.553, 0.0408, 0.000233, 1.0, 0.0, 2e-7)]
-    ['55.3 %', '4.1 %', '0.023 %', '100 %', '0 %', '0.00002 %']
+    >>> [percent(v) for v in (0.553, 0.0408, 0.000233, 0.000644, 1.0, 0.0, 2e-7)]
+    ['55.3 %', '4.1 %', '0.023 %', '0.064 %', '100 %', '0 %', '0.00002 %']
     """
     value = 100 * share
     if value == 0 or value == 100:
         return f"{value:.0f} %"
     if abs(value) >= 1:
         return f"{value:.1f} %".replace("-", "−")
-    digits = next(d for d in range(1, 20) if round(abs(value), d) > 0)
-    return f"{value:.{digits + (digits < 5)}f}".rstrip("0").replace("-", "−") + " %"
+    return f"{value:.{1 - floor(log10(abs(value)))}f}".rstrip("0").replace("-", "−") + " %"
 
 
 def correlation(value: float) -> str:
