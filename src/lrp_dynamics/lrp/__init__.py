@@ -1,7 +1,7 @@
 """Layer-wise relevance propagation for any CNN that torch.fx traces."""
 
 from lrp_dynamics.lrp.composites import COMPOSITES, Composite
-from lrp_dynamics.lrp.engine import Explainer, Relevance, relevance
+from lrp_dynamics.lrp.engine import Explainer, Relevance, relevance, try_rule
 from lrp_dynamics.lrp.gradients import gradient_x_input, sensitivity
 from lrp_dynamics.lrp.rules import RULES, Rule
 
@@ -15,4 +15,5 @@ __all__ = [
     "gradient_x_input",
     "relevance",
     "sensitivity",
+    "try_rule",
 ]

@@ -132,7 +132,7 @@ def _presets() -> list[Composite]:
     soft = {"epsilon": 1e-6, "signed": True}  # zennit stabilizes all rules alike
     z_plus, zennit_plus = "z_plus", {"rule": "z_plus", "bias": "positive", **soft}
     zennit_flat, zennit_ab = {"rule": "flat", **soft}, {"rule": "alpha_beta", "bias": "full", **soft}
-    zennit = {"AvgPool2d": {"rule": "norm", **soft}, "AdaptiveAvgPool2d": {"rule": "norm", **soft}}
+    zennit = {layer: {"rule": "norm", **soft} for layer in ("AvgPool2d", "AdaptiveAvgPool2d", "Add")}
     loose = {"epsilon": 1e-5, "signed": False}
     unsplit = {"rule": "z_plus", "negative": "unsplit"}
     rms = {"epsilon": 1e-9, "relative": 0.25, "signed": False}

@@ -284,3 +284,22 @@ def relevance(
     (tensor([[2., 6.]]), tensor([8.]), tensor([8.]))
     """
     return Explainer(model, composite, bounds=bounds)(inputs, target, layers=layers)
+
+
+def try_rule(
+    rule: str | Mapping[str, Any],
+    x: list[float],
+    weights: list[float],
+    *,
+    bias: float = 0.0,
+    bounds: tuple[float, float] | None = None,
+) -> list[float]:
+    """Return what each input of a single neuron gets of a relevance of 1, to six decimals: to try a rule by hand.
+
+    >>> try_rule("epsilon", x=[1, 3], weights=[2, 2])
+    [0.25, 0.75]
+    """
+    neuron = nn.Linear(len(x), 1, dtype=torch.float64)
+    neuron.weight.data, neuron.bias.data = torch.tensor([weights]).double(), torch.tensor([bias]).double()
+    found = relevance(neuron, torch.tensor([x]).double(), torch.ones(1, 1), {"*": rule}, bounds=bounds)
+    return [round(value, 6) + 0.0 for value in found.input[0].tolist()]

@@ -80,7 +80,9 @@ def trace(model: nn.Module) -> Plan:
 
 def structure_copy(model: nn.Module) -> nn.Module:
     """Return a copy of a model in eval mode that shares its parameters and buffers."""
-    shared = {id(t): t for t in [*model.parameters(), *model.buffers()]}
+    attributes = (value for module in model.modules() for value in vars(module).values())
+    tensors = [*model.parameters(), *model.buffers(), *(v for v in attributes if isinstance(v, Tensor))]
+    shared = {id(t): t for t in tensors}
     return copy.deepcopy(model, shared).eval()
 
 
@@ -138,14 +140,16 @@ class Tracer:
         """Return the layer that a node stands for."""
         if kind is operator.getitem and node.args[0] in self.tuples:
             tuple_node = self.tuples[node.args[0]]
-            sources = [n for n in tuple_node.all_input_nodes]
+            sources = list(tuple_node.all_input_nodes)
             inputs = tuple(self.index[n] for n in sources)
             return Rearrange(name, "Slice", inputs, lambda *xs: call(tuple_node, sources, xs)[node.args[1]])
         inputs = tuple(self.index[n] for n in sources)
         function = partial(self.run, node, sources) if module is None else partial(run_module, out_of_place(module))
         title = kind.__name__ if hasattr(kind, "__name__") else str(kind)
         if isinstance(module, (nn.Linear, *CONVOLUTIONS)):
-            return (Linear if isinstance(module, nn.Linear) else Conv)(name, title, inputs, checked(module, name))
+            return (Linear if isinstance(module, nn.Linear) else Conv)(
+                name, title, inputs, checked(module, "weight", name)
+            )
         if kind in (F.linear, torch.conv1d, torch.conv2d, torch.conv3d):
             return self.functional(node, name, kind, inputs)
         if kind in ACTIVATIONS:
@@ -191,6 +195,9 @@ class Tracer:
         tensors = {k: self.constants.get(v) for k, v in given.items() if k in ("weight", "bias") and v is not None}
         if None in tensors.values() or len(inputs) != 1:
             raise unsupported(name, "a layer with computed weights")
+        for path in tensors.values():
+            owner, _, attribute = path.rpartition(".")
+            checked(self.model.get_submodule(owner), attribute, name)
         if kind is F.linear:
             return Linear(name, "Linear", inputs, Parameters(self.model, tensors))
         size = len(self.attribute(tensors["weight"]).shape) - 2
@@ -272,7 +279,8 @@ def call(node: fx.Node, sources: list[fx.Node], values: Any) -> Any:
     args = fx.node.map_arg(node.args, known.__getitem__)
     kwargs = {k: v for k, v in fx.node.map_arg(node.kwargs, known.__getitem__).items() if k != "inplace"}
     if node.op == "call_method":
-        return getattr(args[0], str(node.target).rstrip("_"))(*args[1:], **kwargs)
+        name = "reshape" if node.target == "view" else str(node.target).rstrip("_")  # memory may be laid out otherwise
+        return getattr(args[0], name)(*args[1:], **kwargs)
     function = {operator.iadd: operator.add, operator.isub: operator.sub, operator.imul: operator.mul}
     function |= {operator.itruediv: operator.truediv, F.relu_: F.relu, torch.relu_: torch.relu}
     return function.get(node.target, node.target)(*args, **kwargs)
@@ -291,9 +299,10 @@ def out_of_place(module: nn.Module) -> nn.Module:
     return module
 
 
-def checked(module: nn.Module, name: str) -> nn.Module:
-    """Return a weighted module whose weight is what it computes with."""
-    if "weight" not in module._parameters and not nn.utils.parametrize.is_parametrized(module):
+def checked(module: nn.Module, attribute: str, name: str) -> nn.Module:
+    """Return a module whose weight is what it computes with."""
+    stored = attribute in module._parameters or attribute in module._buffers
+    if not stored and not nn.utils.parametrize.is_parametrized(module):
         raise UserError(
             f"layer {name!r} computes its weight in a hook, as pruning and the old weight_norm do; make it permanent "
             "(torch.nn.utils.prune.remove, remove_weight_norm) or use torch.nn.utils.parametrizations"
@@ -327,7 +336,7 @@ def annotate(plan: Plan, input_nonnegative: bool) -> list[list[int]]:
             source = layers[layer.inputs[0] - 1] if layer.inputs[0] else None
             alone = isinstance(source, (Linear, Sum)) and readers[layer.inputs[0]] == 1
             if alone:
-                source.rectified = vanishes[k] and not source.rule.relative
+                source.rectified = vanishes[k] and not getattr(source.rule, "relative", 0)
             layer.in_place = alone and (source.rectified or not source.needs_output)
 
     last = {i: k for k, layer in enumerate(layers) for i in layer.inputs}

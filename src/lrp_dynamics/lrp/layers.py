@@ -4,6 +4,8 @@
 saved, and returns the relevance of each input. It owns ``r`` and ``z`` and may overwrite them; never ``xs``.
 """
 
+# ruff: noqa: D102 (every layer has the methods of Layer, documented there)
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lrp_dynamics.lrp.rules import ALL, NEGATIVE, POSITIVE, AlphaBeta, Form, Part, Rule, ZBox
+from lrp_dynamics.lrp.rules import ALL, NEGATIVE, POSITIVE, AlphaBeta, Form, Part, Stabilized, ZBox
 
 if TYPE_CHECKING:
     from lrp_dynamics.lrp.layers import Linear
@@ -79,7 +79,7 @@ class Forms:
         return self._known[form]
 
 
-def divide(r: Tensor, d: Tensor, rule: Rule, sign: int, reuse: bool = True) -> Tensor:
+def divide(r: Tensor, d: Tensor, rule: Stabilized, sign: int, reuse: bool = True) -> Tensor:
     """Return r / stab(d), 0 where d is 0 and nothing stabilizes it; ``sign`` of d where known, else 0.
 
     With ``reuse`` the result takes the place of r. d is as before but for rounding.
@@ -92,7 +92,7 @@ def divide(r: Tensor, d: Tensor, rule: Rule, sign: int, reuse: bool = True) -> T
     elif offset == 0:
         return (r / d).masked_fill_(d == 0, 0)
     if rule.signed:
-        offset = torch.where(d < 0, -offset, offset) if sign == 0 else sign * offset
+        offset = sign * offset if sign else torch.where(d < 0, -offset, d.new_full((), 1.0) * offset)
     d.add_(offset)
     s = r.div_(d) if reuse else r / d
     d.sub_(offset)
@@ -167,9 +167,12 @@ def propagate(layer: Linear, r: Tensor, x: Tensor, z: Tensor, saved: list[Tensor
     # A part that is for one sign of z looks at z before anything overwrites it.
     gates = [None if p.where == "any" else (z > 0 if p.where == "z>0" else z < 0) for p in parts]
     ds = denominators(layer, x, z, weight, bias) if saved is None else saved
+    if saved is not None and bias is not None:  # the way forward left the bias out
+        ds = [d.add_(layer.per_channel(take(bias, p.bias))) for d, p in zip(ds, parts, strict=True)]
     factors: list[float | Tensor] = [part.factor for part in parts]
     if isinstance(rule, AlphaBeta) and rule.conserving:
-        factors = [torch.where(ds[1] == 0, 1.0, rule.alpha), torch.where(ds[0] == 0, 1.0, -rule.beta)]
+        one = x.new_ones(())
+        factors = [torch.where(ds[1] == 0, one, rule.alpha), torch.where(ds[0] == 0, one, -rule.beta)]
     for part, gate, d, factor in zip(parts, gates, ds, factors, strict=True):
         arriving = r if gate is None else torch.where(gate, r, 0)
         s = divide(arriving, d, rule, sign_of(part, layer), reuse=gate is not None or len(parts) == 1)

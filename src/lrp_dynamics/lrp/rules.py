@@ -3,7 +3,8 @@ r"""The propagation rules, each as data.
 For a linear layer $z_j = \sum_i x_i w_{ij} + b_j$ and relevance $R_j$ arriving at its output, every rule is a sum of
 *parts*, each with forms $u$ of the input, $v$ of the weights and $b'$ of the bias:
 
-$$R_i = \sum_{part} c \sum_{(u, v)} u_i \sum_j v_{ij} \frac{R_j}{\mathrm{stab}(\sum_{(u, v)} \sum_i u_i v_{ij} + b'_j)}$$
+$$R_i = \sum_{part} c \sum_{(u, v)} u_i \sum_j v_{ij} \frac{R_j}{\mathrm{stab}(z'_j)}, \qquad
+z'_j = \sum_{(u, v)} \sum_i u_i v_{ij} + b'_j$$
 
 A rule names these forms; :mod:`~lrp_dynamics.lrp.propagate` evaluates them. A form of weights or bias is a pair: the
 factor of the positive values and the factor of the negative values.
@@ -14,7 +15,7 @@ To add a rule, write one class here, list it in ``RULES``, and add its dense for
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args, get_origin, get_type_hints
 
 from lrp_dynamics.errors import UserError
 
@@ -39,12 +40,41 @@ class Part:
 
 @dataclass(frozen=True)
 class Rule:
-    r"""Base of all rules: the stabilizer $\mathrm{stab}(z) = z + \epsilon + \rho\,\mathrm{rms}(z)$.
+    """Base of all rules; by itself one without options."""
+
+    name: ClassVar[str] = ""
+    layers: ClassVar[str] = "weighted"  # the layers it is for: "weighted", "fixed" (pools, sums), "maxpool", "pass"
+
+    def __post_init__(self):
+        for option, hint in get_type_hints(type(self)).items():
+            if get_origin(hint) is Literal and getattr(self, option) not in get_args(hint):
+                raise UserError(
+                    f"rule {self.name!r}: {option} is {getattr(self, option)!r}; expected {', '.join(get_args(hint))}"
+                )
+
+    def parts(self) -> tuple[Part, ...]:
+        """Return the fractions whose sum the rule is; none for rules that layers without weights carry out."""
+        return ()
+
+    def describe(self) -> dict:
+        """Return the rule as plain data: its name and every option."""
+        return {"rule": self.name, **asdict(self)}
+
+    def __str__(self) -> str:
+        default = type(self)()
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        shown = [f"{name}={value}" for name, value in values.items() if value != getattr(default, name)]
+        return self.name + (f"({', '.join(shown)})" if shown else "")
+
+
+@dataclass(frozen=True)
+class Stabilized(Rule):
+    r"""A rule that divides, by $\mathrm{stab}(z) = z + \epsilon + \rho\,\mathrm{rms}(z)$.
 
     Attributes
     ----------
     epsilon
-        Absolute stabilizer, >= 0. Where a denominator is exactly 0 after stabilizing, its relevance is absorbed.
+        Absolute stabilizer, >= 0. With 0, and relative 0, denominators that are exactly 0 absorb their relevance.
     relative
         Stabilizer in units of the root mean square of the layer's denominators, >= 0.
     over
@@ -54,44 +84,26 @@ class Rule:
         Add both with the sign of z, sg(0) = +1; otherwise as they are.
     """
 
-    name: ClassVar[str] = ""
-    layers: ClassVar[str] = "weighted"  # the layers it is for: "weighted", "fixed" (pools, sums), "maxpool", "pass"
     epsilon: float = 1e-9
     relative: float = 0.0
     over: Literal["sample", "batch"] = "sample"
     signed: bool = False
 
     def __post_init__(self):
+        super().__post_init__()
         if self.epsilon < 0 or self.relative < 0:
             raise UserError(f"rule {self.name!r}: epsilon and relative must be >= 0")
 
-    def parts(self) -> tuple[Part, ...]:
-        """Return the fractions whose sum the rule is; none for rules that do not divide."""
-        return ()
-
-    def describe(self) -> dict:
-        """Return the rule as plain data: its name and every option."""
-        return {"rule": self.name, **asdict(self)}
-
-    def __str__(self) -> str:
-        default = type(self)()
-        changed = [f"{f.name}={getattr(self, f.name)}" for f in fields(self)]
-        shown = [
-            text
-            for f, text in zip(fields(self), changed, strict=True)
-            if getattr(self, f.name) != getattr(default, f.name)
-        ]
-        return self.name + (f"({', '.join(shown)})" if shown else "")
-
 
 @dataclass(frozen=True)
-class Epsilon(Rule):
+class Epsilon(Stabilized):
     r"""$R_i = x_i \sum_j w_{ij} R_j / (z_j + \epsilon\,\mathrm{sg}(z_j))$, z the layer's own output, bias included.
 
     Bach et al. 2015 (doi:10.1371/journal.pone.0130140), eq. 58. ``epsilon: 0`` is LRP-0.
 
-    >>> explain([[2.0, -1.0]], weight=[[3.0, 1.0]], bias=[0.0], relevance=[[1.0]], rule=Epsilon(epsilon=0))
-    [[1.2, -0.2]]
+    >>> from lrp_dynamics.lrp import try_rule
+    >>> try_rule({"rule": "epsilon", "epsilon": 0}, x=[2, -1], weights=[3, 1], bias=5)  # z = 6 - 1 + 5
+    [0.6, -0.1]
     """
 
     name: ClassVar[str] = "epsilon"
@@ -105,14 +117,15 @@ class Epsilon(Rule):
 
 
 @dataclass(frozen=True)
-class ZPlus(Rule):
+class ZPlus(Stabilized):
     r"""$R_i = \sum_j (x_i w_{ij})^+ R_j / \sum_i (x_i w_{ij})^+$: only positive contributions count.
 
     Montavon et al. 2017 (doi:10.1016/j.patcog.2016.11.008). ``negative: split`` pairs negative inputs with the negative
     weights, ``unsplit`` sends them through the positive weights like all others, ``ones`` replaces the input by ones.
 
-    >>> explain([[2.0, -1.0]], weight=[[3.0, -2.0]], bias=[9.0], relevance=[[1.0]], rule=ZPlus())
-    [[0.75, 0.25]]
+    >>> from lrp_dynamics.lrp import try_rule
+    >>> try_rule("z_plus", x=[2, -1, 1], weights=[3, -2, -4], bias=9)  # products 6, 2, -4
+    [0.75, 0.25, 0.0]
     """
 
     name: ClassVar[str] = "z_plus"
@@ -130,15 +143,19 @@ class ZPlus(Rule):
 
 
 @dataclass(frozen=True)
-class AlphaBeta(Rule):
+class AlphaBeta(Stabilized):
     r"""$R_i = \sum_j (\alpha (x_i w_{ij})^+ / z_j^+ - \beta (x_i w_{ij})^- / z_j^-) R_j$ with $\alpha - \beta = 1$.
 
     Bach et al. 2015, eq. 60. A neuron whose contributions have one sign only breaks conservation; ``conserving`` gives
     the sign that is there the weight 1.
 
-    >>> rule = AlphaBeta(alpha=2, beta=1)
-    >>> explain([[3.0, 1.0]], weight=[[1.0, -1.0]], bias=[0.0], relevance=[[1.0]], rule=rule)
-    [[2.0, -1.0]]
+    >>> from lrp_dynamics.lrp import try_rule
+    >>> try_rule("alpha_beta", x=[3, 1, 1], weights=[1, 1, -1])  # 2 of it as 3 : 1, minus 1 of it
+    [1.5, 0.5, -1.0]
+    >>> try_rule("alpha_beta", x=[3, 1], weights=[1, 1])  # nothing negative: not conserved
+    [1.5, 0.5]
+    >>> try_rule({"rule": "alpha_beta", "conserving": True}, x=[3, 1], weights=[1, 1])
+    [0.75, 0.25]
     """
 
     name: ClassVar[str] = "alpha_beta"
@@ -162,15 +179,17 @@ class AlphaBeta(Rule):
 
 
 @dataclass(frozen=True)
-class Gamma(Rule):
+class Gamma(Stabilized):
     r"""$R_i = x_i \sum_j \rho(w_{ij}) R_j / (\sum_i x_i \rho(w_{ij}) + \rho(b_j))$ with $\rho(w) = w + \gamma w^+$.
 
     Montavon et al. 2019 (doi:10.1007/978-3-030-28954-6_10). ``generalized`` (Andéol et al. 2021, arXiv:2103.13701)
     favours the negative contributions where z < 0, and pairs negative inputs with the weights of opposite sign.
 
-    >>> rule = Gamma(gamma=1, epsilon=0)
-    >>> explain([[1.0, 1.0]], weight=[[3.0, -2.0]], bias=[0.0], relevance=[[1.0]], rule=rule)
-    [[1.5, -0.5]]
+    >>> from lrp_dynamics.lrp import try_rule
+    >>> try_rule({"rule": "gamma", "gamma": 1}, x=[1, 1], weights=[3, -2])  # z > 0: 6 and -2
+    [1.5, -0.5]
+    >>> try_rule({"rule": "gamma", "gamma": 1}, x=[1, 1], weights=[2, -3])  # z < 0: 2 and -6
+    [-0.5, 1.5]
     """
 
     name: ClassVar[str] = "gamma"
@@ -192,14 +211,15 @@ class Gamma(Rule):
 
 
 @dataclass(frozen=True)
-class ZBox(Rule):
+class ZBox(Stabilized):
     r"""$R_i = \sum_j (x_i w_{ij} - l_i w_{ij}^+ - h_i w_{ij}^-) R_j / \sum_i (\ldots)$ for inputs within [l, h].
 
     Montavon et al. 2017, for the first layer. It is written as $(x_i - l_i) w_{ij}^+ + (x_i - h_i) w_{ij}^-$, terms
     that are all >= 0; zero padding counts as a pixel with l = h = 0.
 
-    >>> explain([[0.5, 0.5]], weight=[[3.0, -1.0]], bias=[9.0], relevance=[[1.0]], rule=ZBox(), bounds=(0.0, 1.0))
-    [[0.75, 0.25]]
+    >>> from lrp_dynamics.lrp import try_rule
+    >>> try_rule("z_box", x=[0.5, 0.5], weights=[3, -1], bias=9, bounds=(0, 1))  # 0.5·3 and -0.5·-1
+    [0.75, 0.25]
     """
 
     name: ClassVar[str] = "z_box"
@@ -210,13 +230,14 @@ class ZBox(Rule):
 
 
 @dataclass(frozen=True)
-class WSquare(Rule):
+class WSquare(Stabilized):
     r"""$R_i = \sum_j w_{ij}^2 R_j / \sum_i w_{ij}^2$, whatever the input; only real pixels count.
 
     Montavon et al. 2017, for a first layer with unbounded inputs.
 
-    >>> explain([[7.0, -7.0]], weight=[[3.0, -1.0]], bias=[9.0], relevance=[[1.0]], rule=WSquare())
-    [[0.9, 0.1]]
+    >>> from lrp_dynamics.lrp import try_rule
+    >>> try_rule("w_square", x=[7, -7], weights=[3, -1], bias=9)
+    [0.9, 0.1]
     """
 
     name: ClassVar[str] = "w_square"
@@ -227,13 +248,14 @@ class WSquare(Rule):
 
 
 @dataclass(frozen=True)
-class Flat(Rule):
+class Flat(Stabilized):
     r"""$R_i = \sum_j R_j / \#\{i\}$: each output spreads evenly over its real pixels.
 
     Lapuschkin et al. 2019 (doi:10.1038/s41467-019-08987-4).
 
-    >>> explain([[7.0, -7.0]], weight=[[3.0, -1.0]], bias=[9.0], relevance=[[1.0]], rule=Flat())
-    [[0.5, 0.5]]
+    >>> from lrp_dynamics.lrp import try_rule
+    >>> try_rule("flat", x=[7, -7], weights=[3, -1], bias=9)
+    [0.5, 0.5]
     """
 
     name: ClassVar[str] = "flat"
@@ -244,7 +266,7 @@ class Flat(Rule):
 
 
 @dataclass(frozen=True)
-class Norm(Rule):
+class Norm(Stabilized):
     r"""$R_i = x_i v_{ij} R_j / \sum_i x_i v_{ij}$ for maps without weights: average pools, sums, residual additions."""
 
     name: ClassVar[str] = "norm"
@@ -261,7 +283,7 @@ class Winner(Rule):
 
 
 @dataclass(frozen=True)
-class Average(Rule):
+class Average(Stabilized):
     """Max-pooling treated as average pooling on the way back: the rule ``norm`` on the averages."""
 
     name: ClassVar[str] = "average"

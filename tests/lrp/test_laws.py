@@ -1,0 +1,186 @@
+"""Laws that hold for every net: the books add up, a map is its sample's alone, and float32 follows float64."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from lrp_dynamics import lrp
+from lrp_dynamics.models import blog_cnn
+
+from .nets import Block, randomize, small_cnn
+
+CONSERVING = {"z_plus", "deep_taylor", "w_square_plus", "innvestigate_z_plus", "alpha2_beta1_conserving"}
+
+
+@st.composite
+def nets(draw):
+    """Return a random convolutional net for 3×12×12 inputs with up to five stages."""
+    torch.manual_seed(draw(st.integers(0, 10**6)))
+    width, layers = 3, []
+    for _ in range(draw(st.integers(1, 4))):
+        kind = draw(st.sampled_from(["conv", "conv", "block", "pool", "cat"]))
+        if kind == "conv":
+            groups = draw(st.sampled_from([g for g in (1, 2, 3) if width % g == 0]))
+            out = draw(st.sampled_from([6, 12]))
+            options = {"padding": draw(st.integers(1, 2)), "stride": draw(st.integers(1, 2)), "groups": groups}
+            layers.append(nn.Conv2d(width, out, 3, bias=draw(st.booleans()), **options))
+            if draw(st.booleans()):
+                layers.append(nn.BatchNorm2d(out))
+            layers.append(nn.ReLU(inplace=draw(st.booleans())))
+            width = out
+        elif kind == "block":
+            out = draw(st.sampled_from([width, 6]))
+            layers.append(Block(width, out))
+            width = out
+        elif kind == "cat":
+            layers.append(Branches(width))
+            width = 2 * width
+        else:
+            layers.append(draw(st.sampled_from([nn.MaxPool2d(3, 2, 1), nn.AvgPool2d(2, ceil_mode=True)])))
+    layers += [nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4 * width, 6), nn.ReLU(), nn.Linear(6, 4)]
+    return randomize(nn.Sequential(*layers).double(), draw(st.integers(0, 100)))
+
+
+class Branches(nn.Module):
+    """Two convolutions of one input, one of them run twice, side by side."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(width, width, 1), nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x):
+        b = torch.relu(self.b(x))
+        return torch.cat([torch.relu(self.a(x)), torch.relu(self.b(b))], 1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(net=nets(), composite=st.sampled_from(sorted(lrp.COMPOSITES)), seed=st.integers(0, 100))
+def test_books_add_up(net, composite, seed):
+    if composite == "tutorial_vgg16":
+        composite = "from_scratch_top_k"  # the tutorial's is for VGG-16 alone
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.rand(3, 3, 12, 12, generator=generator, dtype=torch.float64)
+    found = lrp.relevance(net, x, "predicted", composite, bounds=(0.0, 1.0))
+    given, taken = found.initial, found.input.flatten(1).sum(1)
+    absorbed = sum(found.absorbed.values())
+    scale = given.abs() + found.input.abs().flatten(1).sum(1) + sum(a.abs() for a in found.absorbed.values())
+    assert ((given - taken - absorbed).abs() <= 1e-11 * scale).all()
+    torch.testing.assert_close(found.residual, given - taken)
+    torch.testing.assert_close(found.output, net(x))
+    assert torch.isfinite(found.input).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    composite=st.sampled_from(sorted(CONSERVING)),
+    seed=st.integers(0, 10**6),
+    depth=st.integers(1, 3),
+    groups=st.sampled_from([1, 3]),
+)
+def test_rules_without_bias_conserve(composite, seed, depth, groups):
+    """What conserving rules absorb is what dead units cannot pass on, and the stabilizer."""
+    torch.manual_seed(seed)
+    layers, width = [], 3
+    for _ in range(depth):
+        layers += [nn.Conv2d(width, 9, 3, padding=1, groups=groups), nn.ReLU(), nn.MaxPool2d(3, 2)]
+        width = 9
+    net = nn.Sequential(*layers, nn.Flatten(), nn.LazyLinear(4))
+    x = torch.rand(2, 3, 24, 24, dtype=torch.float64)
+    net = net.double()
+    net(x)
+    found = lrp.relevance(net, x, "predicted", composite, bounds=(0.0, 1.0))
+    if found.min_abs_z.min() < 1e-4:  # a unit that passes nothing on
+        return
+    assert (found.residual.abs() <= 1e-4 * found.initial.abs()).all()
+
+
+@pytest.mark.parametrize(
+    ("composite", "rounding"),  # that of float32, which rules that divide by sums of both signs amplify
+    [
+        ("z_plus", 1e-6),
+        ("from_scratch", 1e-6),
+        ("epsilon_gamma_box", 1e-4),
+        ("epsilon_rms", 1e-5),
+        ("alpha2_beta1", 1e-5),
+    ],
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_map_does_not_depend_on_its_batch_mates(composite, rounding, dtype):
+    tolerance = rounding if dtype == torch.float32 else 1e-12
+    torch.manual_seed(0)
+    net, x = blog_cnn().to(dtype), torch.rand(6, 3, 32, 32, dtype=dtype)
+    x[3] *= 1e-3  # mates of another scale
+    target = F.one_hot(torch.arange(6), 10).to(dtype)  # not the logits, whose own rounding depends on the batch
+    together = lrp.relevance(net, x, target, composite, bounds=(0.0, 1.0))
+    for k in range(6):
+        alone = lrp.relevance(net, x[k : k + 1], target[k : k + 1], composite, bounds=(0.0, 1.0))
+        assert (together.input[k] - alone.input[0]).norm() / alone.input.norm() < tolerance
+        torch.testing.assert_close(together.min_abs_z[k], alone.min_abs_z[0], rtol=1e-3, atol=1e-8)
+
+
+def test_the_batch_rms_of_the_tutorial_is_the_exception():
+    torch.manual_seed(0)
+    net, x = nn.Linear(5, 3).double(), torch.rand(2, 5).double() * torch.tensor([[1.0], [100.0]])
+    rule = {"rule": "epsilon", "relative": 0.25}
+    alone = lrp.relevance(net, x[:1], "predicted", {"*": rule}).input
+    torch.testing.assert_close(lrp.relevance(net, x, "predicted", {"*": rule}).input[:1], alone)
+    assert not torch.allclose(lrp.relevance(net, x, "predicted", {"*": {**rule, "over": "batch"}}).input[:1], alone)
+
+
+def test_the_same_call_gives_the_same_bytes():
+    torch.manual_seed(0)
+    net, x = blog_cnn(), torch.rand(5, 3, 32, 32)
+    first, second = (lrp.relevance(net, x, "predicted").input.numpy().tobytes() for _ in range(2))
+    assert first == second
+
+
+def test_lrp_0_is_gradient_times_input():
+    """Ancona et al. 2018: for ReLU nets, with the bias in the denominators."""
+    net, x = small_cnn(), torch.rand(3, 3, 12, 12).double()
+    for target in ("predicted", torch.tensor([0, 1, 2])):
+        zero = lrp.relevance(net, x, target, "lrp0").input
+        torch.testing.assert_close(zero, lrp.gradient_x_input(net, x, target))
+
+
+def test_sensitivity_is_the_squared_slope():
+    net, x = small_cnn(), torch.rand(1, 3, 12, 12).double()
+    found = lrp.sensitivity(net, x, torch.tensor([1]))[0, 2, 5, 6]
+    step = torch.zeros_like(x)
+    step[0, 2, 5, 6] = 1e-6
+    slope = (net(x + step) - net(x - step))[0, 1] / 2e-6
+    torch.testing.assert_close(found, slope**2, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("initial", "expected"),
+    [
+        ("logit", lambda z: z[:, 1]),
+        ("relu", lambda z: z[:, 1].clamp(min=0)),
+        ("one", lambda z: torch.ones_like(z[:, 1])),
+        ("softmax", lambda z: torch.ones_like(z[:, 1])),
+    ],
+)
+def test_forms_of_the_initial_relevance(initial, expected):
+    net, x = small_cnn(), torch.rand(3, 3, 12, 12).double()
+    composite = {"rules": {"*": "epsilon"}, "initial": initial}
+    found = lrp.relevance(net, x, torch.ones(3, dtype=torch.long), composite)
+    torch.testing.assert_close(found.initial, expected(net(x)))
+
+
+def test_relevance_at_any_layer_is_the_sum_of_what_follows():
+    torch.manual_seed(0)
+    net = randomize(nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), Block(6, 6), nn.Flatten(), nn.Linear(600, 4)))
+    x = torch.rand(2, 3, 12, 12)
+    found = lrp.relevance(net, x, "predicted", layers="all")
+    assert {"0", "1", "2.conv1", "2.relu", "3", "4"} <= set(found.layers)
+    torch.testing.assert_close(found.layers["4"].sum(1), found.initial)
+    assert found.layers["2.conv1"].shape == (2, 6, 10, 10)
+    above = {name: v for name, v in found.absorbed.items() if name != "0"}
+    torch.testing.assert_close(found.layers["0"].flatten(1).sum(1), found.initial - sum(above.values()))
+    # A container is its last layer, a merged BatchNorm the layer that computes it.
+    some = lrp.relevance(net, x, "predicted", layers=["2", "2.bn1"])
+    torch.testing.assert_close(some.layers["2"], found.layers["2.relu#2"])
+    torch.testing.assert_close(some.layers["2.bn1"], found.layers["2.conv1"])

@@ -1,0 +1,251 @@
+"""Maps equal those of zennit and Captum in their own conventions, on nets of every kind."""
+
+import copy
+import itertools
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from lrp_dynamics import lrp
+from lrp_dynamics.models import blog_cnn
+
+from .nets import Block, randomize, small_cnn
+
+torchvision_models = pytest.importorskip("torchvision.models")
+LOW, HIGH = 0.0, 1.0
+
+
+class Residual(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3)
+        self.blocks = nn.Sequential(Block(8, 8), Block(8, 12, groups=4))
+        self.head = nn.Linear(12, 10)
+
+    def forward(self, x):
+        x = self.blocks(torch.relu(self.stem(x)))
+        return self.head(x.mean((2, 3)))
+
+
+def build(name):
+    """Return a net and an input."""
+    torch.manual_seed(0)
+    size = {"small_cnn": 12, "residual": 16}.get(name, 32)
+    if name in ("blog_cnn", "small_cnn", "residual"):
+        net = {"blog_cnn": blog_cnn, "small_cnn": small_cnn, "residual": Residual}[name]()
+    else:
+        with torch.device("meta"):  # the large classifiers of the VGGs would take longest to fill
+            net = getattr(torchvision_models, name)(weights=None, num_classes=10)
+            if name.startswith("vgg"):
+                net.classifier = nn.Sequential(nn.Linear(25088, 64), nn.ReLU(), nn.Dropout(), nn.Linear(64, 10))
+        net = net.to_empty(device="cpu")
+        for module in net.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.kaiming_normal_(module.weight)
+    return randomize(net), torch.rand(2, 3, size, size)
+
+
+def fused(net):
+    """Return a copy of a net with its BatchNorms merged by torch, for peers that merge them inexactly or not at all."""
+    net = copy.deepcopy(net)
+    for parent in list(net.modules()):
+        children = list(parent.named_children())
+        for (name, conv), (norm_name, norm) in itertools.pairwise(children):
+            if isinstance(norm, nn.BatchNorm2d):
+                setattr(parent, name, fuse_conv_bn_eval(conv, norm))
+                setattr(parent, norm_name, nn.Identity())
+    return net
+
+
+def error(found, expected):
+    """Return the norm of the difference relative to the norm of the relevance, for the worst sample."""
+    norm = lambda t: t.double().flatten(1).norm(dim=1)  # noqa: E731
+    assert (norm(expected) > 0).all()
+    return (norm(found - expected) / norm(expected)).max().item()
+
+
+def agree(ours, theirs, net, x):
+    """Compare two ways to get a map: to 1e-10 in float64, and to 1e-5 in float32.
+
+    A rule that divides by almost nothing amplifies rounding: on these nets the peers' own float32 maps are up to 1e-4
+    from their float64 maps. There ours may be as far, up to a factor that changes with the order of any sum.
+    """
+    exact = theirs(net.double(), x.double())
+    assert error(ours(net.double(), x.double()), exact) < 1e-10
+    allowed = max(1e-5, 10 * error(theirs(net.float(), x), exact))
+    assert error(ours(net.float(), x), exact) < allowed
+
+
+def zennit_map(net, x, target, composite):
+    attribution = pytest.importorskip("zennit.attribution")
+    x = x.clone().requires_grad_()
+    with attribution.Gradient(net, composite) as attributor:
+        return attributor(x, lambda out: out * nn.functional.one_hot(target, out.shape[1]))[1]
+
+
+ZENNIT = {
+    "epsilon_plus": {}, "epsilon_plus_flat": {}, "epsilon_gamma_box": {"low": LOW, "high": HIGH},
+    "epsilon_alpha2_beta1": {}, "epsilon_alpha2_beta1_flat": {},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("net", ["blog_cnn", "small_cnn", "vgg11", "vgg11_bn", "vgg16", "resnet18"])
+@pytest.mark.parametrize("composite", ZENNIT)
+def test_zennit(net, composite):
+    composites, peer = pytest.importorskip("zennit.composites"), pytest.importorskip("zennit.torchvision")
+    if net in ("vgg11_bn", "vgg16") and composite != "epsilon_gamma_box":
+        pytest.skip("vgg11 covers it")
+    model, x = build(net)
+    target = torch.tensor([3, 7])
+    canonizer = [peer.ResNetCanonizer()] if net == "resnet18" else []
+
+    def theirs(model, x):
+        options = {key: torch.full((1, 3, 1, 1), value, dtype=x.dtype) for key, value in ZENNIT[composite].items()}
+        return zennit_map(fused(model), x, target, composites.COMPOSITES[composite](canonizers=canonizer, **options))
+
+    def ours(model, x):
+        return lrp.relevance(model, x, target, f"zennit_{composite}", bounds=(LOW, HIGH)).input
+
+    agree(ours, theirs, model, x)
+
+
+@pytest.mark.parametrize(
+    ("rule", "options"),
+    [
+        ("z_plus", {}),
+        ("w_square", {"zero_params": "bias"}),
+        ("norm", {"stabilizer": 0.1}),
+        ("epsilon", {"epsilon": 0.3}),
+    ],
+)
+def test_zennit_rules(rule, options):
+    """Rules that no composite of zennit holds alone."""
+    rules, composites = pytest.importorskip("zennit.rules"), pytest.importorskip("zennit.composites")
+    types = pytest.importorskip("zennit.types")
+    model, x = build("small_cnn")
+    target = torch.tensor([1, 2])
+    soft = {"epsilon": 1e-6, "signed": True}
+    kinds = {"z_plus": rules.ZPlus, "w_square": rules.WSquare, "norm": rules.Epsilon, "epsilon": rules.Epsilon}
+    zennit_rule = kinds[rule](**({} if rule == "norm" else options))
+    pool = rules.Norm(**(options if rule == "norm" else {}))
+    composite = composites.LayerMapComposite(
+        [(types.Activation, rules.Pass()), (types.AvgPool, pool), (types.Linear, zennit_rule)]
+    )
+    ours = {
+        "z_plus": {"rule": "z_plus", "bias": "positive", **soft},
+        "w_square": {"rule": "w_square", **soft},
+        "norm": {"rule": "epsilon", **soft},
+        "epsilon": {"rule": "epsilon", **soft, **options},
+    }[rule]
+    norm = {"rule": "norm", **soft, **({"epsilon": 0.1} if rule == "norm" else {})}
+    agree(
+        lambda net, x: lrp.relevance(net, x, target, {"AvgPool2d": norm, "*": ours}).input,
+        lambda net, x: zennit_map(fused(net), x, target, composite),
+        model,
+        x,
+    )
+
+
+@pytest.mark.parametrize("net", ["blog_cnn", "vgg11", "vgg16"])
+@pytest.mark.parametrize("rule", ["epsilon", "alpha1_beta0", "gamma"])
+def test_captum(net, rule):
+    attr, rules = pytest.importorskip("captum.attr"), pytest.importorskip("captum.attr._utils.lrp_rules")
+    model, x = build(net)
+    if net == "blog_cnn":  # Captum has no rule for the module Flatten
+        model = _Flat(model[:5], model[6:])
+    target = torch.tensor([3, 7])
+    kinds = {"epsilon": rules.EpsilonRule, "alpha1_beta0": rules.Alpha1_Beta0_Rule, "gamma": rules.GammaRule}
+
+    def theirs(model, x):
+        model = copy.deepcopy(model)
+        for module in model.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                module.rule = kinds[rule]()
+            if isinstance(module, nn.MaxPool2d):  # Captum stabilizes here too, where nothing has to be divided
+                module.rule = rules.EpsilonRule(epsilon=1e-30)
+        return attr.LRP(model).attribute(x.clone().requires_grad_(), target=target).detach()
+
+    composite = lrp.COMPOSITES[f"captum_{rule}"].describe()
+    composite["rules"] = {"AdaptiveAvgPool2d": {"rule": "norm", "epsilon": 1e-9}, **composite["rules"]}
+    agree(lambda net, x: lrp.relevance(net, x, target, composite).input, theirs, model, x)
+
+
+class _Flat(nn.Module):
+    def __init__(self, features, classifier):
+        super().__init__()
+        self.features, self.classifier = features, classifier
+
+    def forward(self, x):
+        return self.classifier(self.features(x).flatten(1))
+
+
+def test_the_tutorial_and_the_repository_written_out():
+    """The two conventions that no installed package offers, as plain loops over a sequential net."""
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 6, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(6, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(128, 10),
+    ).double()  # fmt: skip
+    x = torch.rand(1, 3, 12, 12).double() * 2 - 1
+    activations = [x]
+    for layer in net:
+        activations.append(layer(activations[-1]).detach())
+
+    def back(layer, change, a, r, stabilize):
+        a, layer = a.clone().requires_grad_(), copy.deepcopy(layer)
+        for parameter in layer.parameters():
+            parameter.data = change(parameter.data)
+        z = stabilize(layer(a))
+        (z * (r / z).detach()).sum().backward()
+        return (a * a.grad).detach()
+
+    same, tight = lambda p: p, lambda z: z + 1e-9
+    rms = lambda z: z + 1e-9 + 0.25 * z.square().mean().sqrt().detach()  # noqa: E731
+    plan = [
+        (5, same, rms), (4, same, tight), (2, lambda p: p + 0.25 * p.clamp(min=0), tight),
+    ]  # fmt: skip
+    r = torch.zeros(1, 10).double()
+    r[0, 4] = activations[-1][0, 4]
+    r = back(net[8], same, activations[8], r, tight).view(activations[7].shape)
+    r = r.view(activations[6].shape)
+    for k, change, stabilize in plan:
+        layer = nn.AvgPool2d(2) if k == 4 else net[k]
+        r = back(layer, change, activations[k], r, stabilize)
+    low, high, first = torch.full_like(x, -1.0), torch.full_like(x, 1.0), net[0]
+    conv = lambda v, w: nn.functional.conv2d(v, w, padding=1)  # noqa: E731
+    leaves = [t.clone().requires_grad_() for t in (x, low, high)]
+    w = first.weight.detach()
+    z = conv(leaves[0], w) - conv(leaves[1], w.clamp(min=0)) - conv(leaves[2], w.clamp(max=0)) + 1e-9
+    (z * (r / z).detach()).sum().backward()
+    expected = sum(t.detach() * t.grad for t in leaves)
+
+    tutorial = lrp.COMPOSITES["tutorial_vgg16"].rules
+    rules = {
+        "MaxPool2d": tutorial["MaxPool2d 1-7"], "first": tutorial["first"], "2": tutorial["2-7"],
+        "3": tutorial["8-13"], "last": tutorial["14-"],
+    }  # fmt: skip
+    found = lrp.relevance(net, x, torch.tensor([4]), rules, bounds=(-1.0, 1.0)).input
+    assert error(found, expected) < 1e-10
+
+    def keep(r, share):
+        flat = r.flatten(1)
+        top = flat.topk(max(1, int(share * flat.shape[1])), 1)
+        return torch.zeros_like(flat).scatter(1, top.indices, top.values).view(r.shape)
+
+    for share, name in ((1.0, "from_scratch"), (0.02, "from_scratch_top_k")):
+        r = activations[-1].softmax(1)
+        for k in range(8, -1, -1):
+            a = torch.ones_like(x) if k == 0 else activations[k]
+            layer = nn.AvgPool2d(2) if k == 4 else net[k]
+            if isinstance(layer, nn.ReLU):
+                continue
+            if isinstance(layer, nn.Flatten):
+                r = r.view(a.shape)
+                continue
+            layer = copy.deepcopy(layer)
+            if hasattr(layer, "bias"):
+                layer.bias.data.zero_()
+            r = back(layer, lambda p: p.clamp(min=0), a, keep(r, share), lambda z: z + 1e-5)
+        assert error(lrp.relevance(net, x, "predicted", name).input, r) < 1e-10

@@ -1,0 +1,203 @@
+"""Every rule against its formula in dense matrix algebra, in float64, over layers and inputs."""
+
+import pytest
+import torch
+from torch import nn
+
+from lrp_dynamics import lrp
+
+LOW, HIGH = -1.5, 2.0
+LAYERS = {
+    "linear": lambda bias: (nn.Linear(7, 5, bias=bias), (7,)),
+    "conv": lambda bias: (nn.Conv2d(2, 3, 3, bias=bias), (2, 5, 5)),
+    "conv padded": lambda bias: (nn.Conv2d(2, 3, 3, padding=1, bias=bias), (2, 4, 4)),
+    "conv strided, border unused": lambda bias: (nn.Conv2d(2, 3, 3, stride=2, bias=bias), (2, 6, 6)),
+    "conv dilated": lambda bias: (nn.Conv2d(2, 3, 2, dilation=2, padding=1, bias=bias), (2, 4, 4)),
+    "conv grouped": lambda bias: (nn.Conv2d(4, 4, 3, groups=2, padding=1, bias=bias), (4, 4, 4)),
+    "conv depthwise, oblong": lambda bias: (nn.Conv2d(3, 3, (3, 1), (2, 1), groups=3, bias=bias), (3, 5, 4)),
+    "conv same, even kernel": lambda bias: (nn.Conv2d(2, 3, 2, padding="same", bias=bias), (2, 4, 4)),
+    "conv circular": lambda bias: (nn.Conv2d(2, 2, 3, padding=1, padding_mode="circular", bias=bias), (2, 4, 4)),
+    "conv 1d": lambda bias: (nn.Conv1d(2, 3, 3, padding=1, bias=bias), (2, 6)),
+    "conv 3d": lambda bias: (nn.Conv3d(1, 2, 2, bias=bias), (1, 3, 3, 3)),
+}
+
+
+def stab(z, epsilon, signed):
+    return z + epsilon * torch.where(z < 0, -torch.ones_like(z), 1.0) if signed else z + epsilon
+
+
+def share(contributions, bias, relevance, epsilon, signed):
+    """Return sum_j n_ij R_j / stab(sum_i n_ij + b_j) for contributions (N, I, J)."""
+    return (contributions * (relevance / stab(contributions.sum(1) + bias, epsilon, signed)).unsqueeze(1)).sum(2)
+
+
+def dense(name, x, w, b, r):
+    """Return the relevance of x (N, I) by dense algebra, for weights w (I, J), bias b (J,) and relevance r (N, J)."""
+    n, p, m = x.unsqueeze(2) * w, w.clamp(min=0), w.clamp(max=0)
+    zero = torch.zeros_like(b)
+    xp, xm = x.clamp(min=0).unsqueeze(2), x.clamp(max=0).unsqueeze(2)
+    if name == "epsilon":
+        return share(n, b, r, 0.1, True)
+    if name == "epsilon of the rms":
+        z = n.sum(1) + b
+        return share(n, b, r, 0.25 * z.square().mean(1, keepdim=True).sqrt(), True)
+    if name == "z_plus":
+        return share(xp * p + xm * m, zero, r, 1e-9, False)
+    if name == "z_plus positive bias":
+        return share(xp * p + xm * m, b.clamp(min=0), r, 1e-3, True)
+    if name == "z_plus unsplit full bias":
+        return share(x.unsqueeze(2) * p, b, r, 1e-3, True)
+    if name == "z_plus of ones":
+        return share(torch.ones_like(n) * p, zero, r, 1e-5, False)
+    if name == "alpha_beta":
+        up, down = xp * p + xm * m, xp * m + xm * p
+        return 2 * share(up, zero, r, 1e-9, True) - share(down, zero, r, 1e-9, True)
+    if name == "alpha_beta full bias":
+        up, down = xp * p + xm * m, xp * m + xm * p
+        return 3 * share(up, b.clamp(min=0), r, 1e-3, True) - 2 * share(down, b.clamp(max=0), r, 1e-3, True)
+    if name == "alpha_beta conserving":
+        up, down = xp * p + xm * m, xp * m + xm * p
+        alpha = torch.where(down.sum(1) == 0, 1.0, 2.0)
+        beta = torch.where(up.sum(1) == 0, -1.0, 1.0)
+        return share(up, zero, alpha * r, 1e-9, True) - share(down, zero, beta * r, 1e-9, True)
+    if name == "gamma":
+        z, g = n.sum(1) + b, 0.5
+        up = share(xp * (w + g * p) + xm * (w + g * m), b + g * b.clamp(min=0), r * (z > 0), 1e-6, True)
+        return up + share(xp * (w + g * m) + xm * (w + g * p), b + g * b.clamp(max=0), r * (z < 0), 1e-6, True)
+    if name == "gamma of the tutorial":
+        return share(x.unsqueeze(2) * (w + 0.5 * p), b + 0.5 * b.clamp(min=0), r, 1e-3, True)
+    if name == "z_box":
+        return share(n - LOW * p - HIGH * m, zero, r, 1e-9, False)
+    if name == "w_square":
+        return share((w**2).expand_as(n), zero, r, 1e-9, False)
+    if name == "flat":
+        return share((w != 0).to(w).expand_as(n), zero, r, 1e-9, False)
+    raise KeyError(name)
+
+
+RULES = {
+    "epsilon": {"rule": "epsilon", "epsilon": 0.1},
+    "epsilon of the rms": {"rule": "epsilon", "epsilon": 0.0, "relative": 0.25},
+    "z_plus": "z_plus",
+    "z_plus positive bias": {"rule": "z_plus", "bias": "positive", "epsilon": 1e-3, "signed": True},
+    "z_plus unsplit full bias": {
+        "rule": "z_plus", "negative": "unsplit", "bias": "full", "epsilon": 1e-3, "signed": True,
+    },
+    "z_plus of ones": {"rule": "z_plus", "negative": "ones", "epsilon": 1e-5},
+    "alpha_beta": {"rule": "alpha_beta", "signed": True},
+    "alpha_beta full bias": {
+        "rule": "alpha_beta", "alpha": 3, "beta": 2, "bias": "full", "epsilon": 1e-3, "signed": True,
+    },
+    "alpha_beta conserving": {"rule": "alpha_beta", "conserving": True, "signed": True},
+    "gamma": {"rule": "gamma", "gamma": 0.5},
+    "gamma of the tutorial": {"rule": "gamma", "gamma": 0.5, "generalized": False, "epsilon": 1e-3},
+    "z_box": "z_box",
+    "w_square": "w_square",
+    "flat": "flat",
+}  # fmt: skip
+
+
+def matrix(layer, shape):
+    """Return a layer as a matrix (I, J) and a bias (J,)."""
+    zero = layer(torch.zeros(1, *shape, dtype=torch.float64)).flatten()
+    unit = torch.eye(torch.Size(shape).numel(), dtype=torch.float64).view(-1, *shape)
+    return layer(unit).flatten(1) - zero, zero
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("sign", ["x >= 0", "x of both signs"])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("rule", RULES)
+def test_rule_is_its_formula(rule, layer, bias, sign):
+    torch.manual_seed(1)
+    layer, shape = LAYERS[layer](bias)
+    layer = layer.double()
+    x = torch.rand(3, *shape, dtype=torch.float64)
+    if sign == "x of both signs":
+        x = 2 * x - 1
+    w, b = matrix(layer, shape)
+    bounds = (LOW, HIGH)
+
+    # Alone: relevance of any sign arrives at any output.
+    r = torch.randn(3, len(b), dtype=torch.float64)
+    composite = {"rules": {"first": RULES[rule], "*": "epsilon"}}
+    found = lrp.relevance(nn.Sequential(layer, nn.Flatten()), x, r, composite, bounds=bounds)
+    expected = dense(rule, x.flatten(1), w, b, r)
+    torch.testing.assert_close(found.input.flatten(1), expected, rtol=1e-10, atol=1e-10)
+
+    # Below a ReLU: relevance arrives only where the output is positive, which the engine makes use of.
+    head = nn.Linear(len(b), 4).double()
+    model = nn.Sequential(layer, nn.ReLU(), nn.Flatten(), head)
+    found = lrp.relevance(model, x, "predicted", composite, bounds=bounds, layers=["0"])
+    expected = dense(rule, x.flatten(1), w, b, found.layers["0"].flatten(1))
+    torch.testing.assert_close(found.input.flatten(1), expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_what_a_layer_absorbs_is_its_bias_its_stabilizer_and_its_dead_units(bias):
+    torch.manual_seed(0)
+    layer, x, r = nn.Linear(6, 4, bias=bias).double(), torch.randn(3, 6).double(), torch.randn(3, 4).double()
+    found = lrp.relevance(layer, x, r, {"rules": {"*": {"rule": "epsilon", "epsilon": 0.1}}})
+    z = layer(x)
+    b = layer.bias if bias else torch.zeros(4)
+    sg = torch.where(z < 0, -torch.ones_like(z), 1.0)
+    torch.testing.assert_close(sum(found.absorbed.values()), (r * (b + 0.1 * sg) / (z + 0.1 * sg)).sum(1))
+    torch.testing.assert_close(found.min_abs_z, z.abs().amin(1))
+
+    dead = nn.Linear(2, 1, bias=False).double()
+    nn.init.constant_(dead.weight, -1.0)
+    found = lrp.relevance(dead, torch.ones(1, 2).double(), torch.tensor([[5.0]]))
+    assert found.input.tolist() == [[0.0, 0.0]]
+    assert sum(found.absorbed.values()).tolist() == [5.0]
+    assert found.min_abs_z.tolist() == [0.0]
+
+
+def test_min_abs_z_disregards_denominators_that_no_relevance_meets():
+    layer = nn.Linear(1, 3, bias=False).double()
+    layer.weight.data = torch.tensor([[1e-6], [0.5], [-2.0]], dtype=torch.float64)
+    found = lrp.relevance(layer, torch.ones(2, 1).double(), torch.tensor([[0.0, 1.0, 1.0], [0.0, 0.0, 0.0]]), "epsilon")
+    assert found.min_abs_z.tolist() == pytest.approx([0.5, torch.inf])
+    assert found.initial.tolist() == [2.0, 0.0]
+
+
+@pytest.mark.parametrize("options", [{}, {"ceil_mode": True}, {"padding": 1}, {"stride": 1}])
+def test_overlapping_max_pools_lose_nothing_and_give_ties_to_the_first(options):
+    torch.manual_seed(0)
+    x = torch.randn(2, 2, 7, 7).double()
+    model = nn.Sequential(nn.MaxPool2d(3, **{"stride": 2, **options}), nn.Flatten())
+    r = torch.randn_like(model(x))
+    found = lrp.relevance(model, x, r)
+    leaf = x.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(model(leaf), leaf, r)
+    torch.testing.assert_close(found.input, expected)
+    torch.testing.assert_close(found.residual, torch.zeros(2).double(), atol=1e-12, rtol=0)
+
+    tied = lrp.relevance(nn.Sequential(nn.MaxPool2d(2), nn.Flatten()), torch.ones(1, 1, 2, 2), torch.ones(1, 1))
+    assert tied.input.flatten().tolist() == [1.0, 0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [
+        nn.AvgPool2d(2), nn.AvgPool2d(3, 2, 1), nn.AdaptiveAvgPool2d((2, 3)), nn.AdaptiveAvgPool2d(1),
+        nn.AvgPool2d(2, divisor_override=1), nn.Upsample(scale_factor=2, mode="bilinear"),
+    ],
+)  # fmt: skip
+def test_average_pools_share_by_contribution(pool):
+    torch.manual_seed(0)
+    x = torch.rand(2, 2, 5, 5).double()
+    w, b = matrix(pool, (2, 5, 5))
+    r = torch.randn(2, len(b)).double()
+    found = lrp.relevance(nn.Sequential(pool, nn.Flatten()), x, r)
+    expected = share(x.flatten(1).unsqueeze(2) * w, b, r, 1e-9, True)
+    torch.testing.assert_close(found.input.flatten(1), expected)
+
+
+def test_max_pool_as_average():
+    torch.manual_seed(0)
+    x, r = torch.rand(2, 2, 4, 4).double(), torch.randn(2, 8).double()
+    model = nn.Sequential(nn.MaxPool2d(2), nn.Flatten())
+    found = lrp.relevance(model, x, r, {"MaxPool2d": {"rule": "average", "epsilon": 0.1}, "*": "z_plus"})
+    w, b = matrix(nn.AvgPool2d(2), (2, 4, 4))
+    torch.testing.assert_close(found.input.flatten(1), share(x.flatten(1).unsqueeze(2) * w, b, r, 0.1, True))
