@@ -1,9 +1,11 @@
 # Helpers of all rules: parameters, code dependencies, artefacts, and the message after a failure.
 import os
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(workflow.basedir)
+STARTED = time.time()
 sys.path[:0] = [str(ROOT / "workflow" / "scripts"), str(ROOT / "src")]
 # Jobs find the tools of the environment that Snakemake runs in, activated or not.
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
@@ -95,4 +97,4 @@ onsuccess:
 
 onerror:
     record_results()
-    tell_failures(Path("logs"))
+    tell_failures(Path("logs"), since=STARTED)

@@ -6,10 +6,10 @@ from pathlib import Path
 PREFIX = "lrp-dynamics: error: "
 
 
-def tell_failures(logs: Path) -> None:
-    """Print the reason of each stage that failed for a reason which the user can mend, as the stage's log gives it."""
+def tell_failures(logs: Path, since: float) -> None:
+    """Print why stages failed that the user can mend, as the logs written after the time `since` give it."""
     reasons = {}
-    for log in sorted(logs.rglob("*.log")):
+    for log in sorted(path for path in logs.rglob("*.log") if path.stat().st_mtime >= since):
         lines = log.read_text(errors="replace").splitlines()
         starts = [i for i, line in enumerate(lines) if line.startswith(PREFIX)]
         if starts:
