@@ -25,29 +25,34 @@ LOCK = Path("dvc.lock")
 NOT_MADE_HERE = ["'an output of unknown origin, or made with other parameters, inputs or code'"]
 
 
-def foreign_outputs() -> list[str]:
-    """Return the outputs in dvc.lock that exist, but that Snakemake did not write, or not last."""
+def doubtful_outputs() -> list[str]:
+    """Return the outputs in dvc.lock that exist, but that Snakemake did not write, or not last.
+
+    And those whose inputs are gone: what is left of before a run that failed or was killed.
+    """
     import yaml
 
     if not LOCK.exists():
         return []
     lock = yaml.load(LOCK.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
-    stages = lock.get("stages", {}).items()
-    outputs = [out["path"] for name, stage in stages if name != CHECK for out in stage.get("outs", [])]
-    return [path for path in outputs if _is_foreign(path)]
+    stages = {name: stage for name, stage in lock.get("stages", {}).items() if name != CHECK}
+    outputs = {name: [out["path"] for out in stage.get("outs", [])] for name, stage in stages.items()}
+    made = set().union(*outputs.values())
+    doubtful = []
+    for name, stage in stages.items():
+        inputs = [dep["path"] for dep in stage.get("deps", []) if dep["path"] in made]
+        orphan = not all(map(os.path.exists, inputs))
+        doubtful += [path for path in outputs[name] if os.path.exists(path) and (orphan or _is_foreign(path))]
+    return doubtful
 
 
 def _is_foreign(path: str) -> bool:
-    try:
-        written = os.stat(path).st_mtime
-    except FileNotFoundError:
-        return False
     # The file that Snakemake keeps of each output, named after its path; long names are cut into folders.
     name = base64.urlsafe_b64encode(path.encode()).decode()
     parts = [name[i : i + 254] for i in range(0, len(name), 254)]
     note = Path(".snakemake", "metadata", *("@" + part for part in parts[:-1]), parts[-1])
     try:
-        return json.loads(note.read_text()).get("endtime") != written
+        return json.loads(note.read_text()).get("endtime") != os.stat(path).st_mtime
     except (OSError, ValueError):
         return True
 
@@ -76,7 +81,7 @@ def refuse_links() -> None:
 
 def adopt_if_needed() -> None:
     """Called by the Snakefile of each `snakemake` command: start `adopt`, which takes seconds, only where needed."""
-    if foreign_outputs():
+    if doubtful_outputs():
         subprocess.run([sys.executable, __file__, "adopt"], check=False)
 
 
@@ -86,7 +91,7 @@ def adopt() -> None:
     from dag import planned, real_jobs, stage_name
     from snakemake.persistence import RECORD_FORMAT_VERSION, MetadataRecord
 
-    foreign = set(foreign_outputs())
+    doubtful = set(doubtful_outputs())
     with planned(forceall=True) as dag:
         if dvc_yaml.text_of_dag(dag) == dvc_yaml.FILE.read_text():
             dvc_yaml.write_checked()
@@ -95,7 +100,7 @@ def adopt() -> None:
             return
         notes = dag.workflow.persistence
         for job in real_jobs(dag):
-            if foreign.isdisjoint(map(str, job.output)):
+            if doubtful.isdisjoint(map(str, job.output)):
                 continue
             name = stage_name(job)
             if name not in changed and known.get(name) == stage_of(job, dag.workflow.config):
@@ -163,7 +168,8 @@ def record() -> None:
             ]
             for stage in stages:
                 stage.save()
-                stage.commit()
+                # The outputs stay as they are: linking them anew would change their times, by which Snakemake knows them.
+                stage.commit(relink=False)
             if stages:
                 stages[0].dvcfile.dump_stages(stages, update_pipeline=False)
     except Exception as error:  # no git, no DVC repository, a lock: the build itself is done

@@ -16,7 +16,6 @@ CHECK = "dvc-yaml"
 # The output of that stage, always the same: what the first jobs depend on, to have that stage before them.
 CHECKED = "logs/dvc-yaml.txt"
 METRICS = {"metrics.json", "training.json"}
-PICTURES = {".png", ".svg"}
 
 
 def version_of(job: Any) -> str:
