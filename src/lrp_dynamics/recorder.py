@@ -115,7 +115,7 @@ class Recorder:
             self._writer = RelevanceWriter.reopen(path, int(resume["accum"]["n"]))
             self._accum = {k: np.copy(v) for k, v in resume["accum"].items()}
             self._last = resume["last"]
-        self.last_scalars: dict[str, np.ndarray] = {}
+        self._iteration: float = -np.inf if resume is None else resume["iteration"]
 
     def __enter__(self) -> "Recorder":
         return self
@@ -139,9 +139,16 @@ class Recorder:
         -------
         bool
             Whether this iteration was recorded (see `every`).
+
+        Raises
+        ------
+        UserError
+            If the iteration does not increase, or a map is not finite, as after a training has diverged.
         """
         if iteration % self.every:
             return False
+        if iteration <= self._iteration:
+            raise UserError(f"Recorder: iteration {iteration} after {self._iteration}; iterations must increase")
         relevance = self._explainer(self._samples, self._targets)
         maps = relevance.input.sum(1).cpu().numpy().astype(np.float32, copy=False)
         if not np.isfinite(maps).all():
@@ -154,7 +161,7 @@ class Recorder:
         scalars["step_divergence"] = self._accumulate(maps)
         steps = dict(zip(STEPS, (iteration, epoch, lr, loss), strict=True))
         self._pending.append((steps, scalars, maps[: self._writer.maps]))
-        self.last_scalars = scalars
+        self._iteration = iteration
         if len(self._pending) == BLOCK:
             self.flush()
         return True
@@ -217,7 +224,11 @@ class Recorder:
     def state(self) -> dict[str, Any]:
         """Write what is pending and return what `resume` needs to go on from here after a crash."""
         self.flush()
-        return {"accum": {k: np.copy(v) for k, v in self._accum.items()}, "last": self._last}
+        return {
+            "accum": {k: np.copy(v) for k, v in self._accum.items()},
+            "last": self._last,
+            "iteration": self._iteration,
+        }
 
     def close(self, *, complete: bool = True) -> None:
         """Write what is pending and close the file, marked complete unless told otherwise."""

@@ -154,6 +154,13 @@ def test_diverged_network_is_named(tmp_path):
             recorder.record(7)
 
 
+def test_iterations_must_increase(tmp_path):
+    with Recorder(tmp_path / "r.h5", small_net(), *small_data()) as recorder:
+        recorder.record(3)
+        with pytest.raises(UserError, match="iteration 3 after 3"):
+            recorder.record(3)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
