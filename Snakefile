@@ -30,3 +30,4 @@ rule demo:
 
 include: "workflow/rules/prepare.smk"
 include: "workflow/rules/dynamics.smk"
+include: "workflow/rules/homework.smk"

@@ -7,7 +7,7 @@ import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from safetensors.torch import save
 
 import lrp_dynamics
 from lrp_dynamics import files, models
+from lrp_dynamics.checkpoints import Checkpoints
 from lrp_dynamics.datasets import prepared
 from lrp_dynamics.errors import UserError
 from lrp_dynamics.models.description import Description
@@ -39,10 +40,11 @@ def run_training(
         "model" (a name of `lrp_dynamics.models`), "inputs" {"low", "high"}: what pixel values 0 and 255 become,
         "training" (`Settings`, plus "threads" and "device"), "recording" {"samples", "split", "seed", "composite",
         "target", "every", "maps"}, "seed". Instead of "composite", "composites" {name: composite} records several side
-        by side.
+        by side. Optional: "checkpoints" {"iterations", "test_images"} keeps the weights of these iterations and their
+        accuracy on the first images of the test split (see `lrp_dynamics.checkpoints`).
     out : Path
         Gets model.safetensors, training.csv, training.json, provenance.json and relevance.h5 (of several composites,
-        <name>/relevance.h5), all of them or none.
+        <name>/relevance.h5), checkpoints.safetensors and accuracy.csv where asked for; all of them or none.
     cache : Path
         Where unfinished trainings are kept, under a name that depends on parameters, code and data.
     record : bool
@@ -62,14 +64,16 @@ def run_training(
     work = cache / _key(params, data_sha256, record)
     work.mkdir(parents=True, exist_ok=True)
 
-    def open_recorders(states: Sequence[dict | None]) -> list[Recorder]:
-        if not record:
-            return []
-        wanted = recordings(params["recording"])
-        return [
-            open_recorder(work / file, model, dataset, params | {"recording": recording}, data_sha256, device, state)
-            for (file, recording), state in zip(wanted.items(), states or [None] * len(wanted), strict=True)
-        ]
+    def open_recorders(states: Sequence[dict | None]) -> list[Recorder | Checkpoints]:
+        waiting = iter(states)
+        opened: list[Recorder | Checkpoints] = []
+        for file, recording in recordings(params["recording"]).items() if record else ():
+            chosen = params | {"recording": recording}
+            opened.append(open_recorder(work / file, model, dataset, chosen, data_sha256, device, next(waiting, None)))
+        if wanted := params.get("checkpoints"):
+            test = test_images.first(wanted["test_images"])
+            opened.append(Checkpoints(work, model, wanted["iterations"], test, next(waiting, None)))
+        return opened
 
     log = train(
         model,
@@ -129,9 +133,12 @@ def prepare_device(training: dict[str, Any]) -> torch.device:
     return torch.device(name)
 
 
-def as_images(dataset: prepared.Prepared, split: int, inputs: dict[str, float], device: torch.device) -> Images:
-    """Return one split of a dataset as tensors on the device."""
-    chosen = np.flatnonzero(dataset.split == split)
+def as_images(
+    dataset: prepared.Prepared, chosen: int | np.ndarray, inputs: Mapping[str, float], device: torch.device
+) -> Images:
+    """Return one split of a dataset, or the images of given indices, as tensors on the device."""
+    if isinstance(chosen, int):
+        chosen = np.flatnonzero(dataset.split == chosen)
     return Images(
         torch.from_numpy(dataset.images[chosen]).to(device),
         torch.from_numpy(dataset.labels[chosen].astype(np.int64)).to(device),
@@ -173,20 +180,19 @@ def open_recorder(
     params: dict[str, Any],
     data_sha256: str,
     device: torch.device,
-    state: dict | None,
+    state: dict | None = None,
+    index: np.ndarray | None = None,
 ) -> Recorder:
-    """Return a recorder of the fixed samples that `params` choose."""
+    """Return a recorder of the fixed samples that `params` choose, or of those that `index` names."""
     recording, inputs = params["recording"], params["inputs"]
-    index = choose_samples(dataset, recording)
-    images = Images(
-        torch.from_numpy(dataset.images[index]), torch.from_numpy(dataset.labels[index].astype(np.int64)), **inputs
-    )
+    index = choose_samples(dataset, recording) if index is None else index
+    images = as_images(dataset, index, inputs, device)
     params_json = files.canonical_json(params)
     return Recorder(
         path,
         model,
-        images.inputs(slice(None)).to(device),
-        images.labels.to(device),
+        images.inputs(slice(None)),
+        images.labels,
         composite=recording["composite"],
         bounds=(inputs["low"], inputs["high"]),
         every=recording.get("every", 1),

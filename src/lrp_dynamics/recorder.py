@@ -94,7 +94,7 @@ class Recorder:
             )
         if every < 1:
             raise UserError(f"Recorder: every is {every}, expected at least 1")
-        self.every = every
+        self.path, self.every = Path(path), every
         self._model, self._samples, self._targets = model, samples, targets
         name, self._explainer = make_explainer(model, composite, bounds)
         self._pending: list[tuple[dict, dict, np.ndarray]] = []

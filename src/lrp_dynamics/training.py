@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from tqdm import tqdm
 
 from lrp_dynamics.errors import UserError
 from lrp_dynamics.files import atomic
+from lrp_dynamics.losses import LOSSES
 from lrp_dynamics.recorder import Recorder
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
@@ -40,6 +40,8 @@ class Settings:
     weight_decay : float
     max_steps : int or None
         Stop after so many steps, if the epochs have not ended before.
+    loss : str
+        A key of `lrp_dynamics.losses.LOSSES`.
     """
 
     epochs: int = 5
@@ -49,6 +51,7 @@ class Settings:
     momentum: float = 0.0
     weight_decay: float = 0.0
     max_steps: int | None = None
+    loss: str = "cross_entropy"
 
     def make_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """Return the optimizer of all the model's parameters."""
@@ -86,6 +89,18 @@ class Images:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def first(self, count: int) -> "Images":
+        """Return the first images.
+
+        Raises
+        ------
+        UserError
+            If there are fewer.
+        """
+        if count > len(self):
+            raise UserError(f"found {len(self)} images, expected at least {count}")
+        return Images(self.pixels[:count], self.labels[:count], self.low, self.high)
 
     def inputs(self, index: Tensor | slice) -> Tensor:
         """Return float32 network inputs of the given images, (n, C, H, W)."""
@@ -160,7 +175,7 @@ def train(
     UserError
         If the loss is not finite.
     """
-    optimizer = settings.make_optimizer(model)
+    optimizer, loss = settings.make_optimizer(model), LOSSES[settings.loss]
     log, done = Log(), 0
     total, per_epoch = settings.steps(len(images)), len(images) // settings.batch_size
     states: Sequence[dict | None] = []
@@ -181,7 +196,7 @@ def train(
             epoch = done // per_epoch
             order = batch_order(len(images), seed, epoch).to(images.pixels.device)
             for batch in order.split(settings.batch_size)[: min(per_epoch, total - done)]:
-                row = _step(model, optimizer, images.inputs(batch), images.labels[batch])
+                row = _step(model, optimizer, loss, images.inputs(batch), images.labels[batch])
                 done += 1
                 if not np.isfinite(row[0]):
                     raise UserError(
@@ -203,11 +218,17 @@ def train(
     return log
 
 
-def _step(model: nn.Module, optimizer: torch.optim.Optimizer, inputs: Tensor, labels: Tensor) -> tuple[float, float]:
+def _step(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loss_of: Callable[[Tensor, Tensor], Tensor],
+    inputs: Tensor,
+    labels: Tensor,
+) -> tuple[float, float]:
     """One step of the optimizer; return loss and accuracy of the batch before it."""
     optimizer.zero_grad(set_to_none=True)
     logits = model(inputs)
-    loss = F.cross_entropy(logits, labels)
+    loss = loss_of(logits, labels)
     loss.backward()
     optimizer.step()
     return loss.item(), (logits.argmax(1) == labels).float().mean().item()

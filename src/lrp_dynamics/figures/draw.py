@@ -2,12 +2,10 @@
 
 from pathlib import Path
 
-import matplotlib
-
 from lrp_dynamics.figures import heatmaps, learning, measuring, spread
 from lrp_dynamics.figures.names import NAMES
 from lrp_dynamics.figures.run import Run
-from lrp_dynamics.figures.style import RC, save
+from lrp_dynamics.figures.style import draw_each
 
 _MODULES = (learning, heatmaps, measuring, spread)
 FUNCTIONS = {name: getattr(module, name) for name in NAMES for module in _MODULES if hasattr(module, name)}
@@ -15,10 +13,4 @@ FUNCTIONS = {name: getattr(module, name) for name in NAMES for module in _MODULE
 
 def draw_all(run: Run, folder: Path) -> list[Path]:
     """Draw every figure as PNG and SVG into `folder`; return the files written."""
-    paths = []
-    for name in NAMES:
-        # Settings of the user's own matplotlibrc must not change a figure.
-        with matplotlib.rc_context({**matplotlib.rcParamsDefault, "backend": "Agg"}):
-            matplotlib.rcParams.update(RC)
-            paths += save(FUNCTIONS[name](run), folder, name)
-    return paths
+    return draw_each({name: FUNCTIONS[name] for name in NAMES}, run, folder)

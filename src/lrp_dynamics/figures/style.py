@@ -1,6 +1,8 @@
 """One look for all figures, and saving them so that the same data give the same bytes."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -53,6 +55,17 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
                 figure.savefig(temporary, metadata=metadata)
             figure.set_layout_engine("none")  # laid out once is enough
             paths.append(path)
+    return paths
+
+
+def draw_each(functions: Mapping[str, Callable[[Any], Figure]], results: Any, folder: Path) -> list[Path]:
+    """Draw results by every function, and save each figure under the function's name; return the files written."""
+    paths = []
+    for name, draw in functions.items():
+        # Settings of the user's own matplotlibrc must not change a figure.
+        with matplotlib.rc_context({**matplotlib.rcParamsDefault, "backend": "Agg"}):
+            matplotlib.rcParams.update(RC)
+            paths += save(draw(results), folder, name)
     return paths
 
 

@@ -11,11 +11,13 @@ from torch import nn
 
 from lrp_dynamics.errors import UserError
 from lrp_dynamics.models.blog_cnn import blog_cnn
+from lrp_dynamics.models.homework_cnn import homework_cnn
 
-__all__ = ["MODELS", "blog_cnn", "build"]
+__all__ = ["MODELS", "blog_cnn", "build", "homework_cnn"]
 
 MODELS: dict[str, Callable[[int, int], nn.Module]] = {
     "blog_cnn": blog_cnn,
+    "homework_cnn": homework_cnn,
 }
 
 

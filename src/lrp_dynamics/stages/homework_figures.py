@@ -1,0 +1,26 @@
+"""Draw the figures of a homework experiment from the results of one seed."""
+
+import argparse
+import json
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the files of this stage."""
+    parser.add_argument("--results", type=Path, required=True, help="folder of one seed, results/NAME/seed-K")
+    parser.add_argument("--published", type=Path, help="published accuracies to compare with, as JSON")
+    parser.add_argument("--params", type=json.loads, required=True, help="JSON: samples, published")
+    parser.add_argument("--out-dir", type=Path, required=True, help="folder for the PNG and SVG files")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Draw all figures."""
+    from lrp_dynamics.figures import homework, homework_maps
+    from lrp_dynamics.figures.homework_data import open_homework
+    from lrp_dynamics.figures.homework_names import HOMEWORK_FIGURES
+    from lrp_dynamics.figures.style import draw_each
+
+    published = args.published if args.params["published"] else None
+    functions = vars(homework) | vars(homework_maps)
+    with open_homework(args.results, published, args.params["samples"]) as results:
+        draw_each({name: functions[name] for name in HOMEWORK_FIGURES}, results, args.out_dir)

@@ -1,0 +1,253 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Training a ConvNet and explaining its predictions
+
+# %% tags=["parameters"]
+inputs = {
+    "metrics": "results/demo_homework/seed-0/metrics.json",
+    "accuracy": "results/demo_homework/seed-0/accuracy.csv",
+    "evidence": "results/demo_homework/seed-0/evidence.csv",
+    "recording": "results/demo_homework/seed-0/deep_taylor/relevance.h5",
+    "published": "workflow/literature/homework.json",
+    "figures": "reports/demo_homework/figures",
+    "captions": "workflow/report",
+}
+params = {"published": False, "samples": 4}
+
+# %%
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lrp_dynamics.figures.homework_names import HOMEWORK_FIGURES
+from lrp_dynamics.losses import class_probabilities, default_class, default_class_gradient
+from lrp_dynamics.reports.sentences import number, percent
+from lrp_dynamics.reports.telling import Telling
+from lrp_dynamics.store import open_relevance
+from lrp_dynamics.tables import read_csv
+
+page = Telling(HOMEWORK_FIGURES, inputs["figures"], inputs["captions"])
+m, tell = json.loads(Path(inputs["metrics"]).read_text()), page.tell
+accuracy, evidence = read_csv(inputs["accuracy"]), read_csv(inputs["evidence"])
+published = json.loads(Path(inputs["published"]).read_text()) if params["published"] else None
+with open_relevance(inputs["recording"]) as recording:
+    run = recording.attrs
+explained = m["deep_taylor_explained_images"]
+
+# %%
+tell(
+    f"*{run['dataset_title']} · network `{run['model']}` · seed {run['seed']} · {m['iterations']:,} training steps · "
+    f"{explained} explained images*"
+)
+kept, grown = m["deep_taylor_conservation_error_max"], m["deep_taylor_similarity_first_to_last_median"]
+tell(
+    f"- **The network classifies {percent(m['final_accuracy'])}** of {m['test_images']} test images as labelled after "
+    f"{m['iterations']:,} steps"
+    + (f"; published: {percent(published['accuracy'][str(m['iterations'])])}." if published else ".")
+    + f"\n- **Deep Taylor {'conserves' if kept < 1e-4 else 'does not conserve'}**: the sum of a heatmap differs "
+    f"from the "
+    f"evidence that it explains by at most {percent(kept)}. The sum of a sensitivity map is another quantity."
+    + f"\n- **{'Deep Taylor maps keep their shape' if grown > 0.8 else 'Deep Taylor maps change their shape'}** "
+    f"from the "
+    f"first checkpoint to the last (cosine {number(grown)}), sensitivity maps "
+    f"{'do not' if m['sensitivity_similarity_first_to_last_median'] < 0.8 else 'do as well'} "
+    f"({number(m['sensitivity_similarity_first_to_last_median'])})."
+)
+tell("Every number on this page was computed from this run's result files; published values are marked as such.")
+
+# %% [markdown]
+# ## 1 Training
+#
+# ### The network
+# %%
+page.table(
+    ("layer", "does", "output"),
+    [
+        ("input", "pixels scaled to the range from −1 to 1", "3 × 32 × 32"),
+        ("convolution 5×5, ReLU, sum-pooling 2×2", "3 → 10 channels", "10 × 14 × 14"),
+        ("convolution 5×5, ReLU, sum-pooling 2×2", "10 → 50 channels", "50 × 5 × 5"),
+        ("convolution 4×4, ReLU, sum-pooling 2×2", "50 → 250 channels", "250 × 1 × 1"),
+        ("convolution 1×1, starts at zero", "250 → 10 scores y", "10"),
+    ],
+)
+
+# %% [markdown]
+# ### Evidence and probabilities
+# %%
+tell(
+    "The score y<sub>i</sub> is the *evidence* for class i. Probabilities come from the scores of the ten classes "
+    "and of "
+    "one default class, whose score is always zero:"
+)
+tell("> p<sub>i</sub> = exp(y<sub>i</sub>) / (1 + Σ<sub>j</sub> exp(y<sub>j</sub>))")
+tell(
+    "The default class fixes what zero means. With a plain softmax only differences of scores matter, and any constant "
+    "could be added to all of them; here a positive score speaks for a class and a negative one against it, which "
+    "is what "
+    "makes a score worth decomposing. The network is trained to make the labelled class t likely, that is to minimise"
+)
+tell("> L = −log p<sub>t</sub> = log(1 + Σ<sub>j</sub> exp(y<sub>j</sub>)) − y<sub>t</sub>")
+tell(
+    "The derivative of the logarithm is exp(y<sub>i</sub>) / (1 + Σ<sub>j</sub> exp(y<sub>j</sub>)), which is "
+    "p<sub>i</sub>, and that of the second term is −1 for the labelled class and 0 for the others. Hence"
+)
+tell("> ∂L/∂y<sub>i</sub> = p<sub>i</sub> − [i = t]")
+generator = torch.Generator().manual_seed(0)
+scores = 3 * torch.randn(100, 10, generator=generator, dtype=torch.float64)
+labels = torch.randint(0, 10, (100,), generator=generator)
+leaf = scores.clone().requires_grad_()
+default_class(leaf, labels).backward()
+difference = (leaf.grad - default_class_gradient(scores, labels)).abs().max().item()
+rest = 1 - class_probabilities(scores).sum(1)
+tell(
+    "On 100 random vectors of scores in double precision, this formula and automatic differentiation differ by at most "
+    f"{number(difference)}, and the probability left to the default class lies between {number(rest.min().item())} and "
+    f"{number(rest.max().item())}."
+)
+
+# %% [markdown]
+# ### The training
+# %%
+tell(
+    "Stochastic gradient descent with a fixed learning rate, on minibatches of 25 images: each pass through the "
+    "training "
+    "images takes them in the order of a new random permutation. Weights are kept at chosen steps:"
+)
+header = ["training steps", "accuracy"]
+rows = [[f"{step:,}", percent(value)] for step, value in zip(accuracy["iteration"], accuracy["accuracy"], strict=True)]
+if published:
+    header.append("published (literature)")
+    for row, step in zip(rows, accuracy["iteration"], strict=True):
+        value = published["accuracy"].get(str(step))
+        row.append("–" if value is None else percent(value))
+page.table(header, rows, numeric=range(len(header)))
+if published:
+    pairs = np.array(
+        [
+            (value, published["accuracy"][str(step)])
+            for step, value in zip(accuracy["iteration"], accuracy["accuracy"], strict=True)
+            if str(step) in published["accuracy"]
+        ]
+    )
+    apart = np.abs(pairs[:, 0] - pairs[:, 1])
+    noise = 1.96 * np.sqrt(2 * pairs[:, 1] * (1 - pairs[:, 1]) / m["test_images"])
+    tell(
+        f"The published values are copied from the literature ({published['source']}). At "
+        f"{int((apart <= noise).sum())} "
+        f"of {len(pairs)} checkpoints the two differ by no more than two independent samples of {m['test_images']} "
+        f"images "
+        f"would (95 %); the largest difference is {percent(apart.max())}."
+    )
+page.figure("homework_accuracy")
+
+# %% [markdown]
+# ## 2 Explanations
+#
+# ### The images
+# %%
+right = (evidence["predicted"] == evidence["label"])[:explained]
+tell(
+    f"Of the test images, {percent(m['images_with_evidence_share'])} have positive evidence for their own class in the "
+    f"end. The {explained} with most evidence are explained; {int(right.sum())} of them are classified as labelled."
+)
+page.figure("homework_evidence")
+
+# %% [markdown]
+# ### Sensitivity
+# %%
+tell("The first kind of heatmap asks where a small change of the image would change the evidence y for its class most:")
+tell("> S(p) = Σ<sub>colours</sub> (∂y/∂x<sub>p</sub>)<sup>2</sup>")
+page.figure("homework_sensitivity")
+
+# %% [markdown]
+# ### Deep Taylor decomposition
+# %%
+tell(
+    "The second kind asks what the evidence was made of. It starts from max(0, y) and hands it back layer by layer, to "
+    "each input in proportion to what it contributed. In all layers but the first, whose inputs are not negative, the "
+    "contributions are those through positive weights (rule z<sup>+</sup>):"
+)
+tell(
+    "> R<sub>i</sub> = Σ<sub>j</sub> x<sub>i</sub> w<sub>ij</sub><sup>+</sup> / (Σ<sub>i'</sub> x<sub>i'</sub> "
+    "w<sub>i'j</sub><sup>+</sup>) · R<sub>j</sub>"
+)
+tell(
+    "In the first layer, whose inputs lie between l = −1 and h = 1, they are measured from the ends of this range "
+    "(rule z<sup>B</sup>), so that a dark pixel can contribute as well as a bright one:"
+)
+tell(
+    "> R<sub>i</sub> = Σ<sub>j</sub> (x<sub>i</sub> w<sub>ij</sub> − l w<sub>ij</sub><sup>+</sup> − h "
+    "w<sub>ij</sub><sup>−</sup>) "
+    "/ (Σ<sub>i'</sub> …) · R<sub>j</sub>"
+)
+tell("A sum-pooling unit hands back to each of its four inputs in proportion to its value.")
+page.figure("homework_deep_taylor")
+
+# %% [markdown]
+# ### What remains of the images
+# %%
+page.figure("homework_masked")
+if "object_area_median" in m:
+    tell(
+        f"These images come with masks. The object covers {percent(m['object_area_median'])} of an image (median); it "
+        f"receives {percent(m['sensitivity_mass_on_object_median'])} of the sensitivity and "
+        f"{percent(m['deep_taylor_mass_on_object_median'])} of the relevance."
+    )
+
+# %% [markdown]
+# ### Conservation
+# %%
+tell(
+    "Each rule hands on what it receives: the denominators add up the numerators. So the sum of a deep Taylor map "
+    "must be "
+    f"the evidence, in every image and at every checkpoint. The largest deviation is {percent(kept)} of it"
+    + (", which is rounding." if kept < 1e-4 else ", more than rounding explains.")
+    + " Nothing of the kind holds for sensitivity."
+)
+page.figure("homework_conservation")
+
+# %% [markdown]
+# ## 3 Along the training
+# %%
+tell("The same images, explained by the network at every checkpoint:")
+page.figure("homework_along_training")
+page.figure("homework_settling")
+null = m["deep_taylor_similarity_of_two_images_median"]
+tell(
+    f"From the first checkpoint to the last, the median cosine similarity is {number(grown)} for deep Taylor and "
+    f"{number(m['sensitivity_similarity_first_to_last_median'])} for sensitivity; between final maps of two different "
+    f"images it is {number(null)} and {number(m['sensitivity_similarity_of_two_images_median'])}. "
+    + (
+        "Deep Taylor maps thus look much the same before the network has learned anything as after: with positive "
+        "contributions only, most of their shape comes from the image and from the architecture. What training "
+        "changes is "
+        "above all their *amount*, the evidence. That a map looks plausible is therefore no sign that the network has "
+        "learned."
+        if grown > 0.8
+        else "The shape of deep Taylor maps is thus learned, not only their amount."
+    )
+)
+tell(
+    "These checkpoints are a recording like any other of this project (`deep_taylor/relevance.h5` and "
+    "`sensitivity/relevance.h5` among the results): `lrp-dynamics info`, `lrp-dynamics dynamics` and `open_relevance` "
+    "read them. How relevance changes with every single step is the subject of the experiments of kind `dynamics`."
+)
+
+# %% [markdown]
+# ## All numbers
+# %%
+rows = [(f"<code>{name}</code>", f"{value:.6g}") for name, value in sorted(m.items())]
+page.table(("metrics.json", "value"), rows, numeric=(1,))
