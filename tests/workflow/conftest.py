@@ -39,9 +39,9 @@ class Project:
             "DVC_SITE_CACHE_DIR": str(home / "dvc"),
             "DVC_NO_ANALYTICS": "1",
             "OMP_NUM_THREADS": "1",
-            "GIT_CONFIG_GLOBAL": str(home / "gitconfig"),
+            "GIT_CONFIG_GLOBAL": str(home / ".gitconfig"),
         }
-        (home / "gitconfig").write_text(
+        (home / ".gitconfig").write_text(
             "[user]\n name = Test\n email = test@example.org\n[init]\n defaultBranch = main\n"
         )
 
@@ -99,6 +99,12 @@ class Project:
         """Both tools find nothing to do."""
         assert self.planned() == set()
         assert self.dirty() == set()
+
+    def assert_made(self, name: str) -> None:
+        """Both tools find nothing to do but what comes after this stage."""
+        behind = self.after(name) - {name}
+        assert self.planned() == behind
+        assert self.after(*self.dirty()) <= behind
 
     # Editing --------------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ pytestmark = pytest.mark.pipeline
 RATE = "experiments.demo.training.learning_rate"
 THRESHOLD = "experiments.demo.outliers.threshold"
 RELEVANCE = "results/demo/seed-0/relevance.h5"
+OUTLIERS = "results/demo/outliers.csv"
 
 
 def test_dvc_knows_what_snakemake_built(built):
@@ -40,9 +41,9 @@ def test_results_restored_from_the_run_cache_are_current(project):
     project.snakemake(RELEVANCE)
     project.edit(RATE, 0.001)
     project.edit(THRESHOLD, 3.0)
-    log = project.dvc("repro")
-    assert set(project.jobs(log)) == project.after("outliers-demo")
-    project.assert_clean()
+    log = project.dvc("repro", "outliers-demo")
+    assert project.jobs(log) == ["outliers-demo"]
+    project.assert_made("outliers-demo")
 
 
 def test_a_failed_job_is_not_forgotten(project):
@@ -52,7 +53,7 @@ def test_a_failed_job_is_not_forgotten(project):
     assert "train demo-0: recording.samples: found 1000, but" in log
     missing = project.after("train-demo-0")
     assert project.planned() == missing
-    assert project.planned("results/demo/outliers.csv") == missing - {"figures-demo", "report-demo"}
+    assert project.planned(OUTLIERS) == missing - {"figures-demo", "report-demo"}
     assert project.dirty() >= {"train-demo-0"}
     project.edit("experiments.demo.recording.samples", 8)
     assert set(project.jobs(project.dvc("repro"))) == set()
@@ -69,14 +70,14 @@ def test_a_partial_run_records_only_what_it_made(project):
     dirty = project.dirty()
     assert "train-demo-0" not in dirty
     assert project.after(*dirty - {CHECK}) == rest
-    assert set(project.jobs(project.dvc("repro"))) == rest
-    project.assert_clean()
+    assert project.jobs(project.dvc("repro", "outliers-demo")) == ["dynamics-demo-0", "outliers-demo"]
+    project.assert_made("outliers-demo")
 
 
 def test_old_results_brought_back_are_not_taken_for_new_parameters(project):
     """`git checkout dvc.lock; dvc checkout` brings back old results: with the new parameters they are stale."""
     project.edit(THRESHOLD, 3.0)
-    project.snakemake()
+    project.snakemake(OUTLIERS)
     project.git("checkout", "dvc.lock")
     project.dvc("checkout", "-q")
     assert project.planned() == project.after("outliers-demo")
@@ -87,11 +88,11 @@ def test_old_results_brought_back_are_not_taken_for_new_parameters(project):
 
 
 def test_a_result_edited_by_hand_is_made_again(project):
-    table = project.path("results/demo/outliers.csv")
+    table = project.path(OUTLIERS)
     content = table.read_text()
     table.write_text(content + "\n")
     assert project.planned() == project.after("outliers-demo")
-    project.snakemake("results/demo/outliers.csv")
+    project.snakemake(OUTLIERS)
     assert table.read_text() == content
 
 
@@ -110,21 +111,21 @@ def test_code_and_commands_count_for_both_tools(project):
     rules = project.path("workflow/rules/dynamics.smk")
     rules.write_text(rules.read_text().replace("lrp-dynamics outliers", "env lrp-dynamics outliers"))
     assert project.planned() == after
-    log = project.dvc("repro", ok=False)
+    log = project.dvc("repro", "outliers-demo", ok=False)
     assert "dvc.yaml has been brought up to date (outliers-demo)" in log
     assert "start the same `dvc` command again" in log
-    assert "outliers-demo" in project.jobs(project.dvc("repro"))
-    project.assert_clean()
+    assert project.jobs(project.dvc("repro", "outliers-demo")) == ["outliers-demo"]
+    project.assert_made("outliers-demo")
 
 
 def test_adding_a_seed_trains_that_seed_only(project):
     """Snakemake runs what is new and tells DVC; DVC alone says first that its stages have changed."""
     other = project.copy(project.root.parent / "by-dvc")
     project.edit("experiments.demo.seeds", [0, 1])
-    log = project.snakemake()
-    assert set(project.jobs(log)) == {"train-demo-1", "dynamics-demo-1"} | project.after("outliers-demo")
+    log = project.snakemake(OUTLIERS)
+    assert set(project.jobs(log)) == {"train-demo-1", "dynamics-demo-1", "outliers-demo"}
     assert "dvc.yaml has been brought up to date" in log
-    project.assert_clean()
+    project.assert_made("outliers-demo")
 
     other.edit("experiments.demo.seeds", [0, 1])
     log = other.dvc("repro", "outliers-demo", ok=False)
@@ -137,14 +138,14 @@ def test_adding_a_seed_trains_that_seed_only(project):
 def test_without_git_or_dvc_snakemake_works_alone(project):
     shutil.rmtree(project.path(".git"))
     project.edit(THRESHOLD, 3.0)
-    log = project.snakemake("results/demo/outliers.csv")
+    log = project.snakemake(OUTLIERS)
     assert project.jobs(log) == ["outliers-demo"]
     assert "DVC was not told" in log
     shutil.rmtree(project.path(".dvc"))
     project.path("dvc.lock").unlink()
     project.edit(THRESHOLD, 4.0)
-    assert project.jobs(project.snakemake("results/demo/outliers.csv")) == ["outliers-demo"]
-    assert project.planned("results/demo/outliers.csv") == set()
+    assert project.jobs(project.snakemake(OUTLIERS)) == ["outliers-demo"]
+    assert project.planned(OUTLIERS) == set()
 
 
 def test_links_into_the_cache_are_refused(project):
