@@ -96,7 +96,7 @@ class Explainer:
                 raise UserError(f"layer {layer.name!r} does not read the input itself, so that z_box is not for it")
         self._batch_norms = [(n, m) for n, m in model.named_modules() if isinstance(m, BATCH_NORMS)]
         self._checked: tuple[Any, int, bool] = (lambda: None, -1, False)  # input, its version, whether it is >= 0
-        self._schedule: dict[bool, tuple[set[int], list[list[int]]]] = {}
+        self._annotated: tuple[bool, list[list[int]]] | None = None
 
     def __str__(self) -> str:
         return table(self.plan, self._trace.merged)
@@ -112,7 +112,9 @@ class Explainer:
         """Return the relevance of inputs; parameters as in :func:`relevance`."""
         x = self._prepare(inputs)
         wanted = self._wanted(layers)
-        release = annotate(self._trace, self._checked[2])
+        if self._annotated is None or self._annotated[0] != self._checked[2]:
+            self._annotated = (self._checked[2], annotate(self._trace, self._checked[2]))
+        release = self._annotated[1]
         with exact(x.device):
             values: list[Any] = [x]
             saved: list[Any] = []
