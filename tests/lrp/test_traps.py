@@ -37,7 +37,8 @@ def test_the_model_is_untouched(composite):
     model = small_cnn()
     model(images()).sum().backward()
     model.eval()[-2].train()  # a mode that must stay
-    model[0].register_forward_hook(lambda *_: pytest.fail("the model was run"))
+    for module in (model, model[0]):
+        module.register_forward_hook(lambda *_: pytest.fail("the model was run"))
     composite = lrp.COMPOSITES[composite] if composite != "tutorial_vgg16" else {"Linear": "epsilon", "*": "gamma"}
     x = images().requires_grad_()
     before, state = snapshot(model), copy.deepcopy(model.state_dict())
@@ -95,8 +96,8 @@ class Functional(nn.Module):
         x = F.max_pool2d(F.relu(self.conv1(x), inplace=True), 2)
         x = self.bn(self.conv2(x))
         x.relu_()
-        x = F.avg_pool2d(x, 2)
-        x = x.view(x.size(0), -1)
+        x = F.adaptive_avg_pool2d(x, (x.shape[2] // 2, x.size(3) // 2))
+        x = x.view(x.size(0), x.shape[1] * x.shape[2] * x.shape[3])
         x = F.dropout(F.linear(x, self.weight, self.bias).relu(), training=self.training)
         return self.last(x)
 
@@ -191,6 +192,13 @@ def test_half_precision_is_explained_in_float32():
     assert torch.equal(found.input, same)
 
 
+def test_inside_inference_mode():
+    expected = lrp.relevance(small_cnn(), images(), "predicted", "epsilon_plus").input
+    with torch.inference_mode():
+        found = lrp.relevance(small_cnn(), images() * 1.0, "predicted", "epsilon_plus").input
+    assert torch.equal(found, expected)
+
+
 def test_outside_settings_come_back():
     torch.set_float32_matmul_precision("medium")
     try:
@@ -274,12 +282,13 @@ def pruned():
         (pruned, "'linear' computes its weight in a hook.*prune.remove"),
         (lambda: nn.Sequential(nn.BatchNorm1d(4, track_running_stats=False)), "without running statistics"),
         (lambda: nn.Sequential(nn.MaxPool2d(2, return_indices=True)), "returns indices"),
+        (lambda: nn.Sequential(nn.Unflatten(1, (1, 2, 2)), nn.MaxPool2d(2, dilation=2)), "not for dilated max-pools"),
         (lambda: nn.Unflatten(1, (2, 2)), "expected .N, K. class scores"),
     ],
 )
 def test_what_cannot_be_right_is_refused(model, message):
     with pytest.raises(UserError, match=message):
-        lrp.relevance(model().eval(), torch.rand(2, 4), "predicted", "epsilon")
+        lrp.relevance(model().eval(), torch.rand(2, 4), "predicted", {"MaxPool2d": "average", "*": "epsilon"})
 
 
 @pytest.mark.parametrize(

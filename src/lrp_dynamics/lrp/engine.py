@@ -105,51 +105,54 @@ class Explainer:
         """Return the rule of every layer, with all options, as plain data."""
         return {layer.name: {"layer": layer.kind, **layer.rule.describe()} for layer in self.plan}
 
-    @torch.no_grad()
     def __call__(
         self, inputs: Tensor, target: Tensor | str, *, layers: list[str] | Literal["all"] | None = None
     ) -> Relevance:
         """Return the relevance of inputs; parameters as in :func:`relevance`."""
-        x = self._prepare(inputs)
+        self._refuse(inputs)
         wanted = self._wanted(layers)
+        with exact(inputs.device):
+            return self._explain(self._prepare(inputs), target, wanted)
+
+    def _explain(self, x: Tensor, target: Tensor | str, wanted: dict[int, list[str]]) -> Relevance:
+        """Run the two loops."""
         if self._annotated is None or self._annotated[0] != self._checked[2]:
             self._annotated = (self._checked[2], annotate(self._trace, self._checked[2]))
         release = self._annotated[1]
-        with exact(x.device):
-            values: list[Any] = [x]
-            saved: list[Any] = []
-            for k, layer in enumerate(self.plan):
-                value, extra = layer.forward(*(values[i] for i in layer.inputs))
-                values.append(value)
-                saved.append(extra)
-                for i in release[k]:
-                    values[i] = None
+        values: list[Any] = [x]
+        saved: list[Any] = []
+        for k, layer in enumerate(self.plan):
+            value, extra = layer.forward(*(values[i] for i in layer.inputs))
+            values.append(value)
+            saved.append(extra)
+            for i in release[k]:
+                values[i] = None
 
-            output = values[self._trace.output].clone()
-            initial = initial_relevance(output, target, self.composite.initial)
-            books, kept = Books(initial), {}
-            arriving: dict[int, Tensor] = {self._trace.output: initial.clone()}
-            for k in range(len(self.plan), -1, -1):
-                r = arriving.pop(k, None)
-                if r is None:
-                    continue
-                kept.update({name: r.clone() for name in wanted.get(k, ())})
-                if k == 0:
-                    break
-                layer, z, extra = self.plan[k - 1], values[k], saved[k - 1]
-                values[k] = saved[k - 1] = None
-                if self.composite.top_k < 1 and layer.accepts != "pass":
-                    r = self._filter(r, layer.name, books)
-                parts = layer.backward(r, tuple(values[i] for i in layer.inputs), z, extra, books)
-                for i, part in zip(layer.inputs, parts, strict=True):
-                    if part is not None:
-                        arriving[i] = arriving[i] + part if i in arriving else part
-            first = books.total(initial)
-            r = torch.zeros_like(x) if r is None else r.contiguous()
-            return Relevance(r, output, first, first - books.total(r), books.absorbed, books.min_abs_z, kept)
+        output = values[self._trace.output].clone()
+        initial = initial_relevance(output, target, self.composite.initial)
+        books, kept = Books(initial), {}
+        arriving: dict[int, Tensor] = {self._trace.output: initial.clone()}
+        for k in range(len(self.plan), -1, -1):
+            r = arriving.pop(k, None)
+            if r is None:
+                continue
+            kept.update({name: r.clone() for name in wanted.get(k, ())})
+            if k == 0:
+                break
+            layer, z, extra = self.plan[k - 1], values[k], saved[k - 1]
+            values[k] = saved[k - 1] = None
+            if self.composite.top_k < 1 and layer.accepts != "pass":
+                r = self._filter(r, layer.name, books)
+            parts = layer.backward(r, tuple(values[i] for i in layer.inputs), z, extra, books)
+            for i, part in zip(layer.inputs, parts, strict=True):
+                if part is not None:
+                    arriving[i] = arriving[i] + part if i in arriving else part
+        first = books.total(initial)
+        r = torch.zeros_like(x) if r is None else r.contiguous()
+        return Relevance(r, output, first, first - books.total(r), books.absorbed, books.min_abs_z, kept)
 
-    def _prepare(self, inputs: Tensor) -> Tensor:
-        """Return the input as the engine computes with it; refuse what cannot be right."""
+    def _refuse(self, inputs: Tensor) -> None:
+        """Refuse what cannot be right, as far as it shows without a look at values."""
         parameter = next(self.model.parameters(), inputs)
         if not inputs.is_floating_point():
             raise UserError(f"the input has dtype {inputs.dtype}; expected floats, scaled as in training")
@@ -159,8 +162,12 @@ class Explainer:
             for name, module in self._batch_norms:
                 if module.training:
                     raise UserError(f"layer {name!r} is a BatchNorm in training mode; call model.eval() first")
+
+    def _prepare(self, inputs: Tensor) -> Tensor:
+        """Return the input as the engine computes with it; refuse values that cannot be right."""
+        parameter = next(self.model.parameters(), inputs)
         dtype = torch.promote_types(torch.promote_types(inputs.dtype, parameter.dtype), torch.float32)
-        x = like_images(inputs.detach().to(dtype))
+        x = like_images(inputs.detach().clone() if inputs.is_inference() else inputs.detach()).to(dtype)
         for layer in self._boxes:
             layer.bounds = tuple(torch.as_tensor(b, dtype=dtype, device=x.device) for b in self.bounds)
         reference, version, _ = self._checked
@@ -203,7 +210,7 @@ def exact(device: torch.device) -> Iterator[None]:
     torch.set_float32_matmul_precision("highest")
     try:
         cudnn = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-        with torch.autocast(device.type, enabled=False), cudnn:
+        with torch.inference_mode(False), torch.no_grad(), torch.autocast(device.type, enabled=False), cudnn:
             yield
     finally:
         torch.set_float32_matmul_precision(precision)

@@ -14,7 +14,18 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from lrp_dynamics.errors import UserError
-from lrp_dynamics.lrp.layers import Activation, Conv, FixedMap, Layer, Linear, MaxPool, Rearrange, Sum, batch_norm
+from lrp_dynamics.lrp.layers import (
+    Activation,
+    Conv,
+    FixedMap,
+    Layer,
+    Linear,
+    MaxPool,
+    Number,
+    Rearrange,
+    Sum,
+    batch_norm,
+)
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -69,7 +80,11 @@ class Plan:
 def trace(model: nn.Module) -> Plan:
     """Return the plan of a model; raise a UserError that names what cannot be traced or explained."""
     try:
-        graph = fx.Tracer().trace(structure_copy(model))
+        twin = structure_copy(model)
+        for module in twin.modules():  # hooks of the model are not for the placeholders that trace it
+            module._forward_hooks.clear()
+            module._forward_pre_hooks.clear()
+        graph = fx.Tracer().trace(twin)
     except Exception as error:
         raise UserError(
             f"torch.fx cannot trace the model ({error}); its forward must not branch on values of tensors, or "
@@ -146,6 +161,10 @@ class Tracer:
         inputs = tuple(self.index[n] for n in sources)
         function = partial(self.run, node, sources) if module is None else partial(run_module, out_of_place(module))
         title = kind.__name__ if hasattr(kind, "__name__") else str(kind)
+        of_shape = kind in SIZES or (kind is getattr and node.args[1] in ("shape", "ndim"))
+        if of_shape or (inputs and all(i in self.numbers for i in inputs)):
+            self.numbers.add(len(self.plan.layers) + 1)
+            return Number(name, "Number", inputs, function)
         if isinstance(module, (nn.Linear, *CONVOLUTIONS)):
             return (Linear if isinstance(module, nn.Linear) else Conv)(
                 name, title, inputs, checked(module, "weight", name)
@@ -169,9 +188,6 @@ class Tracer:
             return Rearrange(name, "Flatten", inputs, function)
         if kind in REARRANGE or (kind is F.pad and not node.kwargs.get("value") and len(node.args) < 4):
             return Rearrange(name, title, inputs, function)
-        if kind in SIZES or kind is getattr or (sources and all(i in self.numbers for i in inputs)):
-            self.numbers.add(len(self.plan.layers) + 1)
-            return Layer(name, "Number", inputs, function)
         if kind in ADD | SUBTRACT | SCALE:
             return self.arithmetic(node, name, kind, inputs, function)
         raise unsupported(name, title)
@@ -250,8 +266,8 @@ class Tracer:
 
     def run(self, node: fx.Node, sources: list[fx.Node], *values: Any) -> Any:
         """Run a function or method on values, with the constants it reads as they are now."""
-        like = next(v for v in values if isinstance(v, Tensor))
         constants = {n: self.attribute(self.constants[n]) for n in node.all_input_nodes if n in self.constants}
+        like = next((v for v in values if isinstance(v, Tensor)), None)
         constants = {n: v.detach().to(like.dtype) if isinstance(v, Tensor) else v for n, v in constants.items()}
         return call(node, [*sources, *constants], [*values, *constants.values()])
 

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lrp_dynamics.errors import UserError
 from lrp_dynamics.lrp.propagate import Books, Forms, denominators, divide, is_output, parts_of, propagate, take
 from lrp_dynamics.lrp.rules import ALL, AlphaBeta, Average, Form, Norm, Pass, Rule, Winner, ZBox
 
@@ -59,6 +60,16 @@ class Layer:
     def nonnegative_output(self) -> bool:
         """Tell whether the output is known to be >= 0."""
         return False
+
+
+class Number(Layer):
+    """A size or other plain number that shapes depend on; no relevance comes here."""
+
+    def vanishes(self, output: bool) -> bool:
+        return True
+
+    def nonnegative_output(self) -> bool:
+        return True
 
 
 class Activation(Layer):
@@ -141,7 +152,7 @@ class FixedMap(Layer):
     def backward(self, r: Tensor, xs: tuple, z: Tensor, saved: Any, books: Books) -> list[Tensor | None]:
         before = books.total(r)
         s = divide(r, z, self.rule, int(self.nonnegative))
-        part = xs[0] * adjoint(self.function, s, xs[0])[0]
+        part = xs[0] * adjoint(self.function, s, *xs)[0]
         books.absorb(self.name, before, [part])
         books.divided(z, s)
         return [part] + [None] * (len(xs) - 1)
@@ -169,6 +180,8 @@ class MaxPool(FixedMap):
         return isinstance(self.rule, Average)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
+        if self.needs_input and self.options[3] != (1, 1):
+            raise UserError(f"layer {self.name!r}: the rule 'average' is not for dilated max-pools; use 'winner'")
         z, index = torch.ops.aten.max_pool2d_with_indices(x, *self.options)
         return z, None if self.needs_input else (index, x.shape)
 

@@ -80,7 +80,7 @@ class Forms:
 
 
 def divide(r: Tensor, d: Tensor, rule: Stabilized, sign: int, reuse: bool = True) -> Tensor:
-    """Return r / stab(d), 0 where d is 0 and nothing stabilizes it; ``sign`` of d where known, else 0.
+    """Return r / stab(d), next to 0 where d is 0 and nothing stabilizes it; ``sign`` of d where known, else 0.
 
     With ``reuse`` the result takes the place of r. d is as before but for rounding.
     """
@@ -90,7 +90,7 @@ def divide(r: Tensor, d: Tensor, rule: Stabilized, sign: int, reuse: bool = True
         mean = square.mean() if rule.over == "batch" else square.mean(tuple(range(1, d.dim())), keepdim=True)
         offset = offset + rule.relative * mean.sqrt()
     elif offset == 0:
-        return (r / d).masked_fill_(d == 0, 0)
+        return torch.where(d == 0, r.sign() * torch.finfo(r.dtype).tiny, r / d)  # a trace, for the books alone
     if rule.signed:
         offset = sign * offset if sign else torch.where(d < 0, -offset, d.new_full((), 1.0) * offset)
     d.add_(offset)
