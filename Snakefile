@@ -30,4 +30,5 @@ rule demo:
 
 include: "workflow/rules/prepare.smk"
 include: "workflow/rules/dynamics.smk"
+include: "workflow/rules/vgg16.smk"
 include: "workflow/rules/homework.smk"

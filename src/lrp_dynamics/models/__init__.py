@@ -12,12 +12,14 @@ from torch import nn
 from lrp_dynamics.errors import UserError
 from lrp_dynamics.models.blog_cnn import blog_cnn
 from lrp_dynamics.models.homework_cnn import homework_cnn
+from lrp_dynamics.models.vgg16 import vgg16_narrow
 
-__all__ = ["MODELS", "blog_cnn", "build", "homework_cnn"]
+__all__ = ["MODELS", "blog_cnn", "build", "homework_cnn", "vgg16_narrow"]
 
 MODELS: dict[str, Callable[[int, int], nn.Module]] = {
     "blog_cnn": blog_cnn,
     "homework_cnn": homework_cnn,
+    "vgg16_narrow": vgg16_narrow,
 }
 
 

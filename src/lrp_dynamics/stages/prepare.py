@@ -13,6 +13,7 @@ REQUIRED = {
     "cifar10": ("urls", "sha256"),
     "mnist": ("urls", "sha256"),
     "folder": ("path",),
+    "photos": ("path", "packaged", "resize", "size"),
 }
 
 

@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the subcommand's arguments."""
     parser.add_argument("--data", type=Path, required=True, help="prepared dataset, data/NAME.h5")
     parser.add_argument("--params", type=json.loads, required=True, help="JSON: model, inputs, training, recording")
-    parser.add_argument("--seed", type=int, default=0, help="of initial weights and order of images")
+    parser.add_argument("--seed", type=int, help="of initial weights and order of images; default: that in --params")
     parser.add_argument("--out", type=Path, required=True, help="folder for relevance.h5, model.safetensors, ...")
     parser.add_argument("--cache", type=Path, default=Path(".cache/train"), help="where unfinished trainings are kept")
     parser.add_argument("--no-record", action="store_true", help="train only; the weights are the same")
@@ -24,5 +24,5 @@ def run(arguments: argparse.Namespace) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic matrix products on CUDA
     from lrp_dynamics.experiment import run_training
 
-    params = arguments.params | {"seed": arguments.seed}
+    params = {"seed": 0} | arguments.params | ({} if arguments.seed is None else {"seed": arguments.seed})
     run_training(arguments.data, params, arguments.out, cache=arguments.cache, record=not arguments.no_record)

@@ -1,0 +1,33 @@
+"""Get a network's published weights, checked, as one file that says what it is."""
+
+import argparse
+import json
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the subcommand's arguments."""
+    parser.add_argument("--params", required=True, type=json.loads, help="JSON: network, urls, sha256, trained_on")
+    parser.add_argument("--raw", required=True, type=Path, help="folder of downloaded files")
+    parser.add_argument("--out", required=True, type=Path, help="model.safetensors to write")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Download the weights, or find them where they were put by hand, and write them with their description."""
+    from dataclasses import replace
+
+    from safetensors.torch import save_file
+
+    from lrp_dynamics.datasets.download import Remote, fetch, filename
+    from lrp_dynamics.files import atomic
+    from lrp_dynamics.models.trained import build, describe, read_state
+
+    params = args.params
+    source = fetch(Remote(filename(params["urls"][0]), params["urls"], params["sha256"]), args.raw)
+    state, about = read_state(source)
+    about = replace(about or describe(params["network"], state), trained_on=params["trained_on"])
+    network = build(about, state, source)
+    weights = {name: value.contiguous() for name, value in network.model.state_dict().items()}
+    with atomic(args.out) as temporary:
+        save_file(weights, temporary, network.about.as_metadata())
+    print(f"{args.out}: {about.model}, {sum(value.numel() for value in weights.values()):,} numbers")

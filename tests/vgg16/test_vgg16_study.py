@@ -1,0 +1,230 @@
+"""The VGG-16 study from weights to report, on small networks and real photos."""
+
+import functools
+import hashlib
+import http.server
+import json
+import threading
+
+import h5py
+import numpy as np
+import pytest
+import torch
+import torchvision
+from PIL import Image
+
+from lrp_dynamics.cli import main
+from lrp_dynamics.datasets import photos, prepared
+from lrp_dynamics.errors import UserError
+from lrp_dynamics.figures.vgg16_names import FIGURES, MASK_FIGURES
+from lrp_dynamics.models.trained import load
+from lrp_dynamics.photo_study import choose
+from lrp_dynamics.reports.photo_story import place_of
+from lrp_dynamics.tables import read_csv
+
+GRACE = "matplotlib:mpl-data/sample_data/grace_hopper.jpg"
+PARAMS = {
+    "images": 12,
+    "composites": ["tutorial_vgg16", "epsilon_plus_flat"],
+    "flipping": {"region": 8, "steps": 4, "fill": "blur"},
+    "mprt_images": 2,
+    "seed": 0,
+    "threads": 1,
+}
+
+
+def command(*arguments):
+    assert main([a if isinstance(a, str) else json.dumps(a) if isinstance(a, dict) else str(a) for a in arguments]) == 0
+
+
+def run_study(folder, model, data, params, training=()):
+    command(
+        *("vgg16", "--model", model, "--data", data, "--training", *training, "--params", params),
+        *("--maps", folder / "explanations.h5", "--predictions", folder / "predictions.csv"),
+        *("--measures", folder / "measures.csv", "--metrics", folder / "metrics.json"),
+    )
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    """A narrow VGG-16 after a few steps on shapes10, and the study of it."""
+    folder = tmp_path_factory.mktemp("fitted")
+    dataset = {"kind": "shapes10", "n_train": 60, "n_test": 30, "title": "shapes10 (synthetic)", "preset": "easy"}
+    command("prepare", "--name", "shapes10", "--params", dataset, "--raw", folder, "--out", folder / "shapes10.h5")
+    training = {"epochs": 2, "batch_size": 20, "learning_rate": 0.001, "threads": 1}
+    params = {"model": "vgg16_narrow", "inputs": {"low": -1.0, "high": 1.0}, "training": training, "seed": 3}
+    for out in ("run", "again"):
+        data = ("--data", folder / "shapes10.h5", "--params", params)
+        command("train", "--no-record", *data, "--out", folder / out, "--cache", folder / "cache")
+    run_study(folder, folder / "run/model.safetensors", folder / "shapes10.h5", PARAMS, [folder / "run/training.json"])
+    return folder
+
+
+def test_fitting_gives_the_same_bytes_each_time(fitted):
+    first, second = ((fitted / out / "model.safetensors").read_bytes() for out in ("run", "again"))
+    assert first == second
+
+
+def test_study_holds_what_it_says(fitted):
+    network = load(str(fitted / "run/model.safetensors"))
+    with h5py.File(fitted / "explanations.h5") as file:
+        data = prepared.read(fitted / "shapes10.h5")
+        index = choose(data, 12)
+        assert np.array_equal(file["images"], data.images[index])
+        with torch.no_grad():
+            logits = network.model(network.inputs(data.images[index]))
+        np.testing.assert_allclose(file["logits"], logits, rtol=1e-4, atol=1e-5)
+        best = logits.max(1).values
+        for method in PARAMS["composites"]:
+            books = file[f"books/{method}/predicted"]
+            np.testing.assert_allclose(books["initial"], best, rtol=1e-4, atol=1e-5)
+            sums = file[f"maps/{method}/predicted"][()].sum((1, 2))
+            np.testing.assert_allclose(sums + books["residual"][()], books["initial"], rtol=1e-3, atol=1e-4)
+            absorbed = file[f"absorbed/{method}"][()].sum(1)
+            np.testing.assert_allclose(absorbed, books["residual"], rtol=1e-3, atol=1e-4)
+        sides = [file[f"layers/{name}"].shape[1:] for name in json.loads(file.attrs["blocks"])]
+        assert sides == [(side, side) for side in (32, 16, 8, 4, 2)]
+        assert file["flipping/gradient_x_input/morf"].shape == (12, 5)
+        assert file["mprt/tutorial_vgg16"].shape == (16, 2)
+
+
+def test_tables_and_numbers_agree(fitted):
+    metrics = json.loads((fitted / "metrics.json").read_text())
+    table = read_csv(fitted / "measures.csv")
+    assert metrics["images"] == 12
+    assert metrics["test_accuracy"] == json.loads((fitted / "run/training.json").read_text())["test_accuracy"]
+    chosen = table["method"] == "epsilon_plus_flat"
+    assert metrics["epsilon_plus_flat_abpc"] == pytest.approx(np.median(table["abpc"][chosen]), rel=1e-6)
+    assert ((table["mass_accuracy"] >= 0) & (table["mass_accuracy"] <= 1)).sum() >= 24
+    predictions = read_csv(fitted / "predictions.csv")
+    assert len(predictions["rank"]) == 12 * 5
+    assert set(predictions["label"]) == {*load(str(fitted / "run/model.safetensors")).about.classes}
+
+
+def test_figures_and_report_are_made_and_the_same_each_time(fitted):
+    names = [*FIGURES, *MASK_FIGURES]
+    for out in ("figures", "figures-again"):
+        options = ("--maps", fitted / "explanations.h5", "--measures", fitted / "measures.csv")
+        command("vgg16-figures", *options, "--params", {"images": 3}, "--figures", *names, "--out-dir", fitted / out)
+    for name in names:
+        first = (fitted / "figures" / f"{name}.png").read_bytes()
+        assert first == (fitted / "figures-again" / f"{name}.png").read_bytes()
+    command(
+        *("report", "--notebook", "workflow/notebooks/vgg16.py", "--params", {"images": 3}, "--inputs"),
+        *(f"{name}={fitted / file}" for name, file in (("maps", "explanations.h5"), ("measures", "measures.csv"))),
+        *(f"metrics={fitted / 'metrics.json'}", f"figures={fitted / 'figures'}", "captions=workflow/report"),
+        *("--ipynb", fitted / "report.ipynb", "--html", fitted / "report.html"),
+    )
+    page = (fitted / "report.html").read_text()
+    assert page.count("<img") == len(names)
+    assert "The network sees" in page
+    assert "nan" not in page.split("<body>")[1].lower().replace("finance", "")[:3000]
+
+
+def test_images_are_chosen_class_by_class(fitted):
+    data = prepared.read(fitted / "shapes10.h5")
+    labels = data.labels[choose(data, 10)]
+    assert labels.tolist() == sorted(set(data.labels[data.split == prepared.TEST].tolist()))
+    assert len(choose(data, None)) == 30
+
+
+# --- photos
+
+
+def photo_params(folder, packaged=(GRACE,), size=32):
+    return {"path": str(folder), "packaged": list(packaged), "resize": size + 4, "size": size, "title": "photos"}
+
+
+def test_photos_of_the_folder_and_of_packages_are_read_and_broken_ones_named(tmp_path):
+    Image.new("L", (50, 40), 200).save(tmp_path / "grey.png")
+    Image.new("RGBA", (40, 50), (255, 0, 0, 0)).save(tmp_path / "clear.png")
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
+    (tmp_path / "notes.txt").write_text("not a photo")
+    with pytest.warns(UserWarning, match=r"broken\.jpg is not an image that can be read"):
+        data = photos.prepare("photos", photo_params(tmp_path))
+    assert data.source["files"] == ["grace_hopper.jpg", "clear.png", "grey.png"]
+    assert data.source["left_out"] == ["broken.jpg"]
+    assert data.images.shape == (3, 3, 32, 32)
+    assert (data.images[1] == 255).all()
+    assert (data.images[2] == 200).all()
+
+
+def test_no_photo_and_no_such_package_are_told(tmp_path):
+    with pytest.raises(UserError, match="no photo that can be read; put some into"):
+        photos.prepare("photos", photo_params(tmp_path / "none", packaged=()))
+    with pytest.raises(UserError, match="expected the name of an installed package"):
+        photos.prepare("photos", photo_params(tmp_path, packaged=("nowhere:a.jpg",)))
+
+
+# --- weights
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A web server of a folder."""
+    (tmp_path / "www").mkdir()
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path / "www")
+    handler.log_message = lambda *_: None
+    httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=httpd.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{httpd.server_port}"
+    httpd.shutdown()
+    httpd.server_close()
+
+
+def published(path, classes=1000):
+    """Write random weights of the smallest VGG, as torchvision publishes them, and return their checksum.
+
+    The dense layers of 4,096 units are all one number, repeated, so that the file stays small.
+    """
+    model = torchvision.models.vgg11(num_classes=classes)
+    state = {
+        name: value if value.dim() == 4 else value.new_zeros(1).expand(value.shape)
+        for name, value in model.state_dict().items()
+    }
+    torch.save(state, path)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def weights_params(url, checksum, network="vgg11"):
+    return {"network": network, "trained_on": "ImageNet", "urls": [url], "sha256": checksum}
+
+
+def test_published_weights_are_downloaded_checked_and_described(tmp_path, server):
+    checksum = published(tmp_path / "www/vgg11.pth", classes=7)
+    params = weights_params(f"{server}/vgg11.pth", checksum)
+    out = tmp_path / "model.safetensors"
+    command("weights", "--params", params, "--raw", tmp_path / "raw", "--out", out)
+    network = load(str(out))
+    assert network.about.trained_on == "ImageNet"
+    assert network.about.resize == 256
+    assert tuple(network.about.shape) == (3, 224, 224)
+    expected = torch.load(tmp_path / "www/vgg11.pth", weights_only=True)
+    assert all(torch.equal(value, expected[name]) for name, value in network.model.state_dict().items())
+    (tmp_path / "www/vgg11.pth").unlink()
+    out.unlink()
+    command("weights", "--params", params, "--raw", tmp_path / "raw", "--out", out)  # lies in raw already
+
+
+def test_weights_that_cannot_be_had_or_are_others_leave_nothing(tmp_path, server, capsys):
+    checksum = published(tmp_path / "www/vgg11.pth", classes=7)
+    out = tmp_path / "model.safetensors"
+    cases = (
+        (weights_params(f"{server}/none.pth", checksum), "Put the file (SHA-256"),
+        (weights_params(f"{server}/vgg11.pth", "0" * 64), "sent a file with SHA-256"),
+        (weights_params(f"{server}/vgg11.pth", checksum, "vgg16"), "are not those of 'vgg16'"),
+    )
+    for params, message in cases:
+        arguments = ["weights", "--params", json.dumps(params), "--raw", str(tmp_path / "raw"), "--out", str(out)]
+        assert main(arguments) == 2
+        assert message in capsys.readouterr().err
+        assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "name"), [(0, 0, "upper left"), (4, 4, "centre"), (8, 4, "lower centre"), (4, 8, "middle right")]
+)
+def test_places_are_named(row, column, name):
+    amount = np.zeros((9, 9))
+    amount[row, column] = 1
+    assert place_of(amount) == name

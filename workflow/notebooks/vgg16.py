@@ -1,0 +1,122 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # What does VGG-16 see, and by which pixels?
+
+# %% tags=["parameters"]
+inputs = {
+    "maps": "results/demo_vgg16/explanations.h5",
+    "measures": "results/demo_vgg16/measures.csv",
+    "metrics": "results/demo_vgg16/metrics.json",
+    "figures": "reports/demo_vgg16/figures",
+    "captions": "workflow/report",
+}
+params = {"images": 6}
+
+# %%
+from lrp_dynamics.reports.photo_story import PhotoStory, percent
+
+story = PhotoStory(**inputs, images=params["images"])
+m, run, tell = story.metrics, story.run, story.tell
+count = m["images"]
+
+# %%
+tell(
+    f"*{run.title} · network {run.origin} · {count} {'image' if count == 1 else 'images'} explained · relevance rules "
+    f"{', '.join(f'`{name}`' for name in run.composites)}*"
+)
+tell(
+    "VGG-16 is thirteen convolutions in five blocks, each block ended by a max-pool, and three dense layers. The dense "
+    "layers are turned into convolutions here, which changes no output but makes every layer's relevance a map. "
+    "Layer-wise relevance propagation then hands the logit of a class back, layer by layer, to the pixels: red speaks "
+    "for the class, blue against it. Every number on this page was computed from this run's result files."
+)
+if "test_accuracy" in m:
+    tell(
+        f"The network is a narrow VGG-16 of {m['parameters']:,} parameters, fitted here; it classifies "
+        f"{percent(m['test_accuracy'])} of the test images as labelled, and "
+        f"{percent(m['accuracy_on_explained_images'])} of those explained."
+    )
+
+# %% [markdown]
+# ## What the network sees
+# %%
+story.figure("vgg16_predictions")
+
+# %% [markdown]
+# ## Explanations
+# %%
+tell(
+    f"Rules differ in what they do with contributions against the class and with small denominators. `{story.first}` "
+    "comes first; `gradient_x_input`, which needs no rules, is there for comparison."
+)
+story.figure("vgg16_composites")
+
+# %% [markdown]
+# ### Why this class, and not the next best?
+# %%
+story.figure("vgg16_contrast")
+
+# %% [markdown]
+# ### Image by image
+# %%
+tell(f"By `{story.first}`:")
+for i in range(run.show):
+    story.photo(i)
+
+# %% [markdown]
+# ## Layer by layer
+# %%
+tell("On the way forward, each block sees larger parts of the image, in fewer and fewer cells:")
+story.figure("vgg16_activations")
+tell("On the way back, relevance takes the same path from coarse to fine:")
+story.figure("vgg16_layers")
+tell("Not all of the logit need arrive: biases and stabilizers in the denominators absorb their part.")
+tell(story.books())
+story.figure("vgg16_absorption")
+
+# %% [markdown]
+# ## How good are these explanations?
+# %%
+tell(
+    "**Pixel flipping** replaces regions in the order of their relevance and watches the logit. If the map tells what "
+    "the network uses, the logit falls fast when the most relevant regions go first, and slowly when they go last; the "
+    "area between both curves (ABPC) hardly depends on what the regions are replaced by."
+)
+tell(story.evaluation())
+story.figure("vgg16_flipping")
+if story.masked:
+    tell("**Localisation**: the images come with masks of the object, so where the relevance lies can be measured.")
+    tell(story.localisation())
+    story.figure("vgg16_localisation")
+tell(
+    "**Random weights** are a check, not a score: layer after layer, from the output down, gets new random weights. A "
+    "map that stays the same does not depend on what these layers have learned."
+)
+tell(story.checks())
+story.figure("vgg16_mprt")
+tell("All measures, as medians over the images:")
+story.measures()
+
+# %% [markdown]
+# ## What this cannot tell
+# %%
+limits = [
+    "A heatmap shows what this network uses, not what is in the image; a wrong prediction has a heatmap too.",
+    "Replaced regions make images of a kind that the network was not trained on.",
+]
+if story.masked:
+    limits.append("The images are synthetic and small: what holds for them need not hold for photographs.")
+if count < 20:
+    limits.append(f"{count} {'image is' if count == 1 else 'images are'} too few to rank methods.")
+tell(limits)
