@@ -1,5 +1,7 @@
 """Laws that hold for every net: the books add up, a map is its sample's alone, and float32 follows float64."""
 
+from unittest.mock import patch
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from lrp_dynamics import lrp
+from lrp_dynamics.lrp import engine
 from lrp_dynamics.models import blog_cnn
 
 from .nets import Block, randomize, small_cnn
@@ -20,8 +23,8 @@ def nets(draw):
     """Return a random convolutional net for 3×12×12 inputs with up to five stages."""
     torch.manual_seed(draw(st.integers(0, 10**6)))
     width, layers = 3, []
-    for _ in range(draw(st.integers(1, 4))):
-        kind = draw(st.sampled_from(["conv", "conv", "block", "pool", "cat"]))
+    kinds = st.sampled_from(["conv", "block", "pool", "cat"])
+    for kind in ["conv", *draw(st.lists(kinds, max_size=3))]:
         if kind == "conv":
             groups = draw(st.sampled_from([g for g in (1, 2, 3) if width % g == 0]))
             out = draw(st.sampled_from([6, 12]))
@@ -71,6 +74,40 @@ def test_books_add_up(net, composite, seed):
     torch.testing.assert_close(found.residual, given - taken)
     torch.testing.assert_close(found.output, net(x))
     assert torch.isfinite(found.input).all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(net=nets())
+def test_lrp_0_is_gradient_times_input_on_any_net(net):
+    x = torch.rand(3, 3, 12, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    norm = {"rule": "norm", "epsilon": 0.0}
+    zero = {"Add": norm, "AvgPool2d": norm, "AdaptiveAvgPool2d": norm, "*": {"rule": "epsilon", "epsilon": 0.0}}
+    zero = {key: rule for key, rule in zero.items() if key != "Add" or any(isinstance(m, Block) for m in net)}
+    found, expected = lrp.relevance(net, x, "predicted", zero), lrp.gradient_x_input(net, x, "predicted")
+    torch.testing.assert_close(found.input, expected, rtol=1e-7, atol=1e-9 * expected.abs().max().item())
+
+
+def unassuming(plan, input_nonnegative):
+    """Annotate a plan with nothing: any value may have any sign, any output may get relevance, all values are kept."""
+    for layer in plan.layers:
+        layer.nonnegative = layer.rectified = layer.in_place = False
+    return [[] for _ in plan.layers]
+
+
+@settings(max_examples=60, deadline=None)
+@given(net=nets(), composite=st.sampled_from(sorted(lrp.COMPOSITES)))
+def test_what_the_graph_tells_changes_no_map(net, composite):
+    if composite == "tutorial_vgg16":
+        composite = {"first": "gamma", "2": "flat", "*": "epsilon"}
+    x = torch.rand(3, 3, 12, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    fast = lrp.relevance(net, x, "predicted", composite, bounds=(0.0, 1.0), layers="all")
+    with patch.object(engine, "annotate", unassuming):
+        slow = lrp.relevance(net, x, "predicted", composite, bounds=(0.0, 1.0), layers="all")
+    for name in slow.layers:
+        expected = slow.layers[name]
+        scale = expected.abs().max().item()
+        torch.testing.assert_close(fast.layers[name], expected, rtol=1e-6, atol=1e-8 * scale)
+    torch.testing.assert_close(fast.input, slow.input, rtol=1e-6, atol=1e-8 * slow.input.abs().max().item())
 
 
 @settings(max_examples=30, deadline=None)

@@ -134,6 +134,20 @@ def test_rule_is_its_formula(rule, layer, bias, sign):
     torch.testing.assert_close(found.input.flatten(1), expected, rtol=1e-10, atol=1e-10)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("rule", ["epsilon", "gamma", "z_plus", "alpha_beta full bias", "z_box"])
+def test_relevance_that_reaches_outputs_of_zero(rule):
+    """The rule flat above sends relevance to neurons that the ReLU has silenced."""
+    torch.manual_seed(0)
+    layer, above = nn.Linear(7, 6).double(), nn.Linear(6, 3).double()
+    x = torch.rand(4, 7).double()
+    assert (layer(x) < 0).any()
+    model = nn.Sequential(layer, nn.ReLU(), above)
+    found = lrp.relevance(model, x, "predicted", {"1": RULES[rule], "2": "flat"}, bounds=(LOW, HIGH), layers=["0"])
+    expected = dense(rule, x, layer.weight.T, layer.bias, found.layers["0"])
+    torch.testing.assert_close(found.input, expected, rtol=1e-10, atol=1e-10)
+
+
 @pytest.mark.parametrize("bias", [True, False])
 def test_what_a_layer_absorbs_is_its_bias_its_stabilizer_and_its_dead_units(bias):
     torch.manual_seed(0)
