@@ -40,7 +40,6 @@ rule weights:
         "logs/benchmarks/weights/{experiment}.tsv"
     wildcard_constraints:
         experiment=experiments_of("vgg16"),
-    retries: 1
     resources:
         mem_mb=4000,
         runtime=60,
