@@ -7,6 +7,8 @@ import asyncio
 import copy
 import json
 import multiprocessing
+import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,15 +26,18 @@ from dvc.repo import Repo
 PARAMS = Path("params.yaml")
 
 
-def in_child(function: Callable[[], Any]) -> Any:
-    """Call a function in a forked process, so that no state of either tool survives."""
+def start_child(function: Callable[[], Any]) -> Any:
+    """Call a function in a forked process, so that neither tool keeps a state; return where its answer arrives."""
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
-    child = context.Process(target=lambda: sender.send(function()))
-    child.start()
-    answer = receiver.recv()
-    child.join()
-    return answer
+    context.Process(target=lambda: sender.send(function())).start()
+    sender.close()
+    return receiver
+
+
+def in_child(function: Callable[[], Any]) -> Any:
+    """Call a function in a forked process and return its answer."""
+    return start_child(function).recv()
 
 
 def make_dummies() -> None:
@@ -111,20 +116,16 @@ def what_dvc_says() -> list[str]:
         return list(repo.status())
 
 
-def main() -> None:
-    # Once in this process, so that the children need not import again what both tools import late.
-    what_snakemake_says()
-    what_dvc_says()
-    in_child(make_dummies)
-    in_child(bridge.record)
+def ask(params: dict, paths: list[tuple | None]) -> dict[str, dict | None]:
+    """Change one leaf after the other, ask both tools, and return their answers by dotted key; None means no change."""
     text, stages = PARAMS.read_text(), dvc_yaml.FILE.read_text()
-    params = yaml.safe_load(text)
     words = [*vocabulary(yaml.safe_load(parameters.SCHEMA.read_text())), *params["datasets"]]
-    answers = {}
-    for path in [None, *leaves(params)]:
+    answers: dict[str, dict | None] = {}
+    for path in paths:
+        key = "" if path is None else ".".join(path)
         other = params if path is None else nudged(params, path, words)
         if other is None:
-            answers[".".join(path)] = None
+            answers[key] = None
             continue
         PARAMS.write_text(yaml.safe_dump(other, sort_keys=False))
         dirty = in_child(what_dvc_says)
@@ -133,16 +134,35 @@ def main() -> None:
         if dvc_yaml_text != stages:
             dvc_yaml.FILE.write_text(dvc_yaml_text)
             dirty = in_child(what_dvc_says)
-        answers["" if path is None else ".".join(path)] = {
+        answers[key] = {
             "snakemake": names,
             "dvc": dirty,
-            "structural": dvc_yaml_text != stages,
             "told": told,
-            "stages": yaml.safe_load(dvc_yaml_text)["stages"],
+            # What dvc.yaml must be from now on, where that has changed.
+            "stages": yaml.safe_load(dvc_yaml_text)["stages"] if dvc_yaml_text != stages else None,
         }
         PARAMS.write_text(text)
         dvc_yaml.FILE.write_text(stages)
-    print(json.dumps(answers))
+    return answers
+
+
+def ask_in(folder: Path, params: dict, paths: list[tuple | None]) -> dict[str, dict | None]:
+    os.chdir(folder)
+    return ask(params, paths)
+
+
+def main() -> None:
+    # Once in this process, so that the children need not import again what both tools import late.
+    what_snakemake_says()
+    what_dvc_says()
+    in_child(make_dummies)
+    in_child(bridge.record)
+    params = yaml.safe_load(PARAMS.read_text())
+    paths = [None, *leaves(params)]
+    other = Path.cwd().with_name("other-half")
+    shutil.copytree(Path.cwd(), other, symlinks=True)
+    receivers = [start_child(lambda: ask(params, paths[::2])), start_child(lambda: ask_in(other, params, paths[1::2]))]
+    print(json.dumps({key: value for receiver in receivers for key, value in receiver.recv().items()}))
 
 
 if __name__ == "__main__":

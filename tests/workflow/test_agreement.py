@@ -11,9 +11,14 @@ pytestmark = pytest.mark.pipeline
 
 
 @pytest.fixture(scope="module")
-def answers(tmp_path_factory):
+def project(tmp_path_factory):
     project = copy_of_project(tmp_path_factory.mktemp("agreement") / "project")
     project.commit("start")
+    return project
+
+
+@pytest.fixture(scope="module")
+def answers(project):
     output = project.run(sys.executable, str(Path(__file__).with_name("agreement.py")))
     return json.loads(output.splitlines()[-1])
 
@@ -21,16 +26,17 @@ def answers(tmp_path_factory):
 def test_nothing_is_to_do_before_any_change(answers):
     start = answers[""]
     assert start["snakemake"] == start["dvc"] == []
-    assert not start["structural"]
+    assert not start["stages"]
 
 
-def test_both_tools_agree_on_every_leaf(answers):
+def test_both_tools_agree_on_every_leaf(answers, project):
+    stages = project.stages
     disagreements = {}
     for leaf, answer in answers.items():
         if answer is None:
             continue
         snakemake = set(answer["snakemake"])
-        dvc = closure(answer["stages"], set(answer["dvc"]) - {CHECK}) if answer["dvc"] else set()
+        dvc = closure(answer["stages"] or stages, set(answer["dvc"]) - {CHECK})
         if snakemake != dvc:
             disagreements[leaf] = {"only snakemake": sorted(snakemake - dvc), "only dvc": sorted(dvc - snakemake)}
     assert disagreements == {}
@@ -38,7 +44,7 @@ def test_both_tools_agree_on_every_leaf(answers):
 
 
 def test_a_change_that_asks_for_other_stages_makes_dvc_check_its_own_file(answers):
-    structural = {leaf: answer for leaf, answer in answers.items() if answer and answer["structural"]}
+    structural = {leaf: answer for leaf, answer in answers.items() if answer and answer["stages"]}
     assert {"experiments.demo.seeds", "experiments.demo.dataset"} <= structural.keys()
     assert all(answer["told"] for answer in structural.values())
 
