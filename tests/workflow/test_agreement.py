@@ -54,4 +54,4 @@ def test_every_leaf_was_changed_and_affects_something(answers):
     only_one = {leaf.rpartition(".")[2] for leaf, answer in answers.items() if answer is None}
     assert only_one <= {"kind", "model", "target"}
     idle = [leaf for leaf, answer in answers.items() if answer and not answer["snakemake"]]
-    assert idle == ["", "storage.cache_recordings"], "a parameter that no rule reads"
+    assert set(idle) == {"", "storage.cache_recordings"}, "a parameter that no rule reads"
