@@ -38,14 +38,14 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         parsed = parser(first).parse_args(arguments)
         parsed.run(parsed)
-    except (UserError, FileNotFoundError) as error:
-        print(f"lrp-dynamics: error: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print("lrp-dynamics: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
         return 141
+    except (UserError, OSError) as error:
+        print(f"lrp-dynamics: error: {error}", file=sys.stderr)
+        return 2
     return 0
 
 

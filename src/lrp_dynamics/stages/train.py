@@ -4,15 +4,16 @@ An interrupted training goes on from its last epoch; what that needs is kept in 
 """
 
 import argparse
-import json
 import os
 from pathlib import Path
+
+from lrp_dynamics.stages import json_object
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the subcommand's arguments."""
     parser.add_argument("--data", type=Path, required=True, help="prepared dataset, data/NAME.h5")
-    parser.add_argument("--params", type=json.loads, required=True, help="JSON: model, inputs, training, recording")
+    parser.add_argument("--params", type=json_object, required=True, help="JSON: model, inputs, training, recording")
     parser.add_argument("--seed", type=int, help="of initial weights and order of images; default: that in --params")
     parser.add_argument("--out", type=Path, required=True, help="folder for relevance.h5, model.safetensors, ...")
     parser.add_argument("--cache", type=Path, default=Path(".cache/train"), help="where unfinished trainings are kept")
