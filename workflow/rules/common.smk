@@ -60,7 +60,7 @@ def params_of(key=None, **keys):
 
 
 def of_experiment(pattern, seeds=slice(None)):
-    """Input function: the pattern with the seeds of the wildcard's experiment (default: all), or its dataset, filled in."""
+    """Input function: the pattern with the seeds of the wildcard's experiment (default: all), or its dataset, in it."""
     fields = {"dataset": "dataset", "seed": "seeds"}
 
     def files(wildcards):
@@ -69,9 +69,8 @@ def of_experiment(pattern, seeds=slice(None)):
         values["seed"] = values["seed"][seeds]
         return expand(pattern, experiment=wildcards.experiment, **values)
 
-    files.keys_read = [
-        f"experiments.{{experiment}}.{key}" for field, key in fields.items() if f"{{{field}}}" in pattern
-    ]
+    read = fields | ({"seed": "seeds.0"} if seeds == slice(1) else {})
+    files.keys_read = [f"experiments.{{experiment}}.{key}" for field, key in read.items() if f"{{{field}}}" in pattern]
     return files
 
 
