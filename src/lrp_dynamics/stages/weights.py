@@ -30,4 +30,5 @@ def run(args: argparse.Namespace) -> None:
     weights = {name: value.contiguous() for name, value in network.model.state_dict().items()}
     with atomic(args.out) as temporary:
         save_file(weights, temporary, network.about.as_metadata())
+        temporary.chmod(0o644)  # the library leaves it readable by its owner alone
     print(f"{args.out}: {about.model}, {sum(value.numel() for value in weights.values()):,} numbers")
