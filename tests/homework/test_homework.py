@@ -1,6 +1,8 @@
 """The homework: its network, its training with checkpoints, and explanations that conserve."""
 
+import argparse
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,11 +14,14 @@ from lrp_dynamics import checkpoints, experiment, homework, lrp, models, open_re
 from lrp_dynamics.checkpoints import Checkpoints
 from lrp_dynamics.datasets import prepared, shapes10
 from lrp_dynamics.errors import UserError
+from lrp_dynamics.figures.homework_names import HOMEWORK_FIGURES
 from lrp_dynamics.files import sha256
+from lrp_dynamics.stages import homework_figures, report
 from lrp_dynamics.store import validate
 from lrp_dynamics.tables import read_csv
 from lrp_dynamics.training import Images
 
+ROOT = Path(__file__).parents[2]
 PARAMS = {
     "model": "homework_cnn",
     "inputs": {"low": -1.0, "high": 1.0},
@@ -182,6 +187,33 @@ def test_same_bytes_again(finished, data, tmp_path):
     names = ["checkpoints.safetensors", "accuracy.csv", "evidence.csv", "metrics.json"]
     for name in [*names, "deep_taylor/relevance.h5", "sensitivity/relevance.h5"]:
         assert sha256(again / name) == sha256(finished / name), name
+
+
+def stage(module, *words):
+    parser = argparse.ArgumentParser()
+    module.add_arguments(parser)
+    module.run(parser.parse_args([str(word) for word in words]))
+
+
+@pytest.mark.parametrize("published", [True, False])
+def test_report_draws_and_tells_the_results(finished, tmp_path, monkeypatch, published):
+    params, literature = {"samples": 3, "published": published}, tmp_path / "published.json"
+    literature.write_text('{"source": "somewhere", "accuracy": {"10": 0.25, "24": 0.5}}')
+    words = ["--published", literature, "--params", json.dumps(params), "--out-dir", tmp_path / "figures"]
+    stage(homework_figures, "--results", finished, *words)
+    monkeypatch.chdir(tmp_path)
+    names = {"metrics": "metrics.json", "accuracy": "accuracy.csv", "evidence": "evidence.csv"}
+    inputs = {name: finished / file for name, file in names.items()}
+    inputs |= {"recording": finished / "deep_taylor/relevance.h5", "published": literature, "figures": "figures"}
+    words = [f"{name}={path}" for name, path in (inputs | {"captions": ROOT / "workflow/report"}).items()]
+    notebook = ["--notebook", ROOT / "workflow/notebooks/homework.py", "--inputs", *words]
+    stage(report, *notebook, "--params", json.dumps(params), "--ipynb", "report.ipynb", "--html", "report.html")
+    html = Path("report.html").read_text()
+    assert html.count("<img") == len(HOMEWORK_FIGURES)
+    assert ("published (literature)" in html) == published
+    assert ("50.0 %" in html) == published
+    assert "Deep Taylor conserves" in html
+    assert "shapes10 (synthetic)" in html
 
 
 def test_checkpoints_survive_an_interruption(tmp_path):

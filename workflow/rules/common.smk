@@ -60,13 +60,14 @@ def params_of(key=None, **keys):
 
 
 def of_experiment(pattern, seeds=slice(None)):
-    """Input function: the pattern with the seeds of the wildcard's experiment (default: all), or its dataset, in it."""
+    """Input function: the pattern with seeds (default: all), explanations and dataset of the wildcard's experiment."""
     fields = {"dataset": "dataset", "seed": "seeds"}
 
     def files(wildcards):
         experiment = config["experiments"][wildcards.experiment]
         values = {field: experiment.get(key, []) for field, key in fields.items()}
         values["seed"] = values["seed"][seeds]
+        values["explanation"] = experiment.get("recording", {}).get("composites", ())
         return expand(pattern, experiment=wildcards.experiment, **values)
 
     read = fields | ({"seed": "seeds.0"} if seeds == slice(1) else {})

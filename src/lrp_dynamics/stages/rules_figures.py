@@ -1,0 +1,26 @@
+"""Draw the figures of a rule comparison."""
+
+import argparse
+import json
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the files of this stage."""
+    parser.add_argument("--results", type=Path, required=True, help="folder of the tables, results/NAME")
+    parser.add_argument("--recordings", nargs="+", required=True, help="relevance.h5 of each explanation, one seed")
+    parser.add_argument("--params", type=json.loads, required=True, help="JSON: samples, snapshots")
+    parser.add_argument("--out-dir", type=Path, required=True, help="folder for the PNG and SVG files")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Draw all figures."""
+    from lrp_dynamics.figures import rules, rules_maps
+    from lrp_dynamics.figures.rules_data import open_rules
+    from lrp_dynamics.figures.rules_names import RULES_FIGURES
+    from lrp_dynamics.figures.style import draw_each
+
+    functions = vars(rules) | vars(rules_maps)
+    shown = {"show": args.params["samples"], "snapshots": args.params["snapshots"]}
+    with open_rules(args.results, args.recordings, **shown) as results:
+        draw_each({name: functions[name] for name in RULES_FIGURES}, results, args.out_dir)

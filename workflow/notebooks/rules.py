@@ -1,0 +1,245 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Which explanation shows the dynamics best?
+
+# %% tags=["parameters"]
+inputs = {
+    "metrics": "results/demo_rules/metrics.json",
+    "comparison": "results/demo_rules/comparison.csv",
+    "agreement": "results/demo_rules/agreement.csv",
+    "recording": "results/demo_rules/seed-0/z_plus/relevance.h5",
+    "figures": "reports/demo_rules/figures",
+    "captions": "workflow/report",
+}
+params = {}
+
+# %%
+import json
+from pathlib import Path
+
+import numpy as np
+
+from lrp_dynamics.advice import CRITERIA, reasons
+from lrp_dynamics.figures.rules_names import RULES_FIGURES
+from lrp_dynamics.reports.sentences import number, percent
+from lrp_dynamics.reports.telling import Telling
+from lrp_dynamics.store import open_relevance
+from lrp_dynamics.tables import read_csv
+
+page = Telling(RULES_FIGURES, inputs["figures"], inputs["captions"])
+m, tell = json.loads(Path(inputs["metrics"]).read_text()), page.tell
+table, agreement = read_csv(inputs["comparison"]), read_csv(inputs["agreement"])
+with open_relevance(inputs["recording"]) as recording:
+    run, every = recording.attrs, int(recording.attrs["every"])
+    last_step = int(recording.step("iteration")[-1])
+plain = {str(name): str(name).replace("_", " ") for name in table["explanation"]}
+names = list(plain.values())
+count, seeds = len(names), m["seeds"]
+order = np.argsort(table["mean_rank"], kind="stable")
+conserve = table["conservation_error_median"] < 1e-3
+
+
+def listed(chosen):
+    """Return names as a list in words."""
+    chosen = list(chosen)
+    return chosen[0] if len(chosen) == 1 else f"{', '.join(chosen[:-1])} and {chosen[-1]}"
+
+
+# %%
+tell(
+    f"*{run['dataset_title']} · network `{run['model']}` · {seeds} training{'s' if seeds > 1 else ''} of {last_step:,} "
+    f"steps, recorded every {every} · {m['samples']} samples · {count} explanations*"
+)
+tell(
+    f"{count} explanations watched the same training, at the same steps, on the same samples. Whatever differs on this "
+    "page is due to the explanations. Every number was computed from this run's result files."
+)
+best = int(order[0])
+speaks, against = reasons(table, best)
+tell(
+    f"- **By the mean of its ranks, {names[best]} is the first choice here**"
+    + (f": {listed(speaks)}." if speaks else ".")
+    + (f" Against it: {listed(against)}." if against else "")
+    + f"\n- **{int(conserve.sum())} of {count} explanations conserve**"
+    + (
+        f": {listed(n for n, c in zip(names, conserve, strict=True) if c)}. In the worst sample and step "
+        f"{percent(table['conservation_error_max'][conserve].max())} of the relevance is lost."
+        if conserve.any()
+        else "."
+    )
+    + ("" if conserve.all() else " Of the others, the sum of a map says little about the prediction.")
+    + f"\n- **{int(table['outliers_flagged'].sum())} samples are flagged as outliers** by all explanations together, "
+    f"{int(table['outliers_numerical'].sum())} of them for numerical reasons."
+)
+
+# %% [markdown]
+# ## Which to use, and why
+# %%
+rows = []
+for row in order:
+    speaks, against = reasons(table, row)
+    rows.append(
+        (
+            f"<b>{names[row]}</b>",
+            number(float(table["mean_rank"][row])),
+            "; ".join(speaks) or "–",
+            "; ".join(against) or "–",
+        )
+    )
+page.table(("explanation", "mean rank", "first in", "among the last in"), rows, numeric=(1,))
+measured = [criterion for criterion in CRITERIA if f"rank_{criterion.key}" in table]
+tell(
+    f'The ranks are those of {len(measured)} criteria, which count alike; "among the last" means the last quarter. '
+    + (
+        "Whether another training would find the same samples was not measured: that needs two seeds. "
+        if seeds == 1
+        else ""
+    )
+    + ("There are no masks, so nothing is said about localisation. " if "rank_mass_on_object" not in table else "")
+    + "Where differences are small, so is the meaning of a rank: look at the numbers below."
+)
+page.figure("rules_ranks")
+
+# %% [markdown]
+# ## 1 The maps
+# %%
+page.figure("rules_maps")
+page.figure("rules_dynamics_maps")
+
+# %% [markdown]
+# ## 2 Measurements
+# %%
+header = ["explanation", "error of the sum", "worst", "correlation with the map before", "path / net change"]
+columns = [
+    "conservation_error_median",
+    "conservation_error_max",
+    "successive_correlation_median",
+    "path_to_net_change_median",
+]
+shown = {
+    "conservation_error_median": percent,
+    "conservation_error_max": percent,
+    "worst_step_share_max": percent,
+    "mass_on_object": percent,
+    "dynamics_on_object": percent,
+}
+header += ["largest step's share", "largest / median divergence", "flagged", "numerical"]
+columns += ["worst_step_share_max", "divergence_max_over_median", "outliers_flagged", "outliers_numerical"]
+if "rank_mass_on_object" in table:
+    header += ["relevance on object", "change on object"]
+    columns += ["mass_on_object", "dynamics_on_object"]
+if "rank_divergence_spearman_between_seeds" in table:
+    header.append("divergence between seeds (Spearman)")
+    columns.append("divergence_spearman_between_seeds")
+rows = [
+    [name, *(shown.get(column, number)(float(table[column][row])) for column in columns)]
+    for row, name in enumerate(names)
+]
+page.table(header, rows, numeric=range(1, len(header)))
+
+# %% [markdown]
+# ### Conservation
+# %%
+books = table["unaccounted_relevance_max"]
+kept = [name for name, c, b in zip(names, conserve, books, strict=True) if not c and b < 1e-3]
+open_ = [name for name, c, b in zip(names, conserve, books, strict=True) if not c and b >= 1e-3]
+tell(
+    (
+        f"Some explanations lose relevance on the way, but the loss is booked: biases and stabilizers absorb it "
+        f"({listed(kept)}). "
+        if kept
+        else ""
+    )
+    + (
+        f"{listed(open_)} keep no books: nothing says where the difference between sum and output goes."
+        if open_
+        else ""
+    )
+)
+page.figure("rules_conservation")
+
+# %% [markdown]
+# ### Smoothness
+# %%
+smooth = table["successive_correlation_median"]
+tell(
+    f"From one record to the next, maps of {names[int(np.nanargmax(smooth))]} are most alike (correlation "
+    f"{number(float(np.nanmax(smooth)))}), those of {names[int(np.nanargmin(smooth))]} least "
+    f"({number(float(np.nanmin(smooth)))}). How smoothly explanations change during a training is thus a property "
+    f"of the "
+    "explanation as well as of the training."
+)
+page.figure("rules_smoothness")
+
+# %% [markdown]
+# ### Denominators, jumps and outliers
+# %%
+finite = np.isfinite(table["min_abs_z"])
+closest = int(np.argmin(np.where(finite, table["min_abs_z"], np.inf)))
+jumps = table["worst_step_share_max"]
+tell(
+    f"The smallest denominator that any relevance was divided by is {number(float(table['min_abs_z'][closest]))} "
+    f"({names[closest]}). The largest share of a sample's divergence that one step holds is {percent(jumps.max())} "
+    f"({names[int(jumps.argmax())]}). "
+    + (
+        "Small denominators alone do not make jumps: no sample of any explanation is flagged for numerical reasons."
+        if table["outliers_numerical"].sum() == 0
+        else f"Flagged for numerical reasons are samples of "
+        f"{listed(n for n, c in zip(names, table['outliers_numerical'], strict=True) if c)}."
+    )
+)
+page.figure("rules_denominators")
+page.figure("rules_divergence")
+
+# %% [markdown]
+# ### Where relevance is
+# %%
+page.figure("rules_placement")
+
+# %% [markdown]
+# ## 3 Do they agree?
+# %%
+pairs = [f"{plain[str(a)]} and {plain[str(b)]}" for a, b in zip(agreement["a"], agreement["b"], strict=True)]
+most, least = (int(f(agreement["divergence"])) for f in (np.nanargmax, np.nanargmin))
+tell(
+    f"Which samples change most is judged most alike by {pairs[most]} (Spearman "
+    f"{number(float(agreement['divergence'][most]))}) and least alike by {pairs[least]} "
+    f"({number(float(agreement['divergence'][least]))}); the median of all pairs is "
+    f"{number(float(np.nanmedian(agreement['divergence'])))}. *Where* they change, the Dynamics maps, the median pair "
+    f"agrees to {number(float(np.nanmedian(agreement['dynamics_map'])))}, and on the last maps to "
+    f"{number(float(np.nanmedian(agreement['last_map'])))}."
+)
+page.figure("rules_agreement")
+
+# %% [markdown]
+# ## What this comparison cannot tell
+# %%
+tell(
+    "One network on one dataset was trained"
+    + (" once" if seeds == 1 else f", {seeds} times")
+    + ". "
+    + (
+        "The images are synthetic: what holds for them need not hold for photographs. "
+        if "synthetic" in run["dataset_title"]
+        else ""
+    )
+    + "A map that is smooth, conserves and lies on the object may still not be what the network computes: these are "
+    "properties that one wants of a measuring instrument, not proofs that it measures the right thing."
+)
+
+# %% [markdown]
+# ## All numbers
+# %%
+rows = [(f"<code>{name}</code>", f"{value:.6g}") for name, value in sorted(m.items())]
+page.table(("metrics.json", "value"), rows, numeric=(1,))
