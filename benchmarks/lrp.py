@@ -164,16 +164,17 @@ def measure(case: str, device: str, rounds: int) -> dict:
     differences = {k: v for k, v in todo.items() if isinstance(v, float)}
     runs = {k: v for k, v in todo.items() if not isinstance(v, float)}
     seconds: dict[str, list[float]] = {name: [] for name in runs}
+    clock = time.process_time if single(device) else time.perf_counter
     for k in range(rounds + 1):  # the first round warms up
         for name, run in runs.items():
             if device == "cuda":
                 torch.cuda.synchronize()
-            start = time.perf_counter()
+            start = clock()
             run()
             if device == "cuda":
                 torch.cuda.synchronize()
             if k:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(clock() - start)
     ratio = lambda a, b: statistics.median(p / q for p, q in zip(seconds[a], seconds[b], strict=True))  # noqa: E731
     result = {"forward_seconds": statistics.median(seconds["forward"]), "rounds": rounds, **differences}
     result["forwards"] = {name: ratio(name, "forward") for name in runs if name != "forward"}
@@ -181,6 +182,11 @@ def measure(case: str, device: str, rounds: int) -> dict:
     if "captum" in runs:
         result["captum / ours"] = ratio("captum", "ours as captum")
     return result
+
+
+def single(device: str) -> bool:
+    """Tell whether a thread's own time can be taken, which other processes on the machine disturb least."""
+    return device == "cpu" and torch.get_num_threads() == 1
 
 
 def peak(case: str, device: str, way: str) -> float:
@@ -221,7 +227,8 @@ def table(results: dict) -> str:
         cells += [f"{r['captum / ours']:.2f}×" if "captum" in f else "–"]
         cells += [f"{m['ours']:.0f} / {m['zennit']:.0f} MiB" if m else "–"]
         lines.append("| " + " | ".join(cells) + " |")
-    where = f"{results['device']}, {results['threads']} threads, torch {results['torch']}"
+    threads = f"{results['threads']} threads" if results["threads"] > 1 else "one thread's own time"
+    where = f"{results['device']}, {threads}, torch {results['torch'].split('+')[0]}"
     return "\n".join([*lines, "", f"In forward passes of the same net and batch, median of rounds; {where}."])
 
 
@@ -231,6 +238,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/lrp.json"))
+    parser.add_argument("--rounds", type=int, help="instead of each case's own number")
     parser.add_argument("--case", action="append", choices=CASES, help="only this case")
     parser.add_argument("--table", type=Path, help="print the table of a result file, and run nothing")
     parser.add_argument("--into", type=Path, help="put the table between the markers of this page instead")
@@ -251,8 +259,10 @@ def main() -> None:
         return
     device = torch.cuda.get_device_name() if arguments.device == "cuda" else "CPU"
     results = {"device": device, "threads": arguments.threads, "torch": torch.__version__, "cases": {}}
+    if arguments.case and arguments.output.exists():  # single cases are added to what is there
+        results["cases"] = json.loads(arguments.output.read_text())["cases"]
     for case in arguments.case or (QUICK if arguments.quick else CASES):
-        rounds = max(3, CASES[case][2] // (4 if arguments.quick else 1))
+        rounds = arguments.rounds or max(3, CASES[case][2] // (4 if arguments.quick else 1))
         results["cases"][case] = measure(case, arguments.device, rounds)
         peaks = {}
         for way in ("ours", "zennit"):

@@ -69,7 +69,7 @@ class Composite:
                     f"composite {self.name!r} has no rule for layer {layer.name!r} ({layer.kind}); "
                     f"add an entry such as '{layer.kind}: epsilon'"
                 )
-            elif mistaken := [key for key in fitting if key in (layer.kind, layer.name)]:
+            elif mistaken := [k for k in fitting if k in (layer.kind, layer.name) and not DEPTH.fullmatch(k)]:
                 raise UserError(
                     f"composite {self.name!r} gives layer {layer.name!r} ({layer.kind}) the rule "
                     f"{self.rules[mistaken[0]].name!r}, which is for {self.rules[mistaken[0]].layers} layers"
