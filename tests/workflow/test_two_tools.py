@@ -115,7 +115,8 @@ def test_code_and_commands_count_for_both_tools(project):
     assert "dvc.yaml has been brought up to date (outliers-demo)" in log
     assert "start the same `dvc` command again" in log
     assert project.jobs(project.dvc("repro", "outliers-demo")) == ["outliers-demo"]
-    project.assert_made("outliers-demo")
+    # The table is the same as before, so that nothing that reads it has to run.
+    project.assert_clean()
 
 
 def test_adding_a_seed_trains_that_seed_only(project):
