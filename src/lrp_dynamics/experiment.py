@@ -61,8 +61,15 @@ def run_training(
         params["model"], n_classes=len(dataset.classes), in_channels=dataset.images.shape[1], seed=seed
     ).to(device)
 
-    work = cache / _key(params, data_sha256, record)
+    _check_fit(model, params["model"], train_images, dataset.name)
+    for recording in recordings(params["recording"]).values() if record else ():
+        choose_samples(dataset, recording)
+    # With the folder's name in it, two experiments that train alike side by side do not share their unfinished files.
+    work = cache / _key(params, data_sha256, record, str(out))
     work.mkdir(parents=True, exist_ok=True)
+    for left_over in work.rglob(".*.part*"):
+        left_over.unlink()
+    out.mkdir(parents=True, exist_ok=True)
 
     def open_recorders(states: Sequence[dict | None]) -> list[Recorder | Checkpoints]:
         waiting = iter(states)
@@ -75,14 +82,20 @@ def run_training(
             opened.append(Checkpoints(work, model, wanted["iterations"], test, next(waiting, None)))
         return opened
 
-    log = train(
-        model,
-        train_images,
-        settings,
-        seed=seed,
-        open_recorders=open_recorders,
-        checkpoint=work / "checkpoint.pt",
-    )
+    try:
+        log = train(
+            model,
+            train_images,
+            settings,
+            seed=seed,
+            open_recorders=open_recorders,
+            checkpoint=work / "checkpoint.pt",
+        )
+    except UserError:
+        shutil.rmtree(work)  # it would fail in the same way again
+        if not any(out.iterdir()):
+            out.rmdir()
+        raise
     weights = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
     inputs = params["inputs"]
     metadata = Description(
@@ -102,7 +115,6 @@ def run_training(
     }
     files.write_json(work / "training.json", summary)
     files.write_json(work / "provenance.json", _provenance(started, time.monotonic() - clock, device))
-    out.mkdir(parents=True, exist_ok=True)
     (work / "checkpoint.pt").unlink(missing_ok=True)
     for path in sorted(path for path in work.rglob("*") if path.is_file()):
         target = out / path.relative_to(work)
@@ -112,9 +124,30 @@ def run_training(
 
 
 def settings_from(training: dict[str, Any]) -> Settings:
-    """Return the settings among the parameters of `training`."""
+    """Return the settings among the parameters of `training`; the others are "threads" and "device".
+
+    Raises
+    ------
+    UserError
+        If a parameter has another name.
+    """
     names = {field.name for field in fields(Settings)}
+    for name in training.keys() - names - {"threads", "device"}:
+        raise UserError(f"training.{name}: unknown, expected one of {', '.join(sorted(names))}, threads, device")
     return Settings(**{name: value for name, value in training.items() if name in names})
+
+
+def _check_fit(model: torch.nn.Module, name: str, images: Images, dataset: str) -> None:
+    """Refuse images that the network cannot take, before anything is trained."""
+    try:
+        with torch.no_grad():
+            model(images.inputs(slice(1)))
+    except RuntimeError as error:
+        size = "×".join(map(str, images.pixels.shape[1:]))
+        raise UserError(
+            f"model {name!r} cannot take the images of dataset {dataset!r}, {size}; prepare the dataset in another "
+            f"size, or choose another model ({str(error).splitlines()[0]})"
+        ) from None
 
 
 def prepare_device(training: dict[str, Any]) -> torch.device:
@@ -227,9 +260,9 @@ def _column(values: np.ndarray, name: str) -> np.ndarray:
     return values.astype(np.int64) if name == "iteration" else values
 
 
-def _key(params: dict[str, Any], data_sha256: str, record: bool) -> str:
+def _key(params: dict[str, Any], data_sha256: str, record: bool, out: str) -> str:
     """Hash of all that an unfinished training must share with the one that goes on with it."""
-    digest = hashlib.sha256(files.canonical_json([params, data_sha256, record, torch.__version__]).encode())
+    digest = hashlib.sha256(files.canonical_json([params, data_sha256, record, out, torch.__version__]).encode())
     for path in sorted(Path(lrp_dynamics.__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

@@ -89,7 +89,7 @@ def make_explainer(
                 f"composite: found the keys {', '.join(spec)}; expected rules, initial and, if wanted, name"
             ) from None
     if isinstance(spec, lrp.Composite):
-        return spec.name, lrp.Explainer(model, spec, bounds=bounds)
+        return spec.name, lrp.Explainer(model, spec, bounds=bounds, as_eval=True)
     if callable(spec):
         return getattr(spec, "name", "custom"), spec
-    return spec, lrp.Explainer(model, spec, bounds=bounds)
+    return spec, lrp.Explainer(model, spec, bounds=bounds, as_eval=True)

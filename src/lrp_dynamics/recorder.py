@@ -21,7 +21,7 @@ from lrp_dynamics import lrp
 from lrp_dynamics.errors import UserError
 from lrp_dynamics.explainers import Explainer, make_explainer
 from lrp_dynamics.files import canonical_json
-from lrp_dynamics.store import ACCUMULATORS, BLOCK, SCALARS, STEPS, RelevanceWriter
+from lrp_dynamics.store import ACCUMULATORS, ATTRIBUTES, BLOCK, SCALARS, STEPS, RelevanceWriter
 
 
 class Recorder:
@@ -87,22 +87,19 @@ class Recorder:
         live: bool = False,
         resume: Mapping[str, Any] | None = None,
     ):
-        if samples.ndim != 4 or targets.shape != samples.shape[:1]:
-            raise UserError(
-                f"Recorder: found samples of shape {tuple(samples.shape)} and targets of shape {tuple(targets.shape)}, "
-                "expected (N, C, H, W) and (N,)"
-            )
-        if every < 1:
-            raise UserError(f"Recorder: every is {every}, expected at least 1")
+        _check(samples, targets, every, maps, attributes or {})
+        # Copies, so that a loop which fills the same tensors anew does not change what is recorded.
+        samples, targets = samples.detach().clone(), targets.detach().to(samples.device, torch.int64)
         self.path, self.every = Path(path), every
         self._model, self._samples, self._targets = model, samples, targets
         name, self._explainer = make_explainer(model, composite, bounds)
         self._pending: list[tuple[dict, dict, np.ndarray]] = []
         count, shape = len(samples), tuple(samples.shape[2:])
+        rules = canonical_json(_rules_of(self._explainer))
         if resume is None:
             attributes = {
                 "composite": name,
-                "composite_json": canonical_json(_rules_of(self._explainer)),
+                "composite_json": rules,
                 "channel_reduction": "sum",
                 "every": every,
                 **(attributes or {}),
@@ -112,9 +109,14 @@ class Recorder:
             self._accum: dict[str, Any] = {name: np.zeros((count, *shape)) for name in ACCUMULATORS} | {"n": 0}
             self._last: np.ndarray | None = None
         else:
-            self._writer = RelevanceWriter.reopen(path, int(resume["accum"]["n"]))
+            if resume["identity"] != [rules, every, count, *shape]:
+                raise UserError(
+                    f"Recorder: {path} was begun with other rules, samples or `every`; go on with the same, or anew"
+                )
+            self._writer = RelevanceWriter.reopen(path, resume["accum"])
             self._accum = {k: np.copy(v) for k, v in resume["accum"].items()}
             self._last = resume["last"]
+        self._identity = [rules, every, count, *shape]
         self._iteration: float = -np.inf if resume is None else resume["iteration"]
 
     def __enter__(self) -> "Recorder":
@@ -147,6 +149,8 @@ class Recorder:
         """
         if iteration % self.every:
             return False
+        if not self._writer.file.id.valid:
+            raise UserError(f"Recorder: {self.path} is closed")
         if iteration <= self._iteration:
             raise UserError(f"Recorder: iteration {iteration} after {self._iteration}; iterations must increase")
         relevance = self._explainer(self._samples, self._targets)
@@ -227,6 +231,7 @@ class Recorder:
         return {
             "accum": {k: np.copy(v) for k, v in self._accum.items()},
             "last": self._last,
+            "identity": self._identity,
             "iteration": self._iteration,
         }
 
@@ -253,14 +258,39 @@ def _normalized(maps: np.ndarray) -> np.ndarray:
     return maps / np.where(total > 0, total, 1)
 
 
+def _check(samples: Tensor, targets: Tensor, every: int, maps: int, attributes: Mapping[str, Any]) -> None:
+    """Refuse arguments that could only fail later, or be passed over."""
+    if samples.ndim != 4 or not len(samples) or targets.shape != samples.shape[:1]:
+        raise UserError(
+            f"Recorder: found samples of shape {tuple(samples.shape)} and targets of shape {tuple(targets.shape)}, "
+            "expected (N, C, H, W) and (N,) with N at least 1"
+        )
+    if targets.is_floating_point():
+        raise UserError(f"Recorder: targets are {targets.dtype}, expected class indices of an integer type")
+    if every < 1 or maps < 0:
+        raise UserError(f"Recorder: every is {every} and maps is {maps}, expected at least 1 and at least 0")
+    for name, value in attributes.items():
+        if name not in ATTRIBUTES or value is None:
+            raise UserError(f"Recorder: attributes[{name!r}] is {value!r}, expected a value of {', '.join(ATTRIBUTES)}")
+
+
 def _details(samples: Tensor, targets: Tensor, details: Mapping[str, Any]) -> dict[str, Any]:
-    """Fill in what the caller does not know about the samples, and check the shapes."""
+    """Fill in what the caller does not know about the samples, and check names and shapes."""
     count, label = len(samples), targets.cpu().numpy()
     low, high = samples.min().item(), samples.max().item()
     stretched = ((samples - low) / max(high - low, 1e-12) * 255).round().to(torch.uint8).cpu().numpy()
     known = {"index": np.arange(count), "split": np.zeros(count), "label": label, "label_clean": label}
-    known = known | {"image": stretched} | {k: v for k, v in details.items() if v is not None}
-    for name, values in {**known, **known.get("factors", {})}.items():
-        if name != "factors" and len(values) != count:
-            raise UserError(f"Recorder: details[{name!r}] holds {len(values)} entries, expected {count}, one a sample")
-    return known
+    shapes = dict.fromkeys(known, (count,)) | {
+        "image": (count, *samples.shape[1:]),
+        "mask": (count, *samples.shape[2:]),
+    }
+    details = {name: value for name, value in details.items() if value is not None}
+    factors = details.get("factors", {})
+    for name, value in details.items():
+        if name != "factors" and (name not in shapes or np.shape(value) != shapes[name]):
+            expected = f"shape {shapes[name]}" if name in shapes else f"one of {', '.join([*shapes, 'factors'])}"
+            raise UserError(f"Recorder: details[{name!r}] has shape {np.shape(value)}, expected {expected}")
+    for name, value in factors.items():
+        if np.shape(value) != (count,) or np.asarray(value).dtype.kind not in "biuf":
+            raise UserError(f"Recorder: details['factors'][{name!r}] must be {count} numbers, one a sample")
+    return known | {"image": stretched} | details

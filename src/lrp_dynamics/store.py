@@ -124,15 +124,21 @@ class RelevanceWriter:
         self.file.flush()
 
     @classmethod
-    def reopen(cls, path: str | Path, steps: int) -> "RelevanceWriter":
-        """Open an unfinished file to go on after its first `steps` recorded steps; later ones are cut off."""
+    def reopen(cls, path: str | Path, accum: Mapping[str, Any]) -> "RelevanceWriter":
+        """Open a file to go on after the steps that these accumulators hold; later ones are cut off."""
         writer = cls.__new__(cls)
         writer.path = Path(path)
-        writer.file = h5py.File(path, "r+")
-        writer.count, writer.maps = writer.file["samples/image"].shape[0], writer.file["relevance/map"].shape[1]
-        for dataset in time_series(writer.file):
-            dataset.resize(steps, axis=0)
-        writer.file.flush()
+        writer.file = file = h5py.File(path, "r+")
+        writer.count, writer.maps = file["samples/image"].shape[0], file["relevance/map"].shape[1]
+        file.attrs["complete"] = False
+        for slot in "AB":
+            for name in (*ACCUMULATORS, "n"):
+                file[f"accum/{slot}/{name}"][...] = accum[name]
+        # In this order: a file with more steps than its accumulators hold is read rightly, one with fewer is not.
+        file.flush()
+        for dataset in time_series(file):
+            dataset.resize(int(accum["n"]), axis=0)
+        file.flush()
         return writer
 
     def _create(self, attributes: Mapping[str, Any], samples: Mapping[str, Any], shape: tuple[int, int]) -> None:
@@ -207,15 +213,11 @@ class RelevanceWriter:
         file.flush()
 
     def close(self, *, complete: bool) -> None:
-        """Close the file; mark it complete if the recording was carried to its end."""
+        """Close the file; if the recording was carried to its end, write it anew in order and mark it complete."""
         if self.file.id.valid:
-            if complete and not self.file.swmr_mode:
-                self.file.attrs["complete"] = True
-            swmr = self.file.swmr_mode
             self.file.close()
-            if complete and swmr:
-                with h5py.File(self.path, "r+") as file:
-                    file.attrs["complete"] = True
+            if complete:
+                rewrite(self.path, complete=True)
 
 
 def time_series(file: h5py.File) -> list[h5py.Dataset]:
@@ -329,16 +331,15 @@ def open_relevance(path: str | Path) -> RelevanceFile:
 
 def _open(path: Path) -> h5py.File:
     if not path.is_file():
-        raise UserError(f"{path}: no such file; expected a recording (relevance.h5)")
+        found = "a folder" if path.is_dir() else "no such file"
+        raise UserError(f"{path}: found {found}, expected a recording (relevance.h5)")
     try:
         file = h5py.File(path, "r")
     except OSError as plain:
         try:
             file = h5py.File(path, "r", libver="latest", swmr=True)
         except OSError:
-            raise UserError(
-                f"{path}: HDF5 cannot open it ({plain}); if a recording was killed, try `lrp-dynamics recover {path}`"
-            ) from None
+            raise UserError(f"{path}: HDF5 cannot open it: it is no HDF5 file, or damaged ({plain})") from None
     found = (file.attrs.get("schema"), file.attrs.get("schema_version"))
     if found != (SCHEMA, VERSION):
         file.close()
@@ -346,44 +347,25 @@ def _open(path: Path) -> h5py.File:
     return file
 
 
-def validate(path: str | Path) -> list[str]:
-    """Return what is wrong with a recording, one sentence a finding; an empty list if nothing is."""
-    problems = []
-    with open_relevance(path) as recording:
-        if not recording.complete:
-            problems.append("the recording is not complete: it was interrupted or is still going on")
-        lengths = {dataset.name: dataset.shape[0] for dataset in time_series(recording.file)}
-        problems += [
-            f"{name} holds {length} steps, the accumulators hold {recording.steps}"
-            for name, length in lengths.items()
-            if length != recording.steps
-        ]
-        iteration = recording.step("iteration")
-        if (np.diff(iteration) <= 0).any():
-            problems.append("/steps/iteration does not increase")
-        problems += [
-            f"/scalars/{name} has values that are not finite"
-            for name in SCALARS
-            if not (np.isfinite(values := recording.scalar(name)) | (name == "min_abs_z") & (values == np.inf)).all()
-        ]
-        if not np.isfinite(recording.accumulated("dynamics")).all():
-            problems.append("/accum/dynamics has values that are not finite")
-    return problems
-
-
-def recover(path: str | Path) -> int:
-    """Make an interrupted recording readable by everything: cut each dataset to the steps that are whole.
+def rewrite(path: str | Path, *, complete: bool) -> int:
+    """Write a recording anew: whole steps only, everything in one order, so that equal recordings are equal bytes.
 
     Returns
     -------
     int
-        The number of steps kept. The file stays marked as not complete.
+        The number of steps.
     """
     path = Path(path)
     with open_relevance(path) as recording, atomic(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs.update(recording.file.attrs)
-        for name in recording.file:
+        for name in sorted(recording.file.attrs):
+            file.attrs[name] = recording.file.attrs[name]
+        file.attrs["complete"] = complete
+        for name in sorted(recording.file):
             recording.file.copy(name, file)
         for dataset in time_series(file):
             dataset.resize(recording.steps, axis=0)
+        for name in (*ACCUMULATORS, "n"):
+            for slot in "AB":
+                file[f"accum/{slot}/{name}"][...] = recording.accumulated(name)
+        file["accum/valid_slot"][...] = 0
         return recording.steps

@@ -1,5 +1,7 @@
 """Train a classifier on a prepared dataset, with recorders attached; resumable, deterministic."""
 
+import pickle
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +54,16 @@ class Settings:
     weight_decay: float = 0.0
     max_steps: int | None = None
     loss: str = "cross_entropy"
+
+    def __post_init__(self) -> None:
+        for name, lowest in (("epochs", 1), ("batch_size", 1), ("max_steps", 1)):
+            value = getattr(self, name)
+            if not (isinstance(value, int) and value >= lowest) and (name, value) != ("max_steps", None):
+                raise UserError(f"training.{name}: found {value!r}, expected a whole number of at least {lowest}")
+        for name in ("learning_rate", "momentum", "weight_decay"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not 0 <= value < float("inf"):
+                raise UserError(f"training.{name}: found {value!r}, expected a number of at least 0")
 
     def make_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """Return the optimizer of all the model's parameters."""
@@ -179,8 +191,8 @@ def train(
     log, done = Log(), 0
     total, per_epoch = settings.steps(len(images)), len(images) // settings.batch_size
     states: Sequence[dict | None] = []
-    if checkpoint is not None and checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=False, map_location=images.pixels.device)
+    saved = _load_checkpoint(checkpoint, images.pixels.device)
+    if saved is not None:
         model.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
         log.rows, done, states = saved["rows"], saved["done"], saved["recorders"]
@@ -232,6 +244,17 @@ def _step(
     loss.backward()
     optimizer.step()
     return loss.item(), (logits.argmax(1) == labels).float().mean().item()
+
+
+def _load_checkpoint(path: Path | None, device: torch.device) -> dict[str, Any] | None:
+    """Return what an interrupted training left, None if there is nothing or it cannot be read."""
+    if path is None or not path.exists():
+        return None
+    try:
+        return torch.load(path, weights_only=False, map_location=device)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        print(f"{path}: cannot be read ({error}); the training starts anew", file=sys.stderr)
+        return None
 
 
 def _save_checkpoint(

@@ -10,7 +10,7 @@ from lrp_dynamics.datasets import prepared, shapes10
 from lrp_dynamics.errors import UserError
 from lrp_dynamics.explainers import make_explainer
 from lrp_dynamics.files import sha256
-from lrp_dynamics.store import validate
+from lrp_dynamics.recovery import validate
 
 PARAMS = {
     "model": "blog_cnn",

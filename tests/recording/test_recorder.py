@@ -20,7 +20,13 @@ def small_net(seed: int = 0) -> nn.Sequential:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return nn.Sequential(
-            nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.2), nn.Flatten(), nn.Linear(36, 3)
+            nn.Conv2d(3, 4, 3),
+            nn.BatchNorm2d(4),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Dropout(0.2),
+            nn.Flatten(),
+            nn.Linear(36, 3),
         )
 
 
@@ -124,6 +130,44 @@ def test_going_on_from_a_state_cuts_what_was_recorded_after_it(tmp_path):
         assert len(recording.file["relevance/map"]) == len(recording.file["scalars/logit"]) == 22
 
 
+def test_going_on_with_other_rules_is_refused(tmp_path):
+    with Recorder(tmp_path / "r.h5", small_net(), *small_data()) as recorder:
+        recorder.record(0)
+        state = recorder.state()
+    with pytest.raises(UserError, match="begun with other rules"):
+        Recorder(tmp_path / "r.h5", small_net(), *small_data(), composite="epsilon", resume=state)
+    recorder = Recorder(tmp_path / "r.h5", small_net(), *small_data(), resume=state)
+    recorder.close(complete=False)
+    with open_relevance(tmp_path / "r.h5") as recording:
+        assert not recording.complete
+        assert recording.steps == 1
+    with pytest.raises(UserError, match="closed"):
+        recorder.record(1)
+
+
+def test_recovered_right_after_going_on(tmp_path):
+    """Killed between going on from an earlier state and the next block: no step is invented."""
+    from lrp_dynamics.recovery import recover
+
+    with Recorder(tmp_path / "r.h5", small_net(), *small_data()) as recorder:
+        recorder.record(1)
+        state = recorder.state()
+        for iteration in range(2, 40):
+            recorder.record(iteration)
+    Recorder(tmp_path / "r.h5", small_net(), *small_data(), resume=state)._writer.file.close()
+    assert recover(tmp_path / "r.h5") == 1
+
+
+def test_samples_are_copied(tmp_path):
+    samples, targets = small_data()
+    with Recorder(tmp_path / "r.h5", small_net(), samples, targets) as recorder:
+        recorder.record(0)
+        samples.zero_()
+        recorder.record(1)
+    with open_relevance(tmp_path / "r.h5") as recording:
+        assert recording.scalar("step_divergence").max() == 0
+
+
 def test_every_skips_steps(tmp_path):
     with Recorder(tmp_path / "r.h5", (model := small_net()), *small_data(), every=4) as recorder:
         loop(model, 10, lambda i, loss: recorder.record(i))
@@ -168,7 +212,14 @@ def test_iterations_must_increase(tmp_path):
         ({"targets": torch.zeros(4, dtype=torch.long)}, r"targets of shape \(4,\)"),
         ({"every": 0}, "every is 0"),
         ({"composite": "no_such"}, "no_such"),
-        ({"details": {"label": np.zeros(3)}}, r"'label'\] holds 3 entries, expected 5"),
+        ({"details": {"label": np.zeros(3)}}, r"'label'\] has shape \(3,\), expected shape \(5,\)"),
+        ({"details": {"lable": np.zeros(5)}}, r"'lable'\].* expected one of index, split, label"),
+        ({"details": {"mask": np.zeros((5, 4, 4))}}, r"'mask'\] has shape \(5, 4, 4\), expected shape \(5, 8, 8\)"),
+        ({"details": {"factors": {"name": ["a"] * 5}}}, r"'name'\] must be 5 numbers"),
+        ({"attributes": {"sead": 1}}, r"attributes\['sead'\]"),
+        ({"samples": torch.rand(0, 3, 8, 8), "targets": torch.zeros(0)}, "N at least 1"),
+        ({"targets": torch.zeros(5)}, "integer type"),
+        ({"maps": -1}, "maps is -1"),
     ],
 )
 def test_bad_arguments(tmp_path, change, message):
@@ -230,7 +281,7 @@ def test_kill_loses_nothing_acknowledged(tmp_path, mode):
         dynamics = recording.accumulated("dynamics")
         divergence = recording.scalar("step_divergence").sum(0)
     np.testing.assert_allclose(dynamics.sum((1, 2)), divergence, rtol=1e-5)
-    from lrp_dynamics.store import recover
+    from lrp_dynamics.recovery import recover
 
     assert recover(path) == kept
     with open_relevance(path) as recording:

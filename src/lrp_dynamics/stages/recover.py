@@ -10,6 +10,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Recover the file in place."""
-    from lrp_dynamics.store import recover
+    from lrp_dynamics.recovery import recover
 
     print(f"{arguments.file}: {recover(arguments.file)} whole steps kept; the file stays marked as not complete")

@@ -11,7 +11,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Print that the file is valid, or raise with every finding."""
     from lrp_dynamics.errors import UserError
-    from lrp_dynamics.store import open_relevance, validate
+    from lrp_dynamics.recovery import validate
+    from lrp_dynamics.store import open_relevance
 
     problems = validate(arguments.file)
     if problems:
