@@ -4,12 +4,14 @@ import argparse
 import json
 from pathlib import Path
 
+from lrp_dynamics.stages import json_object
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the files of this stage."""
     parser.add_argument("--recordings", nargs="+", required=True, help="relevance.h5 of each explanation and seed")
     parser.add_argument("--training", nargs="+", type=Path, required=True, help="training.json of each seed")
-    parser.add_argument("--params", type=json.loads, required=True, help="JSON: parameters of outlier detection")
+    parser.add_argument("--params", type=json_object, required=True, help="JSON: parameters of outlier detection")
     parser.add_argument("--out", type=Path, required=True, help="folder for the tables")
 
 

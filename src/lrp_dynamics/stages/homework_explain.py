@@ -1,9 +1,10 @@
 """Explain the test images with most evidence for their class, by the homework's network at every checkpoint."""
 
 import argparse
-import json
 import os
 from pathlib import Path
+
+from lrp_dynamics.stages import json_object
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -11,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="prepared dataset, data/NAME.h5")
     parser.add_argument("--checkpoints", type=Path, required=True, help="weights of the training")
     parser.add_argument("--accuracy", type=Path, required=True, help="accuracy.csv of the training")
-    parser.add_argument("--params", type=json.loads, required=True, help="JSON: as for training, and explained")
+    parser.add_argument("--params", type=json_object, required=True, help="JSON: as for training, and explained")
     parser.add_argument("--seed", type=int, default=0, help="of the training")
     parser.add_argument("--out", type=Path, required=True, help="folder for <method>/relevance.h5, evidence.csv, ...")
 

@@ -1,15 +1,16 @@
 """Draw the figures of a homework experiment from the results of one seed."""
 
 import argparse
-import json
 from pathlib import Path
+
+from lrp_dynamics.stages import json_object
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the files of this stage."""
     parser.add_argument("--results", type=Path, required=True, help="folder of one seed, results/NAME/seed-K")
     parser.add_argument("--published", type=Path, help="published accuracies to compare with, as JSON")
-    parser.add_argument("--params", type=json.loads, required=True, help="JSON: samples, published")
+    parser.add_argument("--params", type=json_object, required=True, help="JSON: samples, published")
     parser.add_argument("--out-dir", type=Path, required=True, help="folder for the PNG and SVG files")
 
 

@@ -1,15 +1,16 @@
 """Train the homework's network, keeping its weights and accuracy at chosen iterations."""
 
 import argparse
-import json
 import os
 from pathlib import Path
+
+from lrp_dynamics.stages import json_object
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the subcommand's arguments."""
     parser.add_argument("--data", type=Path, required=True, help="prepared dataset, data/NAME.h5")
-    parser.add_argument("--params", type=json.loads, required=True, help="JSON: model, inputs, training, checkpoints")
+    parser.add_argument("--params", type=json_object, required=True, help="JSON: model, inputs, training, checkpoints")
     parser.add_argument("--seed", type=int, default=0, help="of initial weights and order of images")
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints.safetensors, accuracy.csv, ...")
     parser.add_argument("--cache", type=Path, default=Path(".cache/train"), help="where unfinished trainings are kept")

@@ -1,15 +1,16 @@
 """Draw the figures of a rule comparison."""
 
 import argparse
-import json
 from pathlib import Path
+
+from lrp_dynamics.stages import json_object
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the files of this stage."""
     parser.add_argument("--results", type=Path, required=True, help="folder of the tables, results/NAME")
     parser.add_argument("--recordings", nargs="+", required=True, help="relevance.h5 of each explanation, one seed")
-    parser.add_argument("--params", type=json.loads, required=True, help="JSON: samples, snapshots")
+    parser.add_argument("--params", type=json_object, required=True, help="JSON: samples, snapshots")
     parser.add_argument("--out-dir", type=Path, required=True, help="folder for the PNG and SVG files")
 
 
