@@ -168,7 +168,7 @@ def record() -> None:
             ]
             for stage in stages:
                 stage.save()
-                # The outputs stay as they are: linking them anew would change their times, by which Snakemake knows them.
+                # Outputs stay as they are: linking them anew would change their times, by which Snakemake knows them.
                 stage.commit(relink=False)
             if stages:
                 stages[0].dvcfile.dump_stages(stages, update_pipeline=False)

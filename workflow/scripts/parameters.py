@@ -2,14 +2,21 @@
 
 import json
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+# Jupyter brings it along; jsonschema would spend a second on building its grammars, for formats that we do not use.
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[assignment]
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 from snakemake.exceptions import WorkflowError
+
+if sys.modules["rfc3987_syntax"] is None:
+    del sys.modules["rfc3987_syntax"]
 
 SCHEMA = Path(__file__).parents[1] / "schemas" / "params.schema.yaml"
 
@@ -28,15 +35,26 @@ def read_numbers(node: Any) -> Any:
 
 def problem(params: Mapping[str, Any]) -> str | None:
     """Return what is wrong with the parameters in one sentence, or None."""
+    for section in ("datasets", "experiments"):
+        for name in params.get(section) or ():
+            if not isinstance(name, str):
+                return f"params.yaml: {section}: found the name {name!r}, expected text: put it in quotes"
     validator = Draft202012Validator(yaml.safe_load(SCHEMA.read_text()))
     error = best_match(validator.iter_errors(params))
     if error is not None:
         key = ".".join(str(part) for part in error.absolute_path) or "the top level"
         if error.validator == "additionalProperties":
             known = ", ".join(error.schema.get("properties", {}))
-            return f"params.yaml: {key}: {error.message}; the known keys are: {known}"
+            found = ", ".join(sorted(set(error.instance) - set(error.schema.get("properties", {}))))
+            return f"params.yaml: {key}: unknown key {found}; the known keys are: {known}"
         return f"params.yaml: {key}: {error.message}{_hint(error)}"
     for name, experiment in params["experiments"].items():
+        inputs = experiment.get("inputs")
+        if inputs and not inputs["low"] < inputs["high"]:
+            return (
+                f"params.yaml: experiments.{name}.inputs: found low {inputs['low']} and high {inputs['high']}, "
+                "expected low < high"
+            )
         if experiment["dataset"] not in params["datasets"]:
             return (
                 f"params.yaml: experiments.{name}.dataset: found {experiment['dataset']!r}, "
