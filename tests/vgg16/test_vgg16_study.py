@@ -173,46 +173,38 @@ def server(tmp_path):
 
 
 def published(path, classes=1000):
-    """Write random weights of the smallest VGG, as torchvision publishes them, and return their checksum.
-
-    The dense layers of 4,096 units are all one number, repeated, so that the file stays small.
-    """
-    model = torchvision.models.vgg11(num_classes=classes)
-    state = {
-        name: value if value.dim() == 4 else value.new_zeros(1).expand(value.shape)
-        for name, value in model.state_dict().items()
-    }
-    torch.save(state, path)
+    """Write random weights of a small network, as torchvision publishes them, and return their checksum."""
+    torch.save(torchvision.models.resnet18(num_classes=classes).state_dict(), path)
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def weights_params(url, checksum, network="vgg11"):
+def weights_params(url, checksum, network="resnet18"):
     return {"network": network, "trained_on": "ImageNet", "urls": [url], "sha256": checksum}
 
 
 def test_published_weights_are_downloaded_checked_and_described(tmp_path, server):
-    checksum = published(tmp_path / "www/vgg11.pth", classes=7)
-    params = weights_params(f"{server}/vgg11.pth", checksum)
+    checksum = published(tmp_path / "www/resnet18.pth", classes=7)
+    params = weights_params(f"{server}/resnet18.pth", checksum)
     out = tmp_path / "model.safetensors"
     command("weights", "--params", params, "--raw", tmp_path / "raw", "--out", out)
     network = load(str(out))
     assert network.about.trained_on == "ImageNet"
     assert network.about.resize == 256
     assert tuple(network.about.shape) == (3, 224, 224)
-    expected = torch.load(tmp_path / "www/vgg11.pth", weights_only=True)
+    expected = torch.load(tmp_path / "www/resnet18.pth", weights_only=True)
     assert all(torch.equal(value, expected[name]) for name, value in network.model.state_dict().items())
-    (tmp_path / "www/vgg11.pth").unlink()
+    (tmp_path / "www/resnet18.pth").unlink()
     out.unlink()
     command("weights", "--params", params, "--raw", tmp_path / "raw", "--out", out)  # lies in raw already
 
 
 def test_weights_that_cannot_be_had_or_are_others_leave_nothing(tmp_path, server, capsys):
-    checksum = published(tmp_path / "www/vgg11.pth", classes=7)
+    checksum = published(tmp_path / "www/resnet18.pth", classes=7)
     out = tmp_path / "model.safetensors"
     cases = (
         (weights_params(f"{server}/none.pth", checksum), "Put the file (SHA-256"),
-        (weights_params(f"{server}/vgg11.pth", "0" * 64), "sent a file with SHA-256"),
-        (weights_params(f"{server}/vgg11.pth", checksum, "vgg16"), "are not those of 'vgg16'"),
+        (weights_params(f"{server}/resnet18.pth", "0" * 64), "sent a file with SHA-256"),
+        (weights_params(f"{server}/resnet18.pth", checksum, "vgg16"), "are not those of 'vgg16'"),
     )
     for params, message in cases:
         arguments = ["weights", "--params", json.dumps(params), "--raw", str(tmp_path / "raw"), "--out", str(out)]

@@ -4,6 +4,8 @@ import argparse
 import json
 from pathlib import Path
 
+from lrp_dynamics.stages import json_object
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the files of this stage."""
@@ -12,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--training", type=Path, nargs="*", default=[], help="training.json, where the network was fitted here"
     )
-    parser.add_argument("--params", type=json.loads, required=True, help="JSON, see lrp_dynamics.photo_study.study")
+    parser.add_argument("--params", type=json_object, required=True, help="JSON, see lrp_dynamics.photo_study.study")
     parser.add_argument("--maps", type=Path, required=True, help="maps and curves to write, explanations.h5")
     parser.add_argument("--predictions", type=Path, required=True, help="table to write, predictions.csv")
     parser.add_argument("--measures", type=Path, required=True, help="table to write, measures.csv")

@@ -1,15 +1,16 @@
 """Draw the figures of the VGG-16 study."""
 
 import argparse
-import json
 from pathlib import Path
+
+from lrp_dynamics.stages import json_object
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the files of this stage."""
     parser.add_argument("--maps", type=Path, required=True, help="explanations.h5")
     parser.add_argument("--measures", type=Path, required=True, help="measures.csv")
-    parser.add_argument("--params", type=json.loads, required=True, help='JSON: {"images": how many are shown}')
+    parser.add_argument("--params", type=json_object, required=True, help='JSON: {"images": how many are shown}')
     parser.add_argument("--figures", nargs="+", required=True, help="names of the figures, see figures.vgg16_names")
     parser.add_argument("--out-dir", type=Path, required=True, help="folder for the PNG and SVG files")
 

@@ -1,13 +1,14 @@
 """Get a network's published weights, checked, as one file that says what it is."""
 
 import argparse
-import json
 from pathlib import Path
+
+from lrp_dynamics.stages import json_object
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the subcommand's arguments."""
-    parser.add_argument("--params", required=True, type=json.loads, help="JSON: network, urls, sha256, trained_on")
+    parser.add_argument("--params", required=True, type=json_object, help="JSON: network, urls, sha256, trained_on")
     parser.add_argument("--raw", required=True, type=Path, help="folder of downloaded files")
     parser.add_argument("--out", required=True, type=Path, help="model.safetensors to write")
 
@@ -20,15 +21,14 @@ def run(args: argparse.Namespace) -> None:
 
     from lrp_dynamics.datasets.download import Remote, fetch, filename
     from lrp_dynamics.files import atomic
-    from lrp_dynamics.models.trained import build, describe, read_state
+    from lrp_dynamics.models.trained import load
 
     params = args.params
     source = fetch(Remote(filename(params["urls"][0]), params["urls"], params["sha256"]), args.raw)
-    state, about = read_state(source)
-    about = replace(about or describe(params["network"], state), trained_on=params["trained_on"])
-    network = build(about, state, source)
+    network = load(params["network"], source)
+    about = replace(network.about, trained_on=params["trained_on"])
     weights = {name: value.contiguous() for name, value in network.model.state_dict().items()}
     with atomic(args.out) as temporary:
-        save_file(weights, temporary, network.about.as_metadata())
+        save_file(weights, temporary, about.as_metadata())
         temporary.chmod(0o644)  # the library leaves it readable by its owner alone
     print(f"{args.out}: {about.model}, {sum(value.numel() for value in weights.values()):,} numbers")
