@@ -16,7 +16,7 @@ from dag import INNER
 from failures import tell_failures
 from parameters import check, json_of
 
-check(config)
+check(config, Path("params.yaml"))
 
 
 wildcard_constraints:

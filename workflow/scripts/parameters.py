@@ -68,10 +68,27 @@ def _hint(error: Any) -> str:
     return f" ({description})" if description else ""
 
 
-def check(params: Mapping[str, Any]) -> None:
-    """Raise one clear sentence if the parameters are not as the schema says."""
+def repeated_key(text: str) -> str | None:
+    """Return a key that stands twice in one mapping: YAML would keep the last one and say nothing."""
+    waiting = [yaml.compose(text)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, yaml.MappingNode):
+            keys = [key.value for key, _ in node.value]
+            for key in keys:
+                if keys.count(key) > 1:
+                    return key
+            waiting += [value for _, value in node.value]
+        elif isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+    return None
+
+
+def check(params: Mapping[str, Any], file: Path) -> None:
+    """Raise one clear sentence if the parameters, read from the file, are not as the schema says."""
     read_numbers(params)
-    found = problem(params)
+    twice = repeated_key(file.read_text()) if file.exists() else None
+    found = f"{file}: the key {twice!r} stands twice in one place; keep one of them" if twice else problem(params)
     if found:
         raise WorkflowError(found)
 
