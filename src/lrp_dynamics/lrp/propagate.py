@@ -40,8 +40,8 @@ class Books:
     def divided(self, d: Tensor, s: Tensor) -> None:
         """Write down the smallest |d| where s is not 0. Consumes both."""
         largest = torch.finfo(s.dtype).max
-        d = s.eq_(0).mul_(largest).add_(d.abs_()).amin(tuple(range(1, s.dim())))
-        self.min_abs_z = torch.minimum(self.min_abs_z, d.masked_fill_(d >= largest, torch.inf))
+        smallest = torch.add(d.abs_(), s.eq_(0), alpha=largest, out=s).amin(tuple(range(1, s.dim())))
+        self.min_abs_z = torch.minimum(self.min_abs_z, smallest.masked_fill_(smallest >= largest, torch.inf))
 
 
 def take(tensor: Tensor, form: Form | str) -> Tensor:
