@@ -180,6 +180,7 @@ def measure(case: str, device: str, rounds: int) -> dict:
                 seconds[name].append(clock() - start)
     ratio = lambda a, b: statistics.median(p / q for p, q in zip(seconds[a], seconds[b], strict=True))  # noqa: E731
     result = {"forward_seconds": statistics.median(seconds["forward"]), "rounds": rounds, **differences}
+    result["threads"] = torch.get_num_threads()
     result["forwards"] = {name: ratio(name, "forward") for name in runs if name != "forward"}
     result["zennit / ours"] = ratio("zennit", "ours")
     if "captum" in runs:
@@ -220,19 +221,25 @@ def memory(key: str) -> float:
 def table(results: dict) -> str:
     """Return the results as a markdown table."""
     lines = [
-        "| case | forward | ours | zennit | Captum | zennit / ours | Captum / ours | memory, ours / zennit |",
-        "|---|---|---|---|---|---|---|---|",
+        "| case | threads | forward | ours | zennit | Captum | zennit / ours | Captum / ours | memory, ours / zennit |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for case, r in results["cases"].items():
         f, m = r["forwards"], r.get("peak_mib", {})
-        cells = [case, f"{1e3 * r['forward_seconds']:.1f} ms", f"{f['ours']:.2f}", f"{f['zennit']:.2f}"]
+        cells = [
+            case,
+            str(r["threads"]),
+            f"{1e3 * r['forward_seconds']:.1f} ms",
+            f"{f['ours']:.2f}",
+            f"{f['zennit']:.2f}",
+        ]
         cells += [f"{f['captum']:.2f}" if "captum" in f else "–", f"{r['zennit / ours']:.2f}×"]
         cells += [f"{r['captum / ours']:.2f}×" if "captum" in f else "–"]
         cells += [f"{m['ours']:.0f} / {m['zennit']:.0f} MiB" if m else "–"]
         lines.append("| " + " | ".join(cells) + " |")
-    threads = f"{results['threads']} threads" if results["threads"] > 1 else "one thread's own time"
-    where = f"{results['device']}, {threads}, torch {results['torch'].split('+')[0]}"
-    return "\n".join([*lines, "", f"In forward passes of the same net and batch, median of rounds; {where}."])
+    where = f"{results['device']}, torch {results['torch'].split('+')[0]}"
+    clock = "One thread is timed by its own time, more by the wall clock."
+    return "\n".join([*lines, "", f"In forward passes of the same net and batch, median of rounds; {where}. {clock}"])
 
 
 def main() -> None:
@@ -261,7 +268,7 @@ def main() -> None:
         print(peak(arguments.peak[0], arguments.device, arguments.peak[1]))
         return
     device = torch.cuda.get_device_name() if arguments.device == "cuda" else "CPU"
-    results = {"device": device, "threads": arguments.threads, "torch": torch.__version__, "cases": {}}
+    results = {"device": device, "torch": torch.__version__, "cases": {}}
     if arguments.case and arguments.output.exists():  # single cases are added to what is there
         results["cases"] = json.loads(arguments.output.read_text())["cases"]
     for case in arguments.case or (QUICK if arguments.quick else CASES):
