@@ -80,6 +80,11 @@ def of_first_seed(pattern):
     return of_experiment(pattern, seeds=slice(1))
 
 
+def gpus_of(wildcards):
+    """Number of GPUs that a training asks for."""
+    return int(config["experiments"][wildcards.experiment]["training"]["device"] != "cpu")
+
+
 # Each tool learns what the other one has done: see workflow/scripts/bridge.py.
 refuse_links()
 if workflow.is_main_process and INNER not in os.environ and "DVC_STAGE" not in os.environ:

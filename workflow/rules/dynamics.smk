@@ -27,7 +27,7 @@ rule train:
     resources:
         mem_mb=4000,
         runtime=240,
-        gpu=lambda wildcards: int(config["experiments"][wildcards.experiment]["training"]["device"] != "cpu"),
+        gpu=gpus_of,
     params:
         json=params_of(
             model="experiments.{experiment}.model",

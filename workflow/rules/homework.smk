@@ -25,6 +25,7 @@ rule homework_train:
     resources:
         mem_mb=4000,
         runtime=120,
+        gpu=gpus_of,
     params:
         json=params_of(
             model="experiments.{experiment}.model",

@@ -39,6 +39,7 @@ rule rules_train:
     resources:
         mem_mb=4000,
         runtime=240,
+        gpu=gpus_of,
     params:
         json=params_of(
             model="experiments.{experiment}.model",
