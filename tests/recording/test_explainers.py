@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from lrp_dynamics import Recorder, experiment, lrp, open_relevance
+from lrp_dynamics import Recorder, experiment, lrp, open_relevance, training
 from lrp_dynamics.datasets import prepared, shapes10
 from lrp_dynamics.errors import UserError
 from lrp_dynamics.explainers import make_explainer
@@ -67,6 +67,36 @@ def test_each_of_several_is_as_if_recorded_alone(data, tmp_path):
         assert validate(both / name / "relevance.h5") == []
         with open_relevance(both / name / "relevance.h5") as recording:
             assert recording.attrs["composite"] == name
+
+
+def test_all_recorders_and_checkpoints_go_on_after_an_interruption(data, tmp_path, monkeypatch):
+    params = PARAMS | {"recording": PARAMS["recording"] | {"composites": COMPOSITES}}
+    params |= {"checkpoints": {"iterations": [2, 9], "test_images": 10}}
+    experiment.run_training(data, params, tmp_path / "whole", cache=tmp_path / "cache")
+    step, calls = training._step, []
+
+    def interrupted(*arguments):
+        calls.append(1)
+        if len(calls) == 8:  # in the second epoch of five steps
+            raise KeyboardInterrupt
+        return step(*arguments)
+
+    monkeypatch.setattr(training, "_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        experiment.run_training(data, params, tmp_path / "again", cache=tmp_path / "cache")
+    assert not any((tmp_path / "again").rglob("*.*"))
+    experiment.run_training(data, params, tmp_path / "again", cache=tmp_path / "cache")
+    assert len(calls) == 8 + 5  # not from the start
+    for name in COMPOSITES:
+        with (
+            open_relevance(tmp_path / "whole" / name / "relevance.h5") as a,
+            open_relevance(tmp_path / "again" / name / "relevance.h5") as b,
+        ):
+            assert b.complete
+            np.testing.assert_array_equal(a.maps(), b.maps())
+            np.testing.assert_array_equal(a.accumulated("dynamics"), b.accumulated("dynamics"))
+    for name in ("checkpoints.safetensors", "accuracy.csv", "model.safetensors"):
+        assert sha256(tmp_path / "whole" / name) == sha256(tmp_path / "again" / name)
 
 
 def test_gradient_times_input_is_lrp_0_of_a_relu_net(data, tmp_path):

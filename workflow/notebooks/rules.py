@@ -70,7 +70,7 @@ speaks, against = reasons(table, best)
 tell(
     f"- **By the mean of its ranks, {names[best]} is the first choice here**"
     + (f": {listed(speaks)}." if speaks else ".")
-    + (f" Against it: {listed(against)}." if against else "")
+    + (f" It is among the last in this: {listed(against)}." if against else "")
     + f"\n- **{int(conserve.sum())} of {count} explanations conserve**"
     + (
         f": {listed(n for n, c in zip(names, conserve, strict=True) if c)}. In the worst sample and step "
@@ -227,7 +227,7 @@ page.figure("rules_agreement")
 # %%
 tell(
     "One network on one dataset was trained"
-    + (" once" if seeds == 1 else f", {seeds} times")
+    + (" once" if seeds == 1 else f" {seeds} times")
     + ". "
     + (
         "The images are synthetic: what holds for them need not hold for photographs. "
