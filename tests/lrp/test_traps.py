@@ -164,6 +164,15 @@ def test_chunks_concatenations_and_channels_moved():
     torch.testing.assert_close(found.residual, sum(found.absorbed.values()))
 
 
+def test_parametrized_weights_are_what_they_compute():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 4)), nn.ReLU(), nn.Linear(4, 2)).double()
+    x = torch.rand(3, 4).double()
+    found = lrp.relevance(net, x, "predicted", {"Linear": "gamma"}).input
+    nn.utils.parametrize.remove_parametrizations(net[0], "weight")
+    torch.testing.assert_close(found, lrp.relevance(net, x, "predicted", {"Linear": "gamma"}).input)
+
+
 def test_a_compiled_model_is_explained_as_the_model_it_wraps():
     model = small_cnn()
     expected = lrp.relevance(model, images(), "predicted").input

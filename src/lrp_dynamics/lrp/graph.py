@@ -24,10 +24,11 @@ from lrp_dynamics.lrp.layers import (
     Number,
     Rearrange,
     Sum,
+    adaptive_average,
     batch_norm,
 )
 
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 IDENTITIES = (
     nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout, nn.Identity,
@@ -165,10 +166,9 @@ class Tracer:
         if of_shape or (inputs and all(i in self.numbers for i in inputs)):
             self.numbers.add(len(self.plan.layers) + 1)
             return Number(name, "Number", inputs, function)
-        if isinstance(module, (nn.Linear, *CONVOLUTIONS)):
-            return (Linear if isinstance(module, nn.Linear) else Conv)(
-                name, title, inputs, checked(module, "weight", name)
-            )
+        if isinstance(module, WEIGHTED):  # its type's name, also where a parametrization made a subclass
+            title = next(base.__name__ for base in WEIGHTED if isinstance(module, base))
+            return (Linear if title == "Linear" else Conv)(name, title, inputs, checked(module, "weight", name))
         if kind in (F.linear, torch.conv1d, torch.conv2d, torch.conv3d):
             return self.functional(node, name, kind, inputs)
         if kind in ACTIVATIONS:
@@ -179,11 +179,15 @@ class Tracer:
             return Layer(name, title, inputs, partial(batch_norm, module))
         if kind in (nn.MaxPool2d, F.max_pool2d, torch.max_pool2d):
             return self.max_pool(node, name, inputs, module)
+        if kind in (nn.AdaptiveAvgPool2d, F.adaptive_avg_pool2d) and len(inputs) == 1:
+            size = module.output_size if module is not None else (*node.args, *node.kwargs.values())[1]
+            size = (size, size) if isinstance(size, int) or size is None else tuple(size)
+            return FixedMap(name, "AdaptiveAvgPool2d", inputs, partial(adaptive_average, size=size))
         if kind in FIXED or kind in (nn.Upsample, F.interpolate):
             mode = getattr(module, "mode", node.kwargs.get("mode", "nearest"))
             if mode == "bicubic":
                 raise UserError(f"layer {name!r}: bicubic interpolation has negative weights; use bilinear")
-            return FixedMap(name, title, inputs, function)
+            return FixedMap(name, "AvgPool2d" if kind is F.avg_pool2d else title, inputs, function)
         if kind in FLATTEN:
             return Rearrange(name, "Flatten", inputs, function)
         if kind in REARRANGE or (kind is F.pad and not node.kwargs.get("value") and len(node.args) < 4):

@@ -8,7 +8,8 @@ saved, and returns the relevance of each input. It owns ``r`` and ``z`` and may 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -189,9 +190,10 @@ class MaxPool(FixedMap):
         if self.needs_input:
             return super().backward(r, xs, self.function(xs[0]), saved, books)
         index, shape = saved
-        if r.is_cuda:  # the library's own way back is not deterministic there
-            flat = r.new_zeros(shape).flatten(2)
-            return [flat.scatter_add_(2, index.flatten(2), r.flatten(2)).view(shape)]
+        if r.is_cuda:  # the library's own way back has no deterministic form there
+            with deterministic():
+                flat = r.new_zeros(shape).flatten(2).scatter_add_(2, index.flatten(2), r.flatten(2))
+            return [flat.view(shape)]
         like = like_images(r.new_empty(shape))  # only its shape is read
         return [torch.ops.aten.max_pool2d_with_indices_backward(r, like, *self.options, index)]
 
@@ -312,6 +314,29 @@ def batch_norm(module: nn.Module, x: Tensor) -> Tensor:
     """Return what a BatchNorm makes of x with its running statistics."""
     scale, shift = (t.view(-1, *[1] * (x.dim() - 2)) for t in batch_norm_affine(module, x.dtype))
     return torch.addcmul(shift, x, scale)
+
+
+def adaptive_average(x: Tensor, size: tuple[int | None, int | None]) -> Tensor:
+    """Return the adaptive average pool of images as matrix products, whose way back is deterministic everywhere."""
+    for dim, count in zip((-2, -1), size, strict=True):
+        length = x.shape[dim]
+        count = count or length
+        cell, position = torch.arange(count, device=x.device).unsqueeze(1), torch.arange(length, device=x.device)
+        inside = (position >= cell * length // count) & (position < -(-(cell + 1) * length // count))
+        weights = inside.to(x.dtype) / inside.sum(1, keepdim=True)
+        x = (x.movedim(dim, -1) @ weights.T).movedim(-1, dim)
+    return x
+
+
+@contextmanager
+def deterministic() -> Iterator[None]:
+    """Let operations with a deterministic form take it, whatever is set outside."""
+    enabled, warn = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(enabled, warn_only=warn)
 
 
 def like_images(tensor: Tensor) -> Tensor:
