@@ -80,6 +80,35 @@ def of_first_seed(pattern):
     return of_experiment(pattern, seeds=slice(1))
 
 
+def photos_of(wildcards):
+    """Input function: the files in the folder of a dataset of photos, so that a new one is noticed."""
+    dataset = config["datasets"][wildcards.dataset]
+    if dataset["kind"] != "photos":
+        return []
+    from lrp_dynamics.datasets.photos import files_in
+
+    return list(map(str, files_in(dataset["path"])))
+
+
+def pictures_of(figures):
+    """The pictures of some figures, with what the workflow's report says about them."""
+    pictures = []
+    for name, (title, story) in figures.items():
+        options = {"caption": f"../report/{name}.rst", "category": "{experiment}", "subcategory": story}
+        pictures += [report(f"{REPORT}/figures/{name}.png", labels={"figure": title}, **options)]
+    return pictures
+
+
+def if_fitted(*patterns):
+    """Input function: the patterns for an experiment whose network is fitted here, nothing for others."""
+
+    def files(wildcards):
+        fitted = config["experiments"][wildcards.experiment]["kind"] == "vgg16_fitted"
+        return expand(patterns, experiment=wildcards.experiment) if fitted else []
+
+    return files
+
+
 def gpus_of(wildcards):
     """Number of GPUs that a training asks for."""
     return int(config["experiments"][wildcards.experiment]["training"]["device"] != "cpu")

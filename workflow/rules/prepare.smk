@@ -1,16 +1,6 @@
 # Datasets: download where needed, verify, and write the one layout of all datasets.
 
 
-def photos_of(wildcards):
-    """Input function: the files in the folder of a dataset of photos, so that a new one is noticed."""
-    dataset = config["datasets"][wildcards.dataset]
-    if dataset["kind"] != "photos":
-        return []
-    from lrp_dynamics.datasets.photos import files_in
-
-    return list(map(str, files_in(dataset["path"])))
-
-
 rule prepare:
     input:
         photos=photos_of,

@@ -10,25 +10,6 @@ VGG16 = "results/{experiment}"
 VGG16_KINDS = f"{experiments_of('vgg16')}|{experiments_of('vgg16_fitted')}"
 
 
-def vgg16_pictures(figures):
-    """The pictures of some figures, as they stand in the workflow's report."""
-    pictures = []
-    for name, (title, story) in figures.items():
-        options = {"caption": f"../report/{name}.rst", "category": "{experiment}", "subcategory": story}
-        pictures += [report(f"{REPORT}/figures/{name}.png", labels={"figure": title}, **options)]
-    return pictures
-
-
-def if_fitted(*patterns):
-    """Input function: the patterns for an experiment whose network is fitted here, nothing for others."""
-
-    def files(wildcards):
-        fitted = config["experiments"][wildcards.experiment]["kind"] == "vgg16_fitted"
-        return expand(patterns, experiment=wildcards.experiment) if fitted else []
-
-    return files
-
-
 rule weights:
     input:
         code=code_of("weights"),
@@ -124,7 +105,7 @@ rule vgg16_figures:
         measures=f"{VGG16}/measures.csv",
         code=code_of("vgg16_figures"),
     output:
-        png=vgg16_pictures(VGG16_FIGURES),
+        png=pictures_of(VGG16_FIGURES),
         svg=[f"{REPORT}/figures/{name}.svg" for name in VGG16_FIGURES],
     log:
         "logs/vgg16_figures/{experiment}.log",
@@ -151,7 +132,7 @@ rule vgg16_mask_figures:
         measures=f"{VGG16}/measures.csv",
         code=code_of("vgg16_figures"),
     output:
-        png=vgg16_pictures(MASK_FIGURES),
+        png=pictures_of(MASK_FIGURES),
         svg=[f"{REPORT}/figures/{name}.svg" for name in MASK_FIGURES],
     log:
         "logs/vgg16_mask_figures/{experiment}.log",
