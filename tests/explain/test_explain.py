@@ -81,7 +81,7 @@ def test_table_adds_up_and_agrees_with_the_library(capsys, tmp_path, weights, pi
     target = torch.tensor([int(table["class_index"][1])])
     expected = relevance(network.model, inputs, target, "epsilon_gamma_box", bounds=(0.0, 1.0))
     np.testing.assert_allclose(table["relevance"][1], expected.input.sum(), rtol=1e-5)
-    np.testing.assert_allclose(table["logit"], expected.output[0][table["class_index"].tolist()], rtol=1e-5)
+    np.testing.assert_allclose(table["logit"], expected.output[0][table["class_index"].tolist()], rtol=1e-5, atol=1e-6)
 
 
 def test_orientation_of_the_camera_is_applied(capsys, tmp_path, weights, picture):

@@ -19,9 +19,10 @@ def luminance(pixels: np.ndarray) -> np.ndarray:
 def blend(pixels: np.ndarray, relevance: np.ndarray, limit: float) -> np.ndarray:
     """Return the image in pale grey with relevance laid over it, the stronger the more opaque; RGB of 0 to 1."""
     share = np.clip(relevance / limit, -1, 1)
-    colour = matplotlib.colormaps[SIGNED]((share + 1) / 2)[..., :3]
+    # The two ends of the scale alone: its pale middle would lie on the image like fog.
+    colour = matplotlib.colormaps[SIGNED](np.where(share > 0, 0.93, 0.07))[..., :3]
     paper = 0.35 + 0.65 * luminance(pixels)[..., None]
-    opacity = np.sqrt(np.abs(share))[..., None] * 0.9
+    opacity = 0.9 * np.abs(share)[..., None]
     return (1 - opacity) * paper + opacity * colour
 
 

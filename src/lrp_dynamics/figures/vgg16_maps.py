@@ -91,7 +91,7 @@ def activations(run: PhotoRun) -> Figure:
 
 def _grid(title: str, run: PhotoRun, columns: int) -> tuple[Figure, np.ndarray]:
     figure = new_figure(
-        f"{title} – {run.title}", run.origin, 0.5 + _TILE * (columns + 1), 1.15 + (_TILE + 0.22) * run.show
+        f"{title} – {run.title}", run.origin, 0.5 + _TILE * (columns + 1), 1.45 + (_TILE + 0.22) * run.show
     )
     grid = figure.subplots(run.show, columns + 1, squeeze=False)
     for i, row in enumerate(grid):

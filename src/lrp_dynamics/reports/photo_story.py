@@ -64,7 +64,8 @@ class PhotoStory(Telling):
         ]
         if against > 1:
             result.append(
-                f"More relevance speaks against the class than for it, {times(against)} as much: see the biases."
+                f"More relevance speaks against the class than for it, {times(against)} as much; the rest of the logit "
+                "was absorbed on the way."
             )
         elif against > 0.05:
             result.append(f"Relevance against the class is {percent(against)} of that for it.")
@@ -111,7 +112,9 @@ class PhotoStory(Telling):
                 text += f"; `{layers[top]}` {verb} most, {percent(abs(shares[top]))}"
             text += "."
             if arrives < 0.5:
-                text += " So these maps share out the smaller part of the logit; biases make the larger."
+                text += (
+                    " So these maps share out the smaller part of the logit; biases and stabilizers take the larger."
+                )
             result.append(text)
         return result
 
