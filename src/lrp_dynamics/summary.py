@@ -21,7 +21,13 @@ _MEDIAN = {
 }
 
 
-def metrics(tables: Sequence[Table], outliers: Table, checks: Sequence[dict], training: Sequence[dict]) -> dict:
+def metrics(
+    tables: Sequence[Table],
+    outliers: Table,
+    checks: Sequence[dict],
+    training: Sequence[dict],
+    numerical_share: float,
+) -> dict:
     """Summarise an experiment over its seeds; what is unknown is left out.
 
     Parameters
@@ -34,6 +40,8 @@ def metrics(tables: Sequence[Table], outliers: Table, checks: Sequence[dict], tr
         Attributes of each seed's dynamics.h5.
     training : sequence of dict
         The training.json of each seed; accuracies and final loss are averaged over seeds.
+    numerical_share : float
+        One step with more of a divergence than this made a flag "numerical".
     """
     flagged = outliers["flagged"].astype(bool)
     kinds, keys = outliers["kind"], zip(outliers["split"], outliers["index"], strict=True)
@@ -43,11 +51,13 @@ def metrics(tables: Sequence[Table], outliers: Table, checks: Sequence[dict], tr
         "seeds": len(tables),
         "samples": len(divergences[0]),
         "recorded_steps": int(checks[0]["steps"]),
+        "largest_step_gap": max(int(check["largest_step_gap"]) for check in checks),
         "outliers_flagged": int(flagged.sum()),
         "outliers_numerical": int((kinds == "numerical").sum()),
         "outliers_persistent": int((kinds == "persistent").sum()),
         "outliers_in_majority_of_seeds": len(majority),
         "outlier_threshold": float(outliers["threshold"][0]),
+        "numerical_share": float(numerical_share),
         "false_flags_expected": float(outliers["false_positive_rate"].sum()),
         "false_positive_rate": float(outliers["false_positive_rate"][0]),
         "divergence_median": float(np.mean([np.median(d) for d in divergences])),

@@ -36,15 +36,21 @@ def read_csv(path: str | Path, require: Sequence[str] = ()) -> dict[str, np.ndar
     Raises
     ------
     UserError
-        If the file has no header or lacks a column named in `require`.
+        If the file is not CSV, has rows of another length than its header, or lacks a column named in `require`.
     """
-    with open(path, newline="") as file:
-        reader = csv.reader(file)
-        header = next(reader, [])
-        cells = list(reader)
+    try:
+        with open(path, newline="") as file:
+            reader = csv.reader(file)
+            header = next(reader, [])
+            cells = list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: not a CSV file ({error})") from None
     missing = [name for name in require if name not in header]
     if missing:
         raise UserError(f"{path}: no column {', '.join(missing)}; found: {', '.join(header) or 'an empty file'}.")
+    for line, row in enumerate(cells, 2):
+        if len(row) != len(header):
+            raise UserError(f"{path}: line {line} has {len(row)} cells, expected {len(header)} as the header has")
     return {name: _column([row[i] for row in cells]) for i, name in enumerate(header)}
 
 

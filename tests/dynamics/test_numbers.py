@@ -95,8 +95,12 @@ def test_metrics_of_two_seeds_by_hand():
     result = metrics(
         tables,
         rows,
-        [{"steps": 10, "step_sum_difference": 1e-9}, {"steps": 10, "step_sum_difference": 3e-9}],
+        [
+            {"steps": 10, "step_sum_difference": 1e-9, "largest_step_gap": 5},
+            {"steps": 10, "step_sum_difference": 3e-9, "largest_step_gap": 7},
+        ],
         [{"test_accuracy": 0.5, "final_loss": 1.0}, {"test_accuracy": 0.7, "final_loss": 2.0}],
+        numerical_share=0.3,
     )
     assert result["divergence_median"] == 4.5  # mean of 3 and 6
     assert result["divergence_max_over_median"] == pytest.approx(100 / 6)

@@ -1,6 +1,7 @@
 import argparse
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -163,3 +164,93 @@ def test_every_column_is_documented_and_every_documented_column_exists(tmp_path)
     assert documented("outliers.csv") == set(rows)
     spearman = {name for name in metrics if name.startswith("divergence_spearman_")}
     assert documented("metrics.json") - {"divergence_spearman_…", "…between_seeds"} == set(metrics) - spearman
+
+
+@pytest.mark.parametrize(
+    ("params", "says"),
+    [
+        ({"fwer": 2}, "fwer is 2; expected a number between 0 and 1, or null"),
+        ({"threshold": "x"}, "threshold is 'x'; expected a number greater than 0"),
+        ({"threshold": float("nan")}, "threshold is nan"),
+        ({"threshold": None}, "threshold is None"),
+        ({"numerical_share": 1.5}, "numerical_share is 1.5; expected a number from 0 to 1"),
+        ({"min_abs_z": True}, "min_abs_z is True; expected a number of at least 0"),
+    ],
+)
+def test_wrong_values_of_parameters_are_refused(tmp_path, params, says):
+    with pytest.raises(UserError, match=says):
+        run(tmp_path, [seed_of(tmp_path / "seed-0", 0)], **params)
+    assert not (tmp_path / "outliers.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("{", "not a JSON file"),
+        ("[1, 2]", "expected a training.json, with numbers for train_accuracy"),
+        ("{}", "expected a training.json"),
+        ('{"train_accuracy": 0.9, "test_accuracy": "good", "final_loss": 1.0}', "expected a training.json"),
+    ],
+)
+def test_only_the_summary_of_a_training_is_taken_for_one(tmp_path, content, says):
+    folder = seed_of(tmp_path / "seed-0", 0)
+    (folder / "training.json").write_text(content)
+    with pytest.raises(UserError, match=rf"seed-0/training.json: {says}"):
+        run(tmp_path, [folder])
+
+
+def test_a_training_without_test_images_is_summed_up(tmp_path):
+    folder = seed_of(tmp_path / "seed-0", 0)
+    (folder / "training.json").write_text('{"train_accuracy": 0.9, "test_accuracy": null, "final_loss": 1.0}')
+    _, metrics = run(tmp_path, [folder])
+    assert metrics["train_accuracy"] == 0.9
+    assert "test_accuracy" not in metrics
+
+
+def test_a_seed_given_twice_does_not_make_a_majority(tmp_path):
+    folders = [seed_of(tmp_path / name, 4, (20, 5, 1e4)) for name in ("one", "two")]
+    with pytest.raises(
+        UserError, match=r"one/dynamics.h5 and .*two/dynamics.h5 are both of seed 4; give each seed once"
+    ):
+        run(tmp_path, folders)
+
+
+def test_tables_and_dynamics_of_different_seeds_are_not_mixed(tmp_path):
+    folders = [seed_of(tmp_path / f"seed-{seed}", seed) for seed in (0, 1)]
+    paths = [folder / "samples.csv" for folder in folders]
+    texts = [path.read_text() for path in paths]
+    for path, text in zip(paths, reversed(texts), strict=True):
+        path.write_text(text)
+    with pytest.raises(UserError, match=r"seed-0/samples.csv and .*seed-0/dynamics.h5 are not of the same run"):
+        run(tmp_path, folders)
+
+
+def test_files_that_are_no_dynamics_are_named(tmp_path):
+    folder = seed_of(tmp_path / "seed-0", 0)
+    shutil.copy(folder / "relevance.h5", folder / "dynamics.h5")
+    with pytest.raises(UserError, match=r"dynamics.h5: found schema 'lrp-dynamics/relevance' version 1, expected"):
+        run(tmp_path, [folder])
+    (folder / "dynamics.h5").write_text("hello")
+    with pytest.raises(UserError, match=r"dynamics.h5: HDF5 cannot open it"):
+        run(tmp_path, [folder])
+
+
+def test_metrics_tell_how_far_records_are_apart_and_what_counts_as_numerical(tmp_path):
+    folder = tmp_path / "seed-0"
+    folder.mkdir()
+    recording = write_recording(folder / "relevance.h5", maps_of_a_walk(10, 20), every=7)
+    out, table = folder / "dynamics.h5", folder / "samples.csv"
+    dynamics_stage.run(arguments(dynamics_stage, "--relevance", recording, "--out", out, "--samples", table))
+    _, metrics = run(tmp_path, [folder], numerical_share=0.4)
+    assert (metrics["largest_step_gap"], metrics["numerical_share"]) == (7, 0.4)
+
+
+def test_broken_tables_are_named(tmp_path):
+    folder = seed_of(tmp_path / "seed-0", 0)
+    text = (folder / "samples.csv").read_text()
+    (folder / "samples.csv").write_text(text[: len(text) // 2].rpartition(",")[0] + "\n")
+    with pytest.raises(UserError, match=r"samples.csv: line \d+ has \d+ cells, expected \d+ as the header has"):
+        run(tmp_path, [folder])
+    (folder / "samples.csv").write_bytes(b"index\n\xff\xfe\n")
+    with pytest.raises(UserError, match=r"samples.csv: not a CSV file"):
+        run(tmp_path, [folder])

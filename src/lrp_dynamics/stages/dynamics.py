@@ -14,8 +14,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Take the Dynamics accumulated while training, check them against the stored maps, and write both results."""
     import h5py
+    import numpy as np
 
     from lrp_dynamics import dynamics as dyn
+    from lrp_dynamics.dynamics_file import ORIGIN, SCHEMA, SCHEMA_VERSION
     from lrp_dynamics.errors import UserError
     from lrp_dynamics.files import atomic
     from lrp_dynamics.samples import sample_table
@@ -48,11 +50,12 @@ def run(args: argparse.Namespace) -> None:
             )
         table = sample_table(recording, changes, normalized, again)
         with atomic(args.out) as temporary, h5py.File(temporary, "w") as file:
-            file.attrs["schema"], file.attrs["schema_version"] = "lrp-dynamics/dynamics", 1
-            for name in ("dataset", "dataset_title", "model", "composite", "target", "seed"):
+            file.attrs["schema"], file.attrs["schema_version"] = SCHEMA, SCHEMA_VERSION
+            for name in ORIGIN:
                 file.attrs[name] = recording.attrs[name]
             file.attrs["classes"] = json.dumps(recording.attrs["classes"])
             file.attrs.update({"steps": recording.steps, "checked_samples": stored, **checks})
+            file.attrs["largest_step_gap"] = np.diff(recording.step("iteration")).max()
             maps = {
                 "dynamics": changes,
                 "dynamics_normalized": normalized,

@@ -4,7 +4,19 @@ import argparse
 import json
 from pathlib import Path
 
+from lrp_dynamics.errors import UserError
+from lrp_dynamics.parameters import NOT_NEGATIVE, POSITIVE, SHARE, check, number, optional
+from lrp_dynamics.stages import json_object
+
 DEFAULTS = {"threshold": 3.5, "fwer": None, "numerical_share": 0.25, "min_abs_z": 1e-7}
+KINDS = {
+    "threshold": POSITIVE,
+    "fwer": optional(number(lambda rate: 0 < rate < 1, "a number between 0 and 1")),
+    "numerical_share": SHARE,
+    "min_abs_z": NOT_NEGATIVE,
+}
+KNOWN = optional(NOT_NEGATIVE)  # null where there is nothing to measure, such as without test images
+COLUMNS = ("index", "split", "label", "divergence", "worst_step_share", "worst_step_iteration", "min_abs_z")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -12,31 +24,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dynamics", nargs="+", required=True, help="dynamics.h5 of each seed")
     parser.add_argument("--samples", nargs="+", required=True, help="samples.csv of each seed")
     parser.add_argument("--training", nargs="*", default=[], help="training.json of each seed")
-    parser.add_argument("--params", type=json.loads, default={}, help=f"parameters as JSON; defaults: {DEFAULTS}")
+    parser.add_argument("--params", type=json_object, default={}, help=f"parameters as JSON; defaults: {DEFAULTS}")
     parser.add_argument("--out", required=True, help="table of all samples to write, largest z first (outliers.csv)")
     parser.add_argument("--metrics", required=True, help="numbers of the experiment to write (metrics.json)")
 
 
 def run(args: argparse.Namespace) -> None:
     """Flag outliers, count the seeds that agree, and write both results."""
-    from lrp_dynamics.errors import UserError
     from lrp_dynamics.files import write_json
     from lrp_dynamics.summary import metrics
     from lrp_dynamics.tables import read_csv, write_csv
 
-    if unknown := args.params.keys() - DEFAULTS.keys():
-        raise UserError(f"outliers: unknown parameter {', '.join(sorted(unknown))}; known are {', '.join(DEFAULTS)}.")
-    if len(args.dynamics) != len(args.samples):
-        raise UserError(
-            f"outliers: found {len(args.dynamics)} dynamics and {len(args.samples)} samples files, "
-            "expected one of each per seed."
-        )
-    checks = [_attributes(path) for path in args.dynamics]
-    tables = [read_csv(path, require=("index", "split", "divergence", "worst_step_share")) for path in args.samples]
-    training = [json.loads(Path(path).read_text()) for path in args.training]
-    outliers = outlier_table(tables, [int(check["seed"]) for check in checks], DEFAULTS | args.params)
+    check("outliers", args.params, KINDS)
+    params = DEFAULTS | args.params
+    for name in ("samples", "training"):
+        files = getattr(args, name)
+        if len(files) != len(args.dynamics) and (files or name == "samples"):
+            raise UserError(
+                f"outliers: found {len(args.dynamics)} dynamics and {len(files)} {name} files, "
+                "expected one of each per seed"
+            )
+    tables = [read_csv(path, require=COLUMNS) for path in args.samples]
+    checks = [_attributes(*files) for files in zip(args.dynamics, tables, args.samples, strict=True)]
+    _refuse_mixtures(checks, args.dynamics)
+    training = [_summary(path) for path in args.training]
+    outliers = outlier_table(tables, [int(attributes["seed"]) for attributes in checks], params)
     write_csv(args.out, outliers)
-    write_json(args.metrics, metrics(tables, outliers, checks, training))
+    write_json(args.metrics, metrics(tables, outliers, checks, training, params["numerical_share"]))
 
 
 def outlier_table(tables: list[dict], seeds: list[int], params: dict) -> dict:
@@ -82,8 +96,40 @@ def outlier_table(tables: list[dict], seeds: list[int], params: dict) -> dict:
     return result | {"seeds_recorded": recorded, "seeds_flagged": flagged, "majority": majority}
 
 
-def _attributes(path: str) -> dict:
-    import h5py
+def _attributes(path: str, table: dict, table_path: str) -> dict:
+    """Return the attributes of a dynamics.h5 after a look at whether the table was made with it."""
+    from lrp_dynamics.dynamics_file import check_table, open_dynamics
 
-    with h5py.File(path, "r") as file:
+    with open_dynamics(path) as file:
+        check_table(file, table["divergence"], table_path)
         return dict(file.attrs)
+
+
+def _refuse_mixtures(checks: list[dict], paths: list[str]) -> None:
+    """Check that the files are of one experiment, and each seed there once: twice, it would outvote the others."""
+    of_seed: dict[int, str] = {}
+    for attributes, path in zip(checks, paths, strict=True):
+        if not str(attributes["seed"]).isdecimal():
+            raise UserError(f"{path}: seed is {attributes['seed']!r}; record with a whole number as attribute `seed`")
+        seed = int(attributes["seed"])
+        if seed in of_seed:
+            raise UserError(f"outliers: {of_seed[seed]} and {path} are both of seed {seed}; give each seed once")
+        of_seed[seed] = path
+        for name in ("dataset", "model", "composite", "target", "steps"):
+            if attributes[name] != checks[0][name]:
+                raise UserError(
+                    f"outliers: {name} is {checks[0][name]!s} in {paths[0]}, but {attributes[name]!s} in {path}; "
+                    "give files of one experiment"
+                )
+
+
+def _summary(path: str) -> dict:
+    """Return what a training.json holds."""
+    try:
+        found = json.loads(Path(path).read_text())
+    except ValueError as error:  # broken JSON, or not even text
+        raise UserError(f"{path}: not a JSON file ({error}); expected a training.json") from None
+    numbers = ("train_accuracy", "test_accuracy", "final_loss")
+    if not isinstance(found, dict) or any(name not in found or not KNOWN.accepts(found[name]) for name in numbers):
+        raise UserError(f"{path}: expected a training.json, with numbers for {', '.join(numbers)}")
+    return found
