@@ -28,11 +28,13 @@ def stage(module, **options):
     module.run(parser.parse_args(words))
 
 
-def results(folder: Path, maps: np.ndarray, stored: int | None = None, every: int = 1) -> dict[str, Path]:
+def results(
+    folder: Path, maps: np.ndarray, stored: int | None = None, every: int = 1, seed: int = 0
+) -> dict[str, Path]:
     """Run the stages before the figures on a made-up recording."""
     folder.mkdir(exist_ok=True)
     files = {
-        "relevance": write_recording(folder / "relevance.h5", maps, stored, every=every),
+        "relevance": write_recording(folder / "relevance.h5", maps, stored, seed, every=every),
         "dynamics": folder / "dynamics.h5",
         "samples": folder / "samples.csv",
         "outliers": folder / "outliers.csv",
@@ -47,7 +49,7 @@ def results(folder: Path, maps: np.ndarray, stored: int | None = None, every: in
         out=files["outliers"],
         metrics=folder / "metrics.json",
     )
-    step = np.arange(1, len(maps))
+    step = np.arange(1, len(maps)) * every
     write_csv(files["training"], {"iteration": step, "loss": 2.0 / step, "accuracy": 1 - 1 / step})
     return files
 
@@ -156,6 +158,15 @@ def test_divergence_counts_every_sample_and_marks_the_flagged(files):
             assert {text.get_text() for text in axes.texts} == {"105", "106"}
 
 
+@pytest.mark.parametrize("factor", [1.5, 2, 3, 7])
+def test_the_largest_divergence_of_a_few_is_counted_too(tmp_path, factor):
+    maps = maps_of_a_walk(30, 12)[:, :3]
+    maps[:, 2] *= factor  # beyond the threshold
+    with open_run(*results(tmp_path / "run", maps).values()) as run:
+        for axes in FUNCTIONS["divergence"](run).axes:
+            assert sum(bar.get_height() for bar in axes.patches if hasattr(bar, "get_height")) == 3
+
+
 def test_samples_are_picked_at_evenly_spaced_ranks(files):
     with open_run(*files.values()) as run:
         assert [run.rank(sample) for sample in run.by_divergence(4)] == [1, 9, 17, 25]
@@ -179,3 +190,66 @@ def test_figures_of_a_recording_without_maps_are_refused(tmp_path):
     files = results(tmp_path / "run", maps_of_a_walk(4, 3), stored=0)
     with pytest.raises(UserError, match=r"relevance.h5: no maps are stored"):
         stage(figures, **files, out_dir=tmp_path / "figures")
+
+
+@pytest.mark.parametrize(
+    ("params", "says"),
+    [
+        ({"samples": "4"}, "samples is '4'; expected a whole number from 1 to 10"),
+        ({"samples": 0}, "samples is 0"),
+        ({"snapshots": 1}, "snapshots is 1; expected a whole number from 2 to 16"),
+        ({"snapshots": None}, "snapshots is None"),
+    ],
+)
+def test_wrong_values_of_parameters_are_refused(files, tmp_path, params, says):
+    with pytest.raises(UserError, match=says):
+        stage(figures, **files, out_dir=tmp_path, params=json.dumps(params))
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory):
+    """Results of other runs: of another seed, of fewer samples, of fewer steps."""
+    folder = tmp_path_factory.mktemp("others")
+    return {
+        "other maps": results(folder / "maps", maps_of_a_walk(40, 25, seed=1)),
+        "fewer samples": results(folder / "samples", maps_of_a_walk(40, 20)),
+        "fewer steps": results(folder / "steps", maps_of_a_walk(30, 25)),
+        "another seed": results(folder / "seed", maps_of_a_walk(40, 25), seed=1),
+    }
+
+
+@pytest.mark.parametrize(
+    ("swapped", "run", "names"),
+    [
+        ("dynamics", "fewer samples", ("relevance.h5", "dynamics.h5")),
+        ("dynamics", "fewer steps", ("relevance.h5", "dynamics.h5")),
+        ("dynamics", "another seed", ("relevance.h5", "dynamics.h5")),
+        ("relevance", "fewer samples", ("relevance.h5", "dynamics.h5")),
+        ("relevance", "other maps", ("relevance.h5", "dynamics.h5")),
+        ("relevance", "another seed", ("relevance.h5", "dynamics.h5")),
+        ("samples", "other maps", ("samples.csv", "dynamics.h5")),
+        ("samples", "fewer samples", ("samples.csv", "dynamics.h5")),
+        ("outliers", "other maps", ("outliers.csv", "samples.csv")),
+        ("outliers", "fewer samples", ("outliers.csv", "samples.csv")),
+        ("outliers", "another seed", ("outliers.csv", "samples.csv")),
+        ("training", "fewer steps", ("training.csv", "relevance.h5")),
+    ],
+)
+def test_files_of_another_run_are_refused(files, others, tmp_path, swapped, run, names):
+    with pytest.raises(UserError, match="are not of the same run") as caught:
+        stage(figures, **files | {swapped: others[run][swapped]}, out_dir=tmp_path)
+    assert all(name in str(caught.value) for name in names)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["samples", "outliers", "training"])
+def test_a_wrong_table_is_named(files, tmp_path, name):
+    wrong = tmp_path / "wrong.csv"
+    wrong.write_text("a,b\n1,2\n")
+    with pytest.raises(UserError, match=r"wrong.csv: no column .*; found: a, b"):
+        stage(figures, **files | {name: wrong}, out_dir=tmp_path / "figures")
+
+
+def test_the_origin_counts_one_step_as_one(tmp_path):
+    with open_run(*results(tmp_path / "run", maps_of_a_walk(2, 3)).values()) as run:
+        assert run.origin.endswith("· 1 recorded training step")

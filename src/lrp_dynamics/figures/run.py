@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 
+from lrp_dynamics.dynamics_file import ORIGIN, check_table, open_dynamics
 from lrp_dynamics.errors import UserError
 from lrp_dynamics.store import RelevanceFile, open_relevance
 from lrp_dynamics.tables import read_csv
@@ -52,7 +52,8 @@ class Run:
     def origin(self) -> str:
         """What was trained and explained, in one line."""
         attrs = self.recording.attrs
-        steps = f"{self.recording.steps - 1} recorded training steps"
+        count = self.recording.steps - 1
+        steps = f"{count} recorded training {'step' if count == 1 else 'steps'}"
         return f"{self.title} · {attrs['model']} · rules: {attrs['composite']} · seed {attrs['seed']} · {steps}"
 
     @property
@@ -111,18 +112,53 @@ def as_picture(image: np.ndarray) -> np.ndarray:
 def open_run(
     relevance: Path, dynamics: Path, samples: Path, outliers: Path, training: Path, **shown: int
 ) -> Iterator[Run]:
-    """Open the result files of one seed; `shown` are the fields `show` and `snapshots` of `Run`."""
-    with open_relevance(relevance) as recording, h5py.File(dynamics, "r") as file:
+    """Open the result files of one seed; `shown` are the fields `show` and `snapshots` of `Run`.
+
+    Raises
+    ------
+    UserError
+        If a file is not what its name says, or is of another run than the recording.
+    """
+    with open_relevance(relevance) as recording, open_dynamics(dynamics) as file:
         if not recording.map_samples:
             raise UserError(f"{relevance}: no maps are stored, but figures show some; set recording.maps to 1 or more.")
+        for name in ("steps", *ORIGIN):
+            found = recording.steps if name == "steps" else recording.attrs[name]
+            if file.attrs[name] != found:
+                raise UserError(
+                    f"{relevance} and {dynamics} are not of the same run: {name} is {found} and {file.attrs[name]}; "
+                    "give the files of one run"
+                )
         maps = [file[name][()] for name in ("dynamics", "dynamics_normalized", "mean_abs_relevance")]
-        table = read_csv(outliers, require=("seed", "index", "split", "divergence", "flagged", "kind", "threshold"))
-        mine = table["seed"] == int(recording.attrs["seed"])
+        if not np.array_equal(maps[0], recording.accumulated("dynamics")):
+            raise UserError(
+                f"{relevance} and {dynamics} are not of the same run: found {recording.samples} and {len(maps[0])} "
+                "samples, or others; give the files of one run"
+            )
+        table = read_csv(samples, require=("index", "split", "label", "divergence", "correct"))
+        check_table(file, table["divergence"], samples)
+        columns = ("seed", "index", "split", "divergence", "flagged", "kind", "threshold")
+        every_seed = read_csv(outliers, require=columns)
+        seed = int(recording.attrs["seed"])
+        mine = {name: column[every_seed["seed"] == seed] for name, column in every_seed.items()}
+        if sorted(mine["index"]) != sorted(table["index"]) or sorted(mine["divergence"]) != sorted(table["divergence"]):
+            raise UserError(
+                f"{outliers} and {samples} are not of the same run: of seed {seed}, found {len(mine['index'])} samples "
+                f"in the former and {len(table['index'])} in the latter, or others; give the files of one run"
+            )
+        log = read_csv(training, require=("iteration", "loss", "accuracy"))
+        last, every = int(recording.step("iteration")[-1]), int(recording.attrs["every"])
+        trained = len(log["iteration"]) and log["iteration"][-1]
+        if not last <= trained < last + every:
+            raise UserError(
+                f"{training} and {relevance} are not of the same run: the training ends at step {trained}, "
+                f"the recording of each {every}. step at {last}; give the files of one run"
+            )
         yield Run(
             recording,
             *maps,
-            samples=read_csv(samples, require=("index", "label", "divergence")),
-            outliers={name: column[mine] for name, column in table.items()},
-            training=read_csv(training, require=("iteration", "loss", "accuracy")),
+            samples=table,
+            outliers=mine,
+            training=log,
             **shown,
         )

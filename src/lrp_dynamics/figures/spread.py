@@ -89,6 +89,7 @@ def divergence(run: Run) -> Figure:
         (left, np.linspace(0, np.exp(high), bins + 1)),
         (right, np.exp(np.linspace(low - 0.02 * (high - low), high, bins + 1))),
     ):
+        edges[-1] = max(edges[-1], positive.max())  # exp(log(x)) can be a little less than x
         axes.hist(positive, edges, color=BLUE, alpha=0.55, edgecolor="white", linewidth=0.4, label="samples")
         expected = len(positive) * np.diff(norm.cdf(np.log(np.maximum(edges, 1e-300)), centre, max(spread, 1e-9)))
         axes.stairs(expected, edges, color="black", linestyle="--", label="log-normal of same median and MAD")

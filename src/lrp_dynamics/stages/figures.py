@@ -1,10 +1,13 @@
 """Draw the figures of an experiment from the results of one seed."""
 
 import argparse
-import json
 from pathlib import Path
 
+from lrp_dynamics.parameters import check, whole
+from lrp_dynamics.stages import json_object
+
 DEFAULTS = {"samples": 4, "snapshots": 8}
+KINDS = {"samples": whole(1, 10), "snapshots": whole(2, 16)}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,18 +20,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("training", "table of the training steps (training.csv)"),
     ):
         parser.add_argument(f"--{name}", type=Path, required=True, help=text)
-    parser.add_argument("--params", type=json.loads, default={}, help=f"parameters as JSON; defaults: {DEFAULTS}")
+    parser.add_argument("--params", type=json_object, default={}, help=f"parameters as JSON; defaults: {DEFAULTS}")
     parser.add_argument("--out-dir", type=Path, required=True, help="folder for the PNG and SVG files")
 
 
 def run(args: argparse.Namespace) -> None:
     """Draw all figures."""
-    from lrp_dynamics.errors import UserError
     from lrp_dynamics.figures.draw import draw_all
     from lrp_dynamics.figures.run import open_run
 
-    if unknown := args.params.keys() - DEFAULTS.keys():
-        raise UserError(f"figures: unknown parameter {', '.join(sorted(unknown))}; known are {', '.join(DEFAULTS)}.")
+    check("figures", args.params, KINDS)
     params = DEFAULTS | args.params
     files = (args.relevance, args.dynamics, args.samples, args.outliers, args.training)
     with open_run(*files, show=params["samples"], snapshots=params["snapshots"]) as results:
