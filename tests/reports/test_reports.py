@@ -171,6 +171,8 @@ METRICS = {
     "seeds": 1,
     "samples": 100,
     "recorded_steps": 601,
+    "largest_step_gap": 1,
+    "numerical_share": 0.25,
     "conservation_error_max": 1e-6,
     "unaccounted_relevance_max": 1e-7,
     "successive_correlation_median": 0.9998,
@@ -208,6 +210,9 @@ ONE_FLAG = {"outliers_flagged": 1, "outliers_persistent": 1}
         ("placement", {"dynamics_relevance_spearman_median": 0.1}, "not concentrated", "sits where"),
         ("timing", {}, "No single step makes", "dominates"),
         ("timing", {"worst_step_share_max": 0.4}, "one step dominates", "No single step"),
+        ("timing", {"worst_step_share_max": 0.4, "numerical_share": 0.5}, "No single step makes", "dominates"),
+        ("pace", {}, "after every single training step", "apart"),
+        ("pace", {"largest_step_gap": 10}, "601 such moments, at most 10 training steps apart", "every single"),
         ("outliers", {}, "No outlier", "one seed cannot tell"),
         ("outliers", {"outliers_flagged": 2, "outliers_persistent": 2}, "2 flags", "may well be false"),
         ("outliers", ONE_FLAG | {"false_flags_expected": 0.9}, "may well be false ones", "No outlier"),
@@ -220,3 +225,42 @@ def test_sentences_follow_the_numbers(topic, change, says, says_not):
     text = " ".join(getattr(sentences, topic)(METRICS | change)).lower()
     assert says.lower() in text
     assert says_not.lower() not in text
+
+
+def test_every_name_that_the_notebook_reads_must_be_given(made, tmp_path):
+    out = ("--ipynb", tmp_path / "r.ipynb", "--html", tmp_path / "r.html")
+    notebook = ("--notebook", ROOT / "workflow/notebooks/blog.py")
+    given = [f"{name}={made}" for name in ("outliers", "dynamics", "samples", "figures", "captions")]
+    with pytest.raises(UserError, match=r"blog.py: 'metrics' is missing; its inputs are metrics, outliers, dynamics"):
+        stage(report, *notebook, "--inputs", *given, *out)
+    with pytest.raises(UserError, match=r"blog.py: 'weather' is not known to the notebook; its inputs are"):
+        stage(report, *notebook, "--inputs", *given, f"metrics={made}", f"weather={made}", *out)
+    with pytest.raises(UserError, match=r"blog.py: 'images' is not known to the notebook; its params are none"):
+        stage(report, *notebook, "--inputs", *given, f"metrics={made}", "--params", '{"images": 3}', *out)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("metrics", "{", "not a JSON file"),
+        ("metrics", "{}", "expected a metrics.json"),
+        ("samples", "a,b\n1,2\n", "no column split, correct; found: a, b"),
+        ("dynamics", "text", "HDF5 cannot open it"),
+    ],
+)
+def test_wrong_inputs_are_told_in_one_sentence_without_the_notebooks_traceback(made, tmp_path, name, content, says):
+    wrong = tmp_path / f"wrong-{name}"
+    wrong.write_text(content)
+    files = {"metrics": made / "metrics.json", "outliers": made / "outliers.csv", "figures": made / "png"}
+    files |= {"dynamics": made / "seed-0/dynamics.h5", "samples": made / "seed-0/samples.csv"}
+    files |= {"captions": ROOT / "workflow/report", name: wrong}
+    with pytest.raises(UserError) as caught:
+        stage(
+            report,
+            *("--notebook", ROOT / "workflow/notebooks/blog.py"),
+            *("--inputs", *(f"{key}={path}" for key, path in files.items())),
+            *("--ipynb", tmp_path / "r.ipynb", "--html", tmp_path / "r.html"),
+        )
+    assert f"wrong-{name}: {says}" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == [wrong]

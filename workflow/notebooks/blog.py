@@ -27,7 +27,7 @@ params = {}
 # %%
 import numpy as np
 
-from lrp_dynamics.reports.story import Story, number, percent
+from lrp_dynamics.reports.story import Story, number, percent, plural
 
 story = Story(**inputs)
 m, run, samples, tell = story.metrics, story.run, story.samples, story.tell
@@ -38,14 +38,13 @@ several = seeds > 1
 # %%
 tell(
     f"*{run['dataset_title']} · network `{run['model']}` · relevance rules `{run['composite']}` · {count} samples "
-    f"followed over {steps:,} recorded training steps · {'figures of' if several else ''} seed "
+    f"followed over {steps:,} recorded training {plural(steps, 'step')} · {'figures of' if several else ''} seed "
     f"{run['seed']}{f', numbers of {seeds} seeds' if several else ''}*"
 )
 tell(
     "Layer-wise relevance propagation (LRP) takes one output of a network and distributes it over the input pixels: "
     "red where a pixel spoke for the class, blue where it spoke against it. Such heatmaps are usually made once, after "
-    "the training. Here they are made **after every single training step**, for the same fixed samples, to see how an "
-    "explanation comes about. Every number on this page was computed from this run's result files."
+    f"the training. {' '.join(story.on('pace'))} Every number on this page was computed from this run's result files."
 )
 story.points(*(story.on(topic) for topic in ("conservation", "smoothness", "placement", "outliers")))
 

@@ -1,5 +1,6 @@
 """Run a notebook kept as a Python file, and write it so that the same inputs give the same bytes."""
 
+import ast
 import os
 import re
 import sys
@@ -14,6 +15,7 @@ import nbformat
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 from nbconvert import HTMLExporter
 
 from lrp_dynamics.errors import UserError
@@ -48,9 +50,10 @@ def execute(source: Path, parameters: Mapping[str, Any]) -> nbformat.NotebookNod
     Raises
     ------
     UserError
-        If the file has no cell tagged "parameters".
+        If the file has no cell tagged "parameters", if a dictionary that this cell sets has other keys than the one
+        given, or if the notebook finds a file missing or wrong.
     nbclient.exceptions.CellExecutionError
-        If a cell fails.
+        If a cell fails for another reason.
     """
     notebook = jupytext.read(source, fmt="py:percent")
     targets = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
@@ -58,6 +61,7 @@ def execute(source: Path, parameters: Mapping[str, Any]) -> nbformat.NotebookNod
         raise UserError(
             f"{source}: found {len(targets)} cells tagged 'parameters', expected one: # %% tags=[\"parameters\"]"
         )
+    _check_names(source, targets[0].source, parameters)
     targets[0].source = "\n".join(f"{name} = {value!r}" for name, value in parameters.items())
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number:03}"
@@ -67,11 +71,30 @@ def execute(source: Path, parameters: Mapping[str, Any]) -> nbformat.NotebookNod
         kernel.transport, kernel.ip = "ipc", str(Path(folder) / "ipc")  # no port that another job could take
         kernel.connection_file = str(Path(folder) / "kernel.json")
         # The user's own IPython profile must not change a report.
-        client.execute(env=os.environ | {"IPYTHONDIR": folder, "PYDEVD_DISABLE_FILE_VALIDATION": "1"})
+        try:
+            client.execute(env=os.environ | {"IPYTHONDIR": folder, "PYDEVD_DISABLE_FILE_VALIDATION": "1"})
+        except CellExecutionError as error:
+            if error.ename in ("UserError", "FileNotFoundError"):
+                raise UserError(f"{source}: {error.evalue}") from None
+            raise
     notebook.metadata = nbformat.from_dict(
         {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     )
     return notebook
+
+
+def _check_names(source: Path, cell: str, parameters: Mapping[str, Any]) -> None:
+    """Compare the keys of dictionaries among the parameters with those of the dictionaries they take the place of."""
+    for node in ast.parse(cell).body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
+            name = node.targets[0].id
+            known, given = list(ast.literal_eval(node.value)), parameters.get(name, {})
+            for keys, problem in (
+                ([key for key in known if key not in given], "is missing"),
+                ([key for key in given if key not in known], "is not known to the notebook"),
+            ):
+                if keys:
+                    raise UserError(f"{source}: {keys[0]!r} {problem}; its {name} are {', '.join(known) or 'none'}")
 
 
 def page(notebook: nbformat.NotebookNode) -> str:

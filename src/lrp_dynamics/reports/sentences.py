@@ -167,7 +167,20 @@ def placement(m: Metrics) -> list[str]:
     return result
 
 
-def timing(m: Metrics, numerical_share: float = 0.25) -> list[str]:
+def pace(m: Metrics) -> list[str]:
+    """How often was relevance recorded?"""
+    gap = int(m["largest_step_gap"])
+    when = "after every single training step" if gap == 1 else "again and again during the training"
+    result = [f"Here they are made **{when}**, for the same fixed samples, to see how an explanation comes about."]
+    if gap > 1:
+        result.append(
+            f"There are {int(m['recorded_steps']):,} such moments, at most {gap:,} training steps apart; what is "
+            "called a step below leads from one of them to the next."
+        )
+    return result
+
+
+def timing(m: Metrics) -> list[str]:
     """Is the change spread over the training or does it come in one step?"""
     share, even = m["worst_step_share_max"], 1 / max(m["recorded_steps"] - 1, 1)
     result = [
@@ -176,7 +189,7 @@ def timing(m: Metrics, numerical_share: float = 0.25) -> list[str]:
     ]
     result.append(
         "In that sample one step dominates the sum, which points to the rule's denominators rather than to learning."
-        if share > numerical_share
+        if share > m["numerical_share"]
         else "No single step makes a sample's divergence."
     )
     return result
@@ -202,7 +215,7 @@ def outliers(m: Metrics) -> list[str]:
         ]
     else:
         result = [
-            f"**{flagged} {_plural(flagged, 'flag')}** among {total}: {int(m['outliers_numerical'])} numerical, "
+            f"**{flagged} {plural(flagged, 'flag')}** among {total}: {int(m['outliers_numerical'])} numerical, "
             f"{persistent} persistent; the largest divergence is {ratio} the median.",
             rule,
             '"Numerical" means that one step holds an outsized share of the divergence, or that relevance met a '
@@ -213,7 +226,7 @@ def outliers(m: Metrics) -> list[str]:
     if seeds > 1:
         agreed = int(m["outliers_in_majority_of_seeds"])
         result.append(
-            f"In a majority of the seeds {agreed} {_plural(agreed, 'sample')} {'is' if agreed == 1 else 'are'} "
+            f"In a majority of the seeds {agreed} {plural(agreed, 'sample')} {'is' if agreed == 1 else 'are'} "
             "flagged: only those can be said to be extreme because of what they show."
         )
     elif flagged:
@@ -259,5 +272,6 @@ def limits(m: Metrics, title: str) -> list[str]:
     return result
 
 
-def _plural(count: int, word: str) -> str:
+def plural(count: int, word: str) -> str:
+    """Return the word, with an s unless there is just one."""
     return word if count == 1 else word + "s"

@@ -3,16 +3,17 @@
 import json
 from pathlib import Path
 
-import h5py
 import numpy as np
 
+from lrp_dynamics.dynamics_file import open_dynamics
+from lrp_dynamics.errors import UserError
 from lrp_dynamics.figures.names import FIGURES
 from lrp_dynamics.reports import sentences
-from lrp_dynamics.reports.sentences import correlation, number, percent
+from lrp_dynamics.reports.sentences import correlation, number, percent, plural
 from lrp_dynamics.reports.telling import Telling
 from lrp_dynamics.tables import read_csv
 
-__all__ = ["Story", "number", "percent"]
+__all__ = ["Story", "number", "percent", "plural"]
 
 _SCORES = {
     "mean_abs_relevance": "mean |relevance|",
@@ -39,11 +40,11 @@ class Story(Telling):
     """
 
     def __init__(self, metrics: str, outliers: str, dynamics: str, samples: str, figures: str, captions: str):
-        self.metrics = json.loads(Path(metrics).read_text())
-        self.samples = read_csv(samples)
-        with h5py.File(dynamics, "r") as file:
+        self.metrics = _metrics(metrics)
+        self.samples = read_csv(samples, require=("split", "correct"))
+        with open_dynamics(dynamics) as file:
             self.run = dict(file.attrs) | {"classes": json.loads(file.attrs["classes"])}
-        table = read_csv(outliers)
+        table = read_csv(outliers, require=("seed", "index", "label", "divergence", "z", "worst_step_share", "kind"))
         self.outliers = {name: column[table["seed"] == self.run["seed"]] for name, column in table.items()}
         super().__init__(FIGURES, figures, captions)
 
@@ -97,3 +98,17 @@ class Story(Telling):
     def limits(self) -> list[str]:
         """Return what this run leaves open."""
         return sentences.limits(self.metrics, self.run["dataset_title"])
+
+
+def _metrics(path: str) -> dict:
+    """Return what a metrics.json holds."""
+    try:
+        found = json.loads(Path(path).read_text())
+    except ValueError as error:
+        raise UserError(f"{path}: not a JSON file ({error}); expected a metrics.json") from None
+    needed = ("samples", "seeds", "recorded_steps", "largest_step_gap", "numerical_share")
+    if not isinstance(found, dict) or any(name not in found for name in needed):
+        raise UserError(
+            f"{path}: expected a metrics.json, which `lrp-dynamics outliers` writes, with {', '.join(needed)}"
+        )
+    return found

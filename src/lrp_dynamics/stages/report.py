@@ -1,8 +1,9 @@
 """Run a report's notebook and write it as .ipynb and as one HTML page."""
 
 import argparse
-import json
 from pathlib import Path
+
+from lrp_dynamics.stages import json_object
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -11,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--inputs", nargs="+", required=True, metavar="NAME=PATH", help="files and folders that the notebook reads"
     )
-    parser.add_argument("--params", type=json.loads, default={}, help="the notebook's parameters, as JSON")
+    parser.add_argument("--params", type=json_object, default={}, help="the notebook's parameters, as JSON")
     parser.add_argument("--ipynb", type=Path, required=True, help="executed notebook to write")
     parser.add_argument("--html", type=Path, required=True, help="page to write")
 
