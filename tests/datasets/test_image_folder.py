@@ -142,6 +142,15 @@ def test_wrong_folders_are_named(tmp_path):
         folder.prepare("x", {"path": str(tmp_path), "test_fraction": 1})
 
 
+def test_every_class_keeps_an_image_for_training(tmp_path):
+    fill(tmp_path, ["a", "b"], 2)
+    Image.new("RGB", (9, 9)).save(tmp_path / "a" / "third.png")
+    with pytest.raises(
+        UserError, match=r"test_fraction is 0.75, which leaves none of the 2 images in .*b for training"
+    ):
+        folder.prepare("x", {"path": str(tmp_path), "test_fraction": 0.75})
+
+
 def test_huge_images_are_refused(tmp_path, monkeypatch):
     Image.new("1", (400, 400)).save(tmp_path / "bomb.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50_000)

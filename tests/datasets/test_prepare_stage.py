@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 from lrp_dynamics import cli
 from lrp_dynamics.datasets import prepared
@@ -36,6 +37,19 @@ def test_the_same_parameters_give_the_same_bytes(tmp_path, capsys):
         ({"kind": "cifar10", "urls": ["x"]}, "the parameter 'sha256' is missing"),
         ({"kind": "cifar10", "urls": [], "sha256": "0" * 64}, "expected a list of addresses"),
         ({**SHAPES, "preset": "medium"}, "preset is 'medium'"),
+        ({**SHAPES, "n_train": "100"}, "n_train is '100'; expected a whole number of at least 1"),
+        ({**SHAPES, "bg_corr": "x"}, "bg_corr is 'x'; expected a number from 0 to 1"),
+        ({**SHAPES, "seed": 1.5}, "seed is 1.5"),
+        ({**SHAPES, "title": 3}, "title is 3"),
+        ({"kind": ["a"]}, "kind is ['a']; expected one of"),
+        ({"kind": "cifar10", "urls": [1], "sha256": "0" * 64}, "urls is [1]; expected a list of addresses"),
+        ({"kind": "cifar10", "urls": "x", "sha256": "0" * 64}, "urls is 'x'; expected a list of addresses"),
+        ({"kind": "cifar10", "urls": ["x"], "sha256": 5}, "sha256 is 5"),
+        ({"kind": "mnist", "urls": ["x"], "sha256": "0" * 64}, "expected the checksum of each file by name"),
+        ({"kind": "mnist", "urls": ["x"], "sha256": {}, "channels": 2}, "channels is 2; expected 1 or 3"),
+        ({"kind": "folder", "path": 7}, "path is 7; expected a text"),
+        ({"kind": "folder", "path": "x", "size": 0}, "size is 0"),
+        ({"kind": "folder", "path": "x", "sizes": 8}, "unknown parameter sizes; known are title, path, size"),
     ],
 )
 def test_mistakes_are_told_in_one_sentence(tmp_path, capsys, params, said):
@@ -49,3 +63,13 @@ def test_mistakes_are_told_in_one_sentence(tmp_path, capsys, params, said):
 def test_preparing_needs_no_torch(tmp_path):
     code = "import sys; from lrp_dynamics import cli; cli.main(sys.argv[1:]); sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code, *arguments(tmp_path, SHAPES)], check=True)
+
+
+def test_a_file_that_cannot_be_read_is_told_in_one_plain_line(tmp_path, capsys):
+    (tmp_path / "pets/cat").mkdir(parents=True)
+    Image.new("RGB", (9, 9)).save(tmp_path / "pets/cat/good.png")
+    (tmp_path / "pets/cat/broken.png").write_bytes(b"")
+    assert cli.main(arguments(tmp_path, {"kind": "folder", "path": str(tmp_path / "pets"), "size": 8})) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith(f"lrp-dynamics: left out: {tmp_path}/pets/cat/broken.png is not an image")

@@ -50,6 +50,11 @@ def prepare(name: str, params: dict[str, Any], raw: Path | None = None) -> Prepa
             provenance[key] = sha256(path)
         if not readable:
             raise UserError(f"dataset {name!r}: {folder / class_name} holds no image that can be read")
+        if round(fraction * len(readable)) == len(readable):
+            raise UserError(
+                f"dataset {name!r}: test_fraction is {fraction}, which leaves none of the {len(readable)} images in "
+                f"{folder / class_name} for training; choose a smaller one"
+            )
         tests = set(sorted(readable, key=lambda key: _rank(seed, key))[: round(fraction * len(readable))])
         labels += [label] * len(readable)
         split += [TEST if key in tests else TRAIN for key in readable]
