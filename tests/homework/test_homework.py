@@ -16,8 +16,8 @@ from lrp_dynamics.datasets import prepared, shapes10
 from lrp_dynamics.errors import UserError
 from lrp_dynamics.figures.homework_names import HOMEWORK_FIGURES
 from lrp_dynamics.files import sha256
-from lrp_dynamics.stages import homework_figures, report
 from lrp_dynamics.recovery import validate
+from lrp_dynamics.stages import homework_figures, report
 from lrp_dynamics.tables import read_csv
 from lrp_dynamics.training import Images
 
