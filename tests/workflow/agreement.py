@@ -5,6 +5,7 @@ Outputs are dummies, so that the whole workflow can be asked about without runni
 
 import asyncio
 import copy
+import functools
 import json
 import multiprocessing
 import os
@@ -22,8 +23,13 @@ import dvc_yaml
 import parameters
 from dag import planned, real_jobs, stage_name
 from dvc.repo import Repo
+from dvc.utils.serialize import _yaml
 
 PARAMS = Path("params.yaml")
+
+# DVC parses params.yaml anew for each stage; here some hundred times for each leaf.
+_parse = functools.cache(_yaml.parse_yaml)
+_yaml.parse_yaml = lambda *args, **kwargs: copy.deepcopy(_parse(*args, **kwargs))
 
 
 def start_child(function: Callable[[], Any]) -> Any:

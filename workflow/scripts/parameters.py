@@ -4,6 +4,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,7 @@ def problem(params: Mapping[str, Any]) -> str | None:
         for name in params.get(section) or ():
             if not isinstance(name, str):
                 return f"params.yaml: {section}: found the name {name!r}, expected text: put it in quotes"
-    validator = Draft202012Validator(yaml.safe_load(SCHEMA.read_text()))
-    error = best_match(validator.iter_errors(params))
+    error = best_match(_validator().iter_errors(params))
     if error is not None:
         key = ".".join(str(part) for part in error.absolute_path) or "the top level"
         if error.validator == "additionalProperties":
@@ -61,6 +61,12 @@ def problem(params: Mapping[str, Any]) -> str | None:
                 f"expected one of the datasets: {', '.join(params['datasets'])}"
             )
     return None
+
+
+@cache
+def _validator() -> Draft202012Validator:
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return Draft202012Validator(yaml.load(SCHEMA.read_text(), loader))
 
 
 def _hint(error: Any) -> str:
