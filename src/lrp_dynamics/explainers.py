@@ -81,15 +81,7 @@ def make_explainer(
         return spec, GradientExplainer(model, spec)
     if isinstance(spec, str) and spec not in lrp.COMPOSITES:
         raise UserError(f"composite: found {spec!r}, expected one of {', '.join([*lrp.COMPOSITES, *GRADIENTS])}")
-    if isinstance(spec, Mapping):
-        try:
-            spec = lrp.Composite(**{"name": "custom", **spec})
-        except TypeError:
-            raise UserError(
-                f"composite: found the keys {', '.join(spec)}; expected rules, initial and, if wanted, name"
-            ) from None
-    if isinstance(spec, lrp.Composite):
-        return spec.name, lrp.Explainer(model, spec, bounds=bounds, as_eval=True)
     if callable(spec):
         return getattr(spec, "name", "custom"), spec
-    return spec, lrp.Explainer(model, spec, bounds=bounds, as_eval=True)
+    explainer = lrp.Explainer(model, spec, bounds=bounds, as_eval=True)
+    return explainer.composite.name, explainer

@@ -9,7 +9,6 @@ with recorder:
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +94,7 @@ class Recorder:
         name, self._explainer = make_explainer(model, composite, bounds)
         self._pending: list[tuple[dict, dict, np.ndarray]] = []
         count, shape = len(samples), tuple(samples.shape[2:])
-        rules = canonical_json(_rules_of(self._explainer))
+        rules = canonical_json(self._explainer.describe() if isinstance(self._explainer, lrp.Explainer) else {})
         if resume is None:
             attributes = {
                 "composite": name,
@@ -240,16 +239,6 @@ class Recorder:
         if self._writer.file.id.valid:
             self.flush()
             self._writer.close(complete=complete)
-
-
-def _rules_of(explainer: "Explainer") -> dict[str, Any]:
-    """What each layer of the network does with relevance: the rule with its stabilizer and bias handling."""
-    if not isinstance(explainer, lrp.Explainer):
-        return {}
-    return {
-        layer.name: {"layer": layer.kind, "rule": type(rule).__name__, **asdict(rule)}
-        for layer, rule in zip(explainer.plan, explainer.rules, strict=True)
-    }
 
 
 def _normalized(maps: np.ndarray) -> np.ndarray:

@@ -169,7 +169,7 @@ def test_any_callable_can_be_recorded(tmp_path):
     ("spec", "message"),
     [
         ("magic", "composite: found 'magic', expected one of z_plus.*sensitivity"),
-        ({"rule": "z_plus"}, "composite: found the keys rule; expected rules, initial"),
+        ({"rule": "z_plus"}, "composite 'custom' has no rule for layer '0'"),
     ],
 )
 def test_unknown_composite(spec, message):
