@@ -38,7 +38,7 @@ all: $(BIN)/.workflow
 	snakemake --cores all
 
 test: $(BIN)/.test
-	python -m pytest
+	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(BIN)/.test
 	ruff check .
