@@ -1,4 +1,4 @@
-"""Shared by all tests: small real files, made once."""
+"""Settings of all tests."""
 
 import os
 
