@@ -175,6 +175,14 @@ def test_min_abs_z_disregards_denominators_that_no_relevance_meets():
     assert found.initial.tolist() == [2.0, 0.0]
 
 
+@pytest.mark.parametrize("options", [{"relative": 0.25}, {"relative": 0.25, "signed": False}, {"epsilon": 1e-9}])
+def test_min_abs_z_is_exact_in_float32_beside_a_stabilizer_that_is_much_larger(options):
+    layer = nn.Linear(1, 3, bias=False)
+    layer.weight.data = torch.tensor([[-3e-8], [5.0], [-20.0]])
+    found = lrp.relevance(layer, torch.ones(1, 1), torch.ones(1, 3), {"*": {"rule": "epsilon", **options}})
+    assert found.min_abs_z.item() == pytest.approx(3e-8, rel=1e-5)
+
+
 @pytest.mark.parametrize("options", [{}, {"ceil_mode": True}, {"padding": 1}, {"stride": 1}])
 def test_overlapping_max_pools_lose_nothing_and_give_ties_to_the_first(options):
     torch.manual_seed(0)

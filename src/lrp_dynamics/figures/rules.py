@@ -66,7 +66,7 @@ def rules_denominators(run: Rules) -> Figure:
         right.plot(row, share.max(), "^", color=color, markersize=4)
     left.set_xscale("log")
     left.set(xlabel="smallest |denominator| met", ylabel="largest step's share of divergence", ylim=(0, None))
-    left.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    left.yaxis.set_major_formatter(PercentFormatter(1))
     labels = [name.replace("_", " ") for name in run.names]
     right.set_xticks(range(len(labels)), labels, rotation=60, ha="right", rotation_mode="anchor", fontsize=7)
     right.set_title("median, 5 to 95 %, largest (▲)", fontsize=8)
@@ -102,20 +102,17 @@ def rules_placement(run: Rules) -> Figure:
     """Draw, along the training, the relevance on the object where masks are known, and how spread out maps are."""
     known = not np.isnan(run.curves["mass_on_object"]).all()
     figure = new_figure(f"Where relevance is, and how concentrated – {run.title}", run.origin, 8.6, 3.9)
-    left, right = figure.subplots(1, 2)
+    *left_if_known, right = figure.subplots(1, 1 + known, squeeze=False)[0]
     for name in run.names:
-        if known:
+        for left in left_if_known:
             left.plot(*run.curve(name, "mass_on_object"), **run.style(name))
         right.plot(*run.curve(name, "entropy"), **run.style(name), label=name.replace("_", " "))
-    if known:
+    for left in left_if_known:
         area = float(np.median((run.first.sample("mask") == 1).mean(axis=(1, 2))))
         left.axhline(area, color="black", linewidth=0.8, linestyle=":")
         left.annotate("object's area", (0, area), (2, 2), textcoords="offset points", fontsize=7)
         left.set(xlabel="training step", ylabel="R⁺ on the object (median)", ylim=(0, None))
         left.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    else:
-        left.set_axis_off()
-        left.text(0.5, 0.5, "This dataset has no masks of its objects.", ha="center", color="#555555")
     right.set(xlabel="training step", ylabel="entropy of |R| (1: uniform, median)")
     figure.legend(loc="outside right upper")
     return figure

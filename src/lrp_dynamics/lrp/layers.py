@@ -130,10 +130,10 @@ class Sum(Layer):
 
     def backward(self, r: Tensor, xs: tuple, z: Tensor, saved: Any, books: Books) -> list[Tensor | None]:
         before = books.total(r)
-        s = divide(r, z, self.rule, int(self.rectified))
+        s, offset = divide(r, z, self.rule, int(self.rectified))
         parts = [(xs[0] * s).sum_to_size(xs[0].shape), (self.sign * xs[1] * s).sum_to_size(xs[1].shape)]
         books.absorb(self.name, before, parts)
-        books.divided(z, s)
+        books.divided(z, s, offset, int(self.rectified))
         return parts
 
     def vanishes(self, output: bool) -> bool:
@@ -152,10 +152,10 @@ class FixedMap(Layer):
 
     def backward(self, r: Tensor, xs: tuple, z: Tensor, saved: Any, books: Books) -> list[Tensor | None]:
         before = books.total(r)
-        s = divide(r, z, self.rule, int(self.nonnegative))
+        s, offset = divide(r, z, self.rule, int(self.nonnegative))
         part = xs[0] * adjoint(self.function, s, *xs)[0]
         books.absorb(self.name, before, [part])
-        books.divided(z, s)
+        books.divided(z, s, offset, int(self.nonnegative))
         return [part] + [None] * (len(xs) - 1)
 
     def vanishes(self, output: bool) -> bool:
@@ -194,7 +194,8 @@ class MaxPool(FixedMap):
             with deterministic():
                 flat = r.new_zeros(shape).flatten(2).scatter_add_(2, index.flatten(2), r.flatten(2))
             return [flat.view(shape)]
-        like = like_images(r.new_empty(shape))  # only its shape is read
+        layout = torch.channels_last if r.device.type == "cpu" else torch.contiguous_format
+        like = torch.empty(shape, dtype=r.dtype, device=r.device, memory_format=layout)  # only its shape is read
         return [torch.ops.aten.max_pool2d_with_indices_backward(r, like, *self.options, index)]
 
     def vanishes(self, output: bool) -> bool:

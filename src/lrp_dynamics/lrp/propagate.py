@@ -27,21 +27,28 @@ class Books:
     def __init__(self, initial: Tensor):
         self.absorbed: dict[str, Tensor] = {}
         self.min_abs_z = initial.new_full(initial.shape[:1], torch.inf)
+        self._left: tuple[Tensor, int, Tensor] = (initial, -1, initial)  # what left a layer, its version and its sum
 
-    @staticmethod
-    def total(r: Tensor) -> Tensor:
+    def total(self, r: Tensor) -> Tensor:
         """Return the sum of relevance per sample."""
+        left, version, total = self._left
+        if r is left and r._version == version:  # through a ReLU it comes to the next layer as it left the last
+            return total
         return r.sum(tuple(range(1, r.dim())))
 
     def absorb(self, name: str, before: Tensor, parts: list[Tensor]) -> None:
         """Write down what came to a layer and did not leave it."""
-        self.absorbed[name] = before - sum(self.total(part) for part in parts)
+        totals = [self.total(part) for part in parts]
+        self.absorbed[name] = before - sum(totals)
+        self._left = (parts[0], parts[0]._version, totals[0])
 
-    def divided(self, d: Tensor, s: Tensor) -> None:
-        """Write down the smallest |d| where s is not 0. Consumes both."""
+    def divided(self, d: Tensor, s: Tensor, offset: float, sign: int) -> None:
+        """Write down the smallest |d| where s is not 0; arguments as `divide` took and returned them. Consumes d, s."""
         largest = torch.finfo(s.dtype).max
-        smallest = torch.add(d.abs_(), s.eq_(0), alpha=largest, out=s).amin(tuple(range(1, s.dim())))
-        self.min_abs_z = torch.minimum(self.min_abs_z, smallest.masked_fill_(smallest >= largest, torch.inf))
+        d = d if sign > 0 else d.abs_()
+        smallest = torch.add(d, s.eq_(0), alpha=largest, out=s).amin(tuple(range(1, s.dim())))
+        smallest.masked_fill_(smallest >= largest, torch.inf)
+        self.min_abs_z = torch.minimum(self.min_abs_z, smallest.sub_(offset).clamp_(min=0))
 
 
 def take(tensor: Tensor, form: Form | str) -> Tensor:
@@ -79,10 +86,10 @@ class Forms:
         return self._known[form]
 
 
-def divide(r: Tensor, d: Tensor, rule: Stabilized, sign: int, reuse: bool = True) -> Tensor:
-    """Return r / stab(d), next to 0 where d is 0 and nothing stabilizes it; ``sign`` of d where known, else 0.
+def divide(r: Tensor, d: Tensor, rule: Stabilized, sign: int, reuse: bool = True) -> tuple[Tensor, float]:
+    """Return r / stab(d), next to 0 where d is 0 and nothing stabilizes it, and what was added to |d|.
 
-    With ``reuse`` the result takes the place of r. d is as before but for rounding.
+    ``sign`` is that of d wherever r is not 0, 0 if unknown. With ``reuse`` the result takes the place of r.
     """
     offset: Tensor | float = rule.epsilon
     if rule.relative:
@@ -90,13 +97,12 @@ def divide(r: Tensor, d: Tensor, rule: Stabilized, sign: int, reuse: bool = True
         mean = square.mean() if rule.over == "batch" else square.mean(tuple(range(1, d.dim())), keepdim=True)
         offset = offset + rule.relative * mean.sqrt()
     elif offset == 0:
-        return torch.where(d == 0, r.sign() * torch.finfo(r.dtype).tiny, r / d)  # a trace, for the books alone
+        return torch.where(d == 0, r.sign() * torch.finfo(r.dtype).tiny, r / d), 0.0  # a trace, for the books alone
     if rule.signed:
-        offset = sign * offset if sign else torch.where(d < 0, -offset, d.new_full((), 1.0) * offset)
-    d.add_(offset)
-    s = r.div_(d) if reuse else r / d
-    d.sub_(offset)
-    return s
+        offset = sign * offset if sign else torch.copysign(d.new_full((), 1.0) * offset, d)
+    if rule.relative or (sign <= 0 and not rule.signed):  # a small |d| could not be told from |stab(d)|
+        return torch.div(r, d + offset, out=r if reuse else None), 0.0
+    return torch.div(r, d.add_(offset), out=r if reuse else None), rule.epsilon
 
 
 def parts_of(layer: Linear) -> list[Part]:
@@ -175,7 +181,8 @@ def propagate(layer: Linear, r: Tensor, x: Tensor, z: Tensor, saved: list[Tensor
         factors = [torch.where(ds[1] == 0, one, rule.alpha), torch.where(ds[0] == 0, one, -rule.beta)]
     for part, gate, d, factor in zip(parts, gates, ds, factors, strict=True):
         arriving = r if gate is None else torch.where(gate, r, 0)
-        s = divide(arriving, d, rule, sign_of(part, layer), reuse=gate is not None or len(parts) == 1)
+        sign = sign_of(part, layer)
+        s, offset = divide(arriving, d, rule, sign, reuse=gate is not None or len(parts) == 1)
         if isinstance(factor, Tensor) or factor != 1:
             s.mul_(factor)
         for form, v in part.terms:
@@ -183,6 +190,6 @@ def propagate(layer: Linear, r: Tensor, x: Tensor, z: Tensor, saved: list[Tensor
             if form != "one":
                 c.mul_(input_form(form, x, layer))
             result = c if result is None else result.add_(c)
-        books.divided(d, s)
+        books.divided(d, s, offset, sign)
     books.absorb(layer.name, before, [result])
     return result
