@@ -23,12 +23,19 @@ from lrp_dynamics.datasets import prepared
 from lrp_dynamics.errors import UserError
 from lrp_dynamics.models.description import Description
 from lrp_dynamics.recorder import Recorder
+from lrp_dynamics.shards import BATCH, rows_of
 from lrp_dynamics.tables import write_csv
 from lrp_dynamics.training import LOG_FIELDS, Images, Settings, accuracy, train
 
 
 def run_training(
-    data: Path, params: dict[str, Any], out: Path, *, cache: Path = Path(".cache/train"), record: bool = True
+    data: Path,
+    params: dict[str, Any],
+    out: Path,
+    *,
+    cache: Path = Path(".cache/train"),
+    record: bool = True,
+    shard: tuple[int, int] = (1, 1),
 ) -> None:
     """Train with recording as `params` say, and write the results to the folder `out`.
 
@@ -39,9 +46,9 @@ def run_training(
     params : dict
         "model" (a name of `lrp_dynamics.models`), "inputs" {"low", "high"}: what pixel values 0 and 255 become,
         "training" (`Settings`, plus "threads" and "device"), "recording" {"samples", "split", "seed", "composite",
-        "target", "every", "maps"}, "seed". Instead of "composite", "composites" {name: composite} records several side
-        by side. Optional: "checkpoints" {"iterations", "test_images"} keeps the weights of these iterations and their
-        accuracy on the first images of the test split (see `lrp_dynamics.checkpoints`).
+        "target", "every", "maps", "batch_size"}, "seed". Instead of "composite", "composites" {name: composite} records
+        several side by side. Optional: "checkpoints" {"iterations", "test_images"} keeps the weights of these
+        iterations and their accuracy on the first images of the test split (see `lrp_dynamics.checkpoints`).
     out : Path
         Gets model.safetensors, training.csv, training.json, provenance.json and relevance.h5 (of several composites,
         <name>/relevance.h5), checkpoints.safetensors and accuracy.csv where asked for; all of them or none.
@@ -49,6 +56,8 @@ def run_training(
         Where unfinished trainings are kept, under a name that depends on parameters, code and data.
     record : bool
         Whether to record; the weights do not depend on it.
+    shard : (int, int)
+        Which part of the fixed samples to record, counted from 1, of how many (see `lrp_dynamics.shards`).
     """
     started, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
     device = prepare_device(params["training"])
@@ -64,8 +73,9 @@ def run_training(
     _check_fit(model, params["model"], train_images, dataset.name)
     for recording in recordings(params["recording"]).values() if record else ():
         choose_samples(dataset, recording)
+        rows_of(recording, *shard)
     # With the folder's name in it, two experiments that train alike side by side do not share their unfinished files.
-    work = cache / _key(params, data_sha256, record, str(out))
+    work = cache / _key(params, data_sha256, record, shard, str(out))
     work.mkdir(parents=True, exist_ok=True)
     for left_over in work.rglob(".*.part*"):
         left_over.unlink()
@@ -76,7 +86,8 @@ def run_training(
         opened: list[Recorder | Checkpoints] = []
         for file, recording in recordings(params["recording"]).items() if record else ():
             chosen = params | {"recording": recording}
-            opened.append(open_recorder(work / file, model, dataset, chosen, data_sha256, device, next(waiting, None)))
+            state = next(waiting, None)
+            opened.append(open_recorder(work / file, model, dataset, chosen, data_sha256, device, state, shard=shard))
         if wanted := params.get("checkpoints"):
             test = test_images.first(wanted["test_images"])
             opened.append(Checkpoints(work, model, wanted["iterations"], test, next(waiting, None)))
@@ -197,9 +208,10 @@ def choose_samples(dataset: prepared.Prepared, recording: dict[str, Any]) -> np.
 
 def recordings(recording: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return what to record into which file of a training's folder: a recording's parameters by file name."""
+    # The number of shards is how a recording is made, and not in the file: the result is the same.
+    common = {key: value for key, value in recording.items() if key not in ("composites", "shards")}
     if "composites" not in recording:
-        return {"relevance.h5": recording}
-    common = {key: value for key, value in recording.items() if key != "composites"}
+        return {"relevance.h5": common}
     return {
         f"{name}/relevance.h5": common | {"composite": composite, "name": name}
         for name, composite in recording["composites"].items()
@@ -215,10 +227,14 @@ def open_recorder(
     device: torch.device,
     state: dict | None = None,
     index: np.ndarray | None = None,
+    shard: tuple[int, int] = (1, 1),
 ) -> Recorder:
-    """Return a recorder of the fixed samples that `params` choose, or of those that `index` names."""
+    """Return a recorder of the fixed samples that `params` choose, of one shard of them, or of those in `index`."""
     recording, inputs = params["recording"], params["inputs"]
-    index = choose_samples(dataset, recording) if index is None else index
+    maps = recording.get("maps", 100)
+    if index is None:
+        rows = rows_of(recording, *shard)
+        index, maps = choose_samples(dataset, recording)[rows], len(range(maps)[rows])
     images = as_images(dataset, index, inputs, device)
     params_json = files.canonical_json(params)
     return Recorder(
@@ -229,7 +245,8 @@ def open_recorder(
         composite=recording["composite"],
         bounds=(inputs["low"], inputs["high"]),
         every=recording.get("every", 1),
-        maps=recording.get("maps", 100),
+        maps=maps,
+        batch=recording.get("batch_size", BATCH),
         details={
             "index": index,
             "split": dataset.split[index],
@@ -260,9 +277,9 @@ def _column(values: np.ndarray, name: str) -> np.ndarray:
     return values.astype(np.int64) if name == "iteration" else values
 
 
-def _key(params: dict[str, Any], data_sha256: str, record: bool, out: str) -> str:
+def _key(params: dict[str, Any], data_sha256: str, record: bool, shard: tuple[int, int], out: str) -> str:
     """Hash of all that an unfinished training must share with the one that goes on with it."""
-    digest = hashlib.sha256(files.canonical_json([params, data_sha256, record, out, torch.__version__]).encode())
+    digest = hashlib.sha256(files.canonical_json([params, data_sha256, record, shard, out, torch.__version__]).encode())
     for path in sorted(Path(lrp_dynamics.__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

@@ -20,6 +20,7 @@ from lrp_dynamics import lrp
 from lrp_dynamics.errors import UserError
 from lrp_dynamics.explainers import Explainer, make_explainer
 from lrp_dynamics.files import canonical_json
+from lrp_dynamics.shards import BATCH
 from lrp_dynamics.store import ACCUMULATORS, ATTRIBUTES, BLOCK, SCALARS, STEPS, RelevanceWriter
 
 
@@ -48,6 +49,9 @@ class Recorder:
         Record the iterations that this number divides; `record` returns at once for others.
     maps : int
         Of how many samples (the first ones) the maps are stored. Scalars and accumulators cover all samples.
+    batch : int
+        How many samples are explained at a time. The last bits of the maps may depend on it, but those of one sample
+        not on the samples outside of its batch.
     details : mapping, optional
         "index", "split", "label", "label_clean" (N,), "image" u1 (N,C,H,W), "mask" u1 (N,H,W), "factors": what is known
         about the samples. The default image is `samples` stretched to 0..255.
@@ -81,16 +85,19 @@ class Recorder:
         bounds: tuple | None = None,
         every: int = 1,
         maps: int = 100,
+        batch: int = BATCH,
         details: Mapping[str, Any] | None = None,
         attributes: Mapping[str, Any] | None = None,
         live: bool = False,
         resume: Mapping[str, Any] | None = None,
     ):
-        _check(samples, targets, every, maps, attributes or {})
-        # Copies, so that a loop which fills the same tensors anew does not change what is recorded.
-        samples, targets = samples.detach().clone(), targets.detach().to(samples.device, torch.int64)
+        _check(samples, targets, every, maps, batch, attributes or {})
+        samples, targets = samples.detach(), targets.detach().to(samples.device, torch.int64)
         self.path, self.every = Path(path), every
-        self._model, self._samples, self._targets = model, samples, targets
+        # Copies: a loop may fill the same tensors anew, and kernels may depend on how the memory of a batch is aligned.
+        self._batches = [
+            (x.clone(), t.clone()) for x, t in zip(samples.split(batch), targets.split(batch), strict=True)
+        ]
         name, self._explainer = make_explainer(model, composite, bounds)
         self._pending: list[tuple[dict, dict, np.ndarray]] = []
         count, shape = len(samples), tuple(samples.shape[2:])
@@ -108,14 +115,14 @@ class Recorder:
             self._accum: dict[str, Any] = {name: np.zeros((count, *shape)) for name in ACCUMULATORS} | {"n": 0}
             self._last: np.ndarray | None = None
         else:
-            if resume["identity"] != [rules, every, count, *shape]:
+            if resume["identity"] != [rules, every, batch, count, *shape]:
                 raise UserError(
                     f"Recorder: {path} was begun with other rules, samples or `every`; go on with the same, or anew"
                 )
             self._writer = RelevanceWriter.reopen(path, resume["accum"])
             self._accum = {k: np.copy(v) for k, v in resume["accum"].items()}
             self._last = resume["last"]
-        self._identity = [rules, every, count, *shape]
+        self._identity = [rules, every, batch, count, *shape]
         self._iteration: float = -np.inf if resume is None else resume["iteration"]
 
     def __enter__(self) -> "Recorder":
@@ -152,15 +159,15 @@ class Recorder:
             raise UserError(f"Recorder: {self.path} is closed")
         if iteration <= self._iteration:
             raise UserError(f"Recorder: iteration {iteration} after {self._iteration}; iterations must increase")
-        relevance = self._explainer(self._samples, self._targets)
-        maps = relevance.input.sum(1).cpu().numpy().astype(np.float32, copy=False)
+        parts = [self._explain(*batch) for batch in self._batches]
+        scalars = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        maps = scalars.pop("map")
         if not np.isfinite(maps).all():
             bad = int(np.flatnonzero(~np.isfinite(maps).all((1, 2)))[0])
             raise UserError(
                 f"Recorder: at iteration {iteration} the relevance of sample {bad} is not finite; the training has "
                 "probably diverged: lower the learning rate, or choose a composite with a larger stabilizer"
             )
-        scalars = self._scalars(relevance, maps)
         scalars["step_divergence"] = self._accumulate(maps)
         steps = dict(zip(STEPS, (iteration, epoch, lr, loss), strict=True))
         self._pending.append((steps, scalars, maps[: self._writer.maps]))
@@ -169,9 +176,11 @@ class Recorder:
             self.flush()
         return True
 
-    def _scalars(self, relevance: "lrp.Relevance", maps: np.ndarray) -> dict[str, np.ndarray]:
-        """Everything of `SCALARS` but the step divergence, each (N,)."""
-        logits, target = relevance.output.float(), self._targets[:, None]
+    def _explain(self, samples: Tensor, targets: Tensor) -> dict[str, np.ndarray]:
+        """The maps of one batch, (n, H, W), and everything of `SCALARS` but the step divergence, each (n,)."""
+        relevance = self._explainer(samples, targets)
+        maps = relevance.input.sum(1).cpu().numpy().astype(np.float32, copy=False)
+        logits, target = relevance.output.float(), targets[:, None]
         logit = logits.gather(1, target)
         scalars = {
             "logit": logit[:, 0],
@@ -190,7 +199,7 @@ class Recorder:
         scalars["r_sum"] = maps.sum((1, 2), dtype=np.float64)
         scalars["r_abs_sum"] = total
         scalars["r_max"] = flat.max(1)
-        return scalars
+        return scalars | {"map": maps}
 
     def _accumulate(self, maps: np.ndarray) -> np.ndarray:
         """Add one step to the accumulators; return the divergence of the step, (N,)."""
@@ -247,7 +256,7 @@ def _normalized(maps: np.ndarray) -> np.ndarray:
     return maps / np.where(total > 0, total, 1)
 
 
-def _check(samples: Tensor, targets: Tensor, every: int, maps: int, attributes: Mapping[str, Any]) -> None:
+def _check(samples: Tensor, targets: Tensor, every: int, maps: int, batch: int, attributes: Mapping[str, Any]) -> None:
     """Refuse arguments that could only fail later, or be passed over."""
     if samples.ndim != 4 or not len(samples) or targets.shape != samples.shape[:1]:
         raise UserError(
@@ -256,8 +265,9 @@ def _check(samples: Tensor, targets: Tensor, every: int, maps: int, attributes: 
         )
     if targets.is_floating_point():
         raise UserError(f"Recorder: targets are {targets.dtype}, expected class indices of an integer type")
-    if every < 1 or maps < 0:
-        raise UserError(f"Recorder: every is {every} and maps is {maps}, expected at least 1 and at least 0")
+    for name, value, lowest in (("every", every, 1), ("maps", maps, 0), ("batch", batch, 1)):
+        if value < lowest:
+            raise UserError(f"Recorder: {name} is {value}, expected at least {lowest}")
     for name, value in attributes.items():
         if name not in ATTRIBUTES or value is None:
             raise UserError(f"Recorder: attributes[{name!r}] is {value!r}, expected a value of {', '.join(ATTRIBUTES)}")

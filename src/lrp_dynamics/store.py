@@ -360,12 +360,16 @@ def rewrite(path: str | Path, *, complete: bool) -> int:
         for name in sorted(recording.file.attrs):
             file.attrs[name] = recording.file.attrs[name]
         file.attrs["complete"] = complete
-        for name in sorted(recording.file):
-            recording.file.copy(name, file)
+        names: list[str] = []
+        recording.file.visit(names.append)
+        # One by one, and slots anew: a copied group would tell in what order its members were created and written.
+        for name in sorted(names):
+            if isinstance(recording.file[name], h5py.Dataset) and not name.startswith("accum/"):
+                recording.file.copy(name, file, name)
         for dataset in time_series(file):
             dataset.resize(recording.steps, axis=0)
         for name in (*ACCUMULATORS, "n"):
             for slot in "AB":
-                file[f"accum/{slot}/{name}"][...] = recording.accumulated(name)
-        file["accum/valid_slot"][...] = 0
+                file[f"accum/{slot}/{name}"] = recording.accumulated(name)
+        file["accum/valid_slot"] = np.uint8(0)
         return recording.steps

@@ -144,7 +144,7 @@ def test_bad_parameters(data, tmp_path, change, message):
 
 def test_leftovers_of_a_crash_do_not_matter(finished, data, tmp_path, capsys):
     """A damaged checkpoint and half-written files: the training starts anew, and only results are handed over."""
-    work = tmp_path / "cache" / experiment._key(PARAMS, sha256(data), True, str(tmp_path / "run"))
+    work = tmp_path / "cache" / experiment._key(PARAMS, sha256(data), True, (1, 1), str(tmp_path / "run"))
     work.mkdir(parents=True)
     (work / "checkpoint.pt").write_bytes(b"damaged")
     (work / ".checkpoint.99.part.pt").write_bytes(b"half")

@@ -18,7 +18,7 @@ CHECK = "dvc-yaml"
 TINY_DATA = {"n_train": 60, "n_test": 20}
 TINY_EXPERIMENT = {
     "training": {"epochs": 1, "batch_size": 10, "max_steps": 6, "threads": 1},
-    "recording": {"samples": 8, "maps": 8},
+    "recording": {"samples": 8, "maps": 5, "batch_size": 2},
     "figures": {"samples": 1, "snapshots": 2},
 }
 

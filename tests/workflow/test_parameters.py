@@ -29,6 +29,7 @@ def test_the_project_s_own_parameters_are_right():
         (f"{DEMO}.inputs.low", 3, "inputs: found low 3 and high 1.0, expected low < high"),
         (f"{DEMO}.recording.maps", 0, "recording.maps: 0 is less than the minimum of 1"),
         (f"{DEMO}.recording.samples", 1, "recording.samples: 1 is less than the minimum of 3"),
+        (f"{DEMO}.recording.shards", 3, f"{DEMO}.recording.shards: found 3, expected at most 2, the number of batches"),
         (f"{DEMO}.epochs", 5, f"{DEMO}: unknown key epochs; the known keys are: kind, dataset, model"),
         ("datasets.shapes10.seed", 10**20, "is greater than the maximum"),
         ("datasets.cifar10.sha256", "c4a3", "64 hexadecimal digits"),

@@ -23,15 +23,26 @@ wildcard_constraints:
     dataset="[A-Za-z0-9_]+",
     experiment="[A-Za-z0-9_]+",
     seed="[0-9]+",
+    shard="[0-9]+",
 
 
 # The rules that make up an experiment of each kind; each rules file adds its own.
 KINDS = {}
 
 
-def experiments_of(kind):
-    """Wildcard constraint: the experiments of one kind."""
-    return "|".join(n for n, e in config["experiments"].items() if e["kind"] == kind) or "none"
+def experiments_of(kind, sharded=None):
+    """Wildcard constraint: the experiments of one kind; only those (True) or none (False) recorded in several shards."""
+
+    def chosen(experiment):
+        return experiment["kind"] == kind and sharded in (None, len(shards_of(experiment)) > 1)
+
+    return "|".join(name for name, experiment in config["experiments"].items() if chosen(experiment)) or "none"
+
+
+def shards_of(experiment):
+    """The numbers of an experiment's shards; none where one job records all samples."""
+    shards = experiment.get("recording", {}).get("shards", 1)
+    return range(1, shards + 1) if shards > 1 else []
 
 
 def artefacts(experiments):
@@ -40,6 +51,7 @@ def artefacts(experiments):
     for name in experiments:
         experiment = config["experiments"][name]
         values = {"experiment": name, "dataset": experiment["dataset"], "seed": experiment.get("seeds", [])}
+        values["shard"] = shards_of(experiment)
         for step in KINDS[experiment["kind"]]:
             for pattern in getattr(rules, step).output:
                 files.update(dict.fromkeys(expand(pattern, **values)))
@@ -78,6 +90,16 @@ def of_experiment(pattern, seeds=slice(None)):
 def of_first_seed(pattern):
     """Input function: the pattern with the first seed of the wildcard's experiment filled in."""
     return of_experiment(pattern, seeds=slice(1))
+
+
+def of_shards(pattern):
+    """Input function: the pattern with every shard of the wildcards' experiment, in order."""
+
+    def files(wildcards):
+        return expand(pattern, shard=shards_of(config["experiments"][wildcards.experiment]), **wildcards)
+
+    files.keys_read = ["experiments.{experiment}.recording.shards"]
+    return files
 
 
 def photos_of(wildcards):

@@ -1,9 +1,19 @@
-# Experiments of kind "dynamics": train and record, dynamics, outliers, figures, report.
+# Experiments of kind "dynamics": train and record (in one job, or in shards that are gathered), dynamics, outliers,
+# figures, report.
 from lrp_dynamics.figures.names import FIGURES
 
-KINDS["dynamics"] = ["prepare", "train", "dynamics", "outliers", "figures", "report"]
+KINDS["dynamics"] = ["prepare", "train_shard", "train", "dynamics", "outliers", "figures", "report"]
 
 RUN = "results/{experiment}/seed-{seed}"
+SHARD = f"{RUN}/shards/{{shard}}"
+# What a training leaves, and a gathering of its shards.
+RESULTS = {
+    "relevance": "relevance.h5",
+    "model": "model.safetensors",
+    "table": "training.csv",
+    "summary": "training.json",
+    "provenance": "provenance.json",
+}
 REPORT = "reports/{experiment}"
 
 
@@ -12,17 +22,13 @@ rule train:
         data=of_experiment("data/{dataset}.h5"),
         code=code_of("train"),
     output:
-        relevance=f"{RUN}/relevance.h5",
-        model=f"{RUN}/model.safetensors",
-        table=f"{RUN}/training.csv",
-        summary=f"{RUN}/training.json",
-        provenance=f"{RUN}/provenance.json",
+        **{name: f"{RUN}/{file}" for name, file in RESULTS.items()},
     log:
         "logs/train/{experiment}-{seed}.log",
     benchmark:
         "logs/benchmarks/train/{experiment}-{seed}.tsv"
     wildcard_constraints:
-        experiment=experiments_of("dynamics"),
+        experiment=experiments_of("dynamics", sharded=False),
     threads: lambda wildcards: config["experiments"][wildcards.experiment]["training"]["threads"]
     resources:
         mem_mb=4000,
@@ -36,11 +42,51 @@ rule train:
             recording="experiments.{experiment}.recording",
         ),
         folder=subpath(output.relevance, parent=True),
+        shard="1/1",
     message:
         "Training {wildcards.experiment} with seed {wildcards.seed}, recording relevance"
     shell:
-        "lrp-dynamics train --data {input.data} --params {params.json:q} --seed {wildcards.seed} --out {params.folder}"
-        " 2>&1 | tee {log}"
+        "lrp-dynamics train --data {input.data} --params {params.json:q} --seed {wildcards.seed} --shard {params.shard}"
+        " --out {params.folder} 2>&1 | tee {log}"
+
+
+# The same training in several jobs, here or on other machines, each recording its part of the samples.
+use rule train as train_shard with:
+    output:
+        **{name: f"{SHARD}/{file}" for name, file in RESULTS.items()},
+    log:
+        "logs/train_shard/{experiment}-{seed}-{shard}.log",
+    benchmark:
+        "logs/benchmarks/train_shard/{experiment}-{seed}-{shard}.tsv"
+    wildcard_constraints:
+        experiment=experiments_of("dynamics", sharded=True),
+    params:
+        shard=lambda wildcards: f"{wildcards.shard}/{config['experiments'][wildcards.experiment]['recording']['shards']}",
+    message:
+        "Training {wildcards.experiment} with seed {wildcards.seed}, recording shard {wildcards.shard}"
+
+
+rule gather:
+    input:
+        **{name: of_shards(f"{SHARD}/{file}") for name, file in RESULTS.items()},
+        code=code_of("gather"),
+    output:
+        **{name: f"{RUN}/{file}" for name, file in RESULTS.items()},
+    log:
+        "logs/gather/{experiment}-{seed}.log",
+    benchmark:
+        "logs/benchmarks/gather/{experiment}-{seed}.tsv"
+    wildcard_constraints:
+        experiment=experiments_of("dynamics", sharded=True),
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    params:
+        folder=subpath(output.relevance, parent=True),
+    message:
+        "Gathering the shards of {wildcards.experiment}, seed {wildcards.seed}"
+    shell:
+        "lrp-dynamics gather --shards $(dirname {input.relevance}) --out {params.folder} 2>&1 | tee {log}"
 
 
 rule dynamics:

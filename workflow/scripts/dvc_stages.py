@@ -38,7 +38,7 @@ def stage_of(job: Any, config: Mapping[str, Any]) -> dict[str, Any]:
     deps = list(map(str, job.input))
     outs: dict[str, list] = {"outs": [], "metrics": []}
     for path in map(str, job.output):
-        kind = "metrics" if PurePath(path).name in METRICS else "outs"
+        kind = "metrics" if PurePath(path).name in METRICS and not _is_part(job) else "outs"
         recording = PurePath(path).name == "relevance.h5" and not config["storage"]["cache_recordings"]
         outs[kind].append({path: {"cache": False}} if recording else path)
     stage = {
@@ -54,13 +54,18 @@ def stage_of(job: Any, config: Mapping[str, Any]) -> dict[str, Any]:
 def dvc_yaml(jobs: Iterable[Any], config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the content of dvc.yaml: one stage a job, and what to show of their outputs."""
     jobs = list(jobs)
-    files = [(job, str(path)) for job in jobs for path in job.output]
+    files = [(job, str(path)) for job in jobs if not _is_part(job) for path in job.output]
     content = {
         "stages": {stage_name(job): stage_of(job, config) for job in jobs},
         "plots": _plots(files),
         "artifacts": _artifacts(files),
     }
     return {key: value for key, value in content.items() if value}
+
+
+def _is_part(job: Any) -> bool:
+    """Whether a job's results are shown only after they have been gathered with others."""
+    return hasattr(job.wildcards, "shard")
 
 
 def _plots(files: list[tuple[Any, str]]) -> list[dict[str, Any]]:

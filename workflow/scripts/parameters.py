@@ -16,6 +16,9 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 from snakemake.exceptions import WorkflowError
 
+from lrp_dynamics.errors import UserError
+from lrp_dynamics.shards import rows_of
+
 if sys.modules["rfc3987_syntax"] is None:
     del sys.modules["rfc3987_syntax"]
 
@@ -60,6 +63,12 @@ def problem(params: Mapping[str, Any]) -> str | None:
                 f"params.yaml: experiments.{name}.dataset: found {experiment['dataset']!r}, "
                 f"expected one of the datasets: {', '.join(params['datasets'])}"
             )
+        recording = experiment.get("recording", {})
+        try:
+            if "shards" in recording:
+                rows_of(recording, 1, recording["shards"])
+        except UserError as wrong:
+            return f"params.yaml: experiments.{name}.{wrong}"
     return None
 
 

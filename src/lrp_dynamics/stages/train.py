@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, help="of initial weights and order of images; default: that in --params")
     parser.add_argument("--out", type=Path, required=True, help="folder for relevance.h5, model.safetensors, ...")
     parser.add_argument("--cache", type=Path, default=Path(".cache/train"), help="where unfinished trainings are kept")
+    parser.add_argument("--shard", type=_shard, default=(1, 1), help="K/N: record the K-th of N parts of the samples")
     parser.add_argument("--no-record", action="store_true", help="train only; the weights are the same")
 
 
@@ -26,4 +27,19 @@ def run(arguments: argparse.Namespace) -> None:
     from lrp_dynamics.experiment import run_training
 
     params = {"seed": 0} | arguments.params | ({} if arguments.seed is None else {"seed": arguments.seed})
-    run_training(arguments.data, params, arguments.out, cache=arguments.cache, record=not arguments.no_record)
+    run_training(
+        arguments.data,
+        params,
+        arguments.out,
+        cache=arguments.cache,
+        record=not arguments.no_record,
+        shard=arguments.shard,
+    )
+
+
+def _shard(text: str) -> tuple[int, int]:
+    """Type of an argument such as 2/4."""
+    first, _, last = text.partition("/")
+    if not (first.isdecimal() and last.isdecimal()):
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected two whole numbers such as 2/4")
+    return int(first), int(last)
