@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lrp_dynamics import Recorder, cli, models, open_relevance
@@ -114,6 +114,7 @@ def test_more_shards_than_batches_are_refused():
         rows_of(PARAMS["recording"], 3, 2)
 
 
+@settings(max_examples=20, deadline=None)
 @given(st.integers(1, 9), st.integers(1, 4), st.integers(0, 3))
 def test_maps_do_not_depend_on_samples_of_other_batches(count, batch, seed):
     """Bit for bit, for any number of samples, and any content of the other batches."""
