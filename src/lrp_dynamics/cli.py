@@ -7,6 +7,7 @@ from pkgutil import iter_modules
 
 from lrp_dynamics import __version__, stages
 from lrp_dynamics.errors import UserError
+from lrp_dynamics.memory import keep_freed_memory
 
 
 def parser(only: str | None = None) -> argparse.ArgumentParser:
@@ -35,6 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one subcommand; return 0, or 2 after a mistake that the user can mend, told in one sentence."""
     arguments = sys.argv[1:] if arguments is None else arguments
     first = arguments[0].replace("-", "_") if arguments else None
+    keep_freed_memory()
     try:
         parsed = parser(first).parse_args(arguments)
         parsed.run(parsed)
