@@ -20,7 +20,13 @@ include: "workflow/rules/common.smk"
 rule all:
     default_target: True
     input:
-        lambda wildcards: artefacts(config["experiments"]),
+        lambda wildcards: artefacts(name for name in config["experiments"] if not name.endswith("_gpu")),
+
+
+# What takes a GPU, so that `all` can be made without one: `snakemake --profile profiles/gpu gpu`.
+rule gpu:
+    input:
+        lambda wildcards: artefacts(name for name in config["experiments"] if name.endswith("_gpu")),
 
 
 rule demo:
@@ -33,3 +39,4 @@ include: "workflow/rules/dynamics.smk"
 include: "workflow/rules/vgg16.smk"
 include: "workflow/rules/homework.smk"
 include: "workflow/rules/rules.smk"
+include: "workflow/rules/vgg11.smk"

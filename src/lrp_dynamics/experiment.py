@@ -21,11 +21,14 @@ from lrp_dynamics import files, models
 from lrp_dynamics.checkpoints import Checkpoints
 from lrp_dynamics.datasets import prepared
 from lrp_dynamics.errors import UserError
+from lrp_dynamics.event_log import EventLog
+from lrp_dynamics.losses import LOSSES
 from lrp_dynamics.models.description import Description
 from lrp_dynamics.recorder import Recorder
 from lrp_dynamics.shards import BATCH, rows_of
 from lrp_dynamics.tables import write_csv
 from lrp_dynamics.training import LOG_FIELDS, Images, Settings, accuracy, train
+from lrp_dynamics.validation import Validation, divide
 
 
 def run_training(
@@ -36,6 +39,7 @@ def run_training(
     cache: Path = Path(".cache/train"),
     record: bool = True,
     shard: tuple[int, int] = (1, 1),
+    events: Path | None = None,
 ) -> None:
     """Train with recording as `params` say, and write the results to the folder `out`.
 
@@ -48,23 +52,31 @@ def run_training(
         "training" (`Settings`, plus "threads" and "device"), "recording" {"samples", "split", "seed", "composite",
         "target", "every", "maps", "batch_size"}, "seed". Instead of "composite", "composites" {name: composite} records
         several side by side. Optional: "checkpoints" {"iterations", "test_images"} keeps the weights of these
-        iterations and their accuracy on the first images of the test split (see `lrp_dynamics.checkpoints`).
+        iterations and their accuracy on the first images of the test split (see `lrp_dynamics.checkpoints`);
+        "validation" {"share", "seed", "every", "patience"} holds training images out, to stop early and end with the
+        best weights (see `lrp_dynamics.validation`).
     out : Path
         Gets model.safetensors, training.csv, training.json, provenance.json and relevance.h5 (of several composites,
-        <name>/relevance.h5), checkpoints.safetensors and accuracy.csv where asked for; all of them or none.
+        <name>/relevance.h5), checkpoints.safetensors and accuracy.csv, or validation.csv, where asked for; all of them
+        or none.
     cache : Path
         Where unfinished trainings are kept, under a name that depends on parameters, code and data.
     record : bool
         Whether to record; the weights do not depend on it.
     shard : (int, int)
         Which part of the fixed samples to record, counted from 1, of how many (see `lrp_dynamics.shards`).
+    events : Path, optional
+        Folder for a log that TensorBoard shows.
     """
     started, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
     device = prepare_device(params["training"])
     settings = settings_from(params["training"])
     dataset = prepared.read(data)
     seed, data_sha256 = params["seed"], files.sha256(data)
-    train_images = as_images(dataset, prepared.TRAIN, params["inputs"], device)
+    train_index = np.flatnonzero(dataset.split == prepared.TRAIN)
+    if wanted := params.get("validation"):
+        train_index, held_out = divide(train_index, wanted)
+    train_images = as_images(dataset, train_index, params["inputs"], device)
     test_images = as_images(dataset, prepared.TEST, params["inputs"], device)
     model = models.build(
         params["model"], n_classes=len(dataset.classes), in_channels=dataset.images.shape[1], seed=seed
@@ -81,9 +93,12 @@ def run_training(
         left_over.unlink()
     out.mkdir(parents=True, exist_ok=True)
 
-    def open_recorders(states: Sequence[dict | None]) -> list[Recorder | Checkpoints]:
+    validation: Validation | None = None
+
+    def open_recorders(states: Sequence[dict | None]) -> list[Recorder | Checkpoints | Validation | EventLog]:
+        nonlocal validation
         waiting = iter(states)
-        opened: list[Recorder | Checkpoints] = []
+        opened: list[Recorder | Checkpoints | Validation | EventLog] = []
         for file, recording in recordings(params["recording"]).items() if record else ():
             chosen = params | {"recording": recording}
             state = next(waiting, None)
@@ -91,7 +106,12 @@ def run_training(
         if wanted := params.get("checkpoints"):
             test = test_images.first(wanted["test_images"])
             opened.append(Checkpoints(work, model, wanted["iterations"], test, next(waiting, None)))
-        return opened
+        if wanted := params.get("validation"):
+            images = as_images(dataset, held_out, params["inputs"], device)
+            when = {"every": wanted["every"], "patience": wanted["patience"], "state": next(waiting, None)}
+            validation = Validation(work, model, images, LOSSES[settings.loss], **when)
+            opened.append(validation)
+        return opened + ([EventLog(events, validation)] if events else [])
 
     try:
         log = train(
@@ -101,6 +121,7 @@ def run_training(
             seed=seed,
             open_recorders=open_recorders,
             checkpoint=work / "checkpoint.pt",
+            stop=lambda: validation is not None and validation.stopped,
         )
     except UserError:
         shutil.rmtree(work)  # it would fail in the same way again
@@ -117,13 +138,19 @@ def run_training(
     summary = {
         "steps": len(log.rows),
         "final_loss": float(np.mean(log.column("loss")[-50:])),
-        "train_accuracy": accuracy(model, train_images),
-        "test_accuracy": accuracy(model, test_images) if len(test_images) else None,
         "train_images": len(train_images),
-        "test_images": len(test_images),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "weights_sha256": files.sha256(work / "model.safetensors"),
     }
+    if validation is not None:
+        # The test images are left alone until the settings are chosen.
+        summary |= validation.summary()
+    else:
+        summary |= {
+            "train_accuracy": accuracy(model, train_images),
+            "test_accuracy": accuracy(model, test_images) if len(test_images) else None,
+            "test_images": len(test_images),
+        }
     files.write_json(work / "training.json", summary)
     files.write_json(work / "provenance.json", _provenance(started, time.monotonic() - clock, device))
     (work / "checkpoint.pt").unlink(missing_ok=True)
@@ -285,6 +312,12 @@ def _key(params: dict[str, Any], data_sha256: str, record: bool, shard: tuple[in
     return digest.hexdigest()[:16]
 
 
+def name_of(device: torch.device) -> str:
+    """Return a device and what it is on this machine."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    return f"{device}: {name}"
+
+
 def _provenance(started: datetime.datetime, seconds: float, device: torch.device) -> dict[str, Any]:
     """What was different this time: kept beside the results, read by no stage."""
     try:
@@ -293,12 +326,11 @@ def _provenance(started: datetime.datetime, seconds: float, device: torch.device
         ).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         commit = None
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     return {
         "started": started.isoformat(timespec="seconds"),
         "seconds": round(seconds, 1),
         "commit": commit,
-        "device": f"{device}: {name}",
+        "device": name_of(device),
         "threads": torch.get_num_threads(),
         "versions": {
             "lrp-dynamics": lrp_dynamics.__version__,

@@ -2,8 +2,9 @@
 
 import pickle
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from lrp_dynamics.augmentation import Augmentation
 from lrp_dynamics.errors import UserError
 from lrp_dynamics.files import atomic
 from lrp_dynamics.losses import LOSSES
@@ -21,6 +23,8 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
     "sgd": torch.optim.SGD,
 }
+# What convolutions and matrix products of a training step are computed in; weights stay in float32 (mixed precision).
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 LOG_FIELDS = ("iteration", "epoch", "loss", "accuracy", "learning_rate")
 
 
@@ -44,6 +48,10 @@ class Settings:
         Stop after so many steps, if the epochs have not ended before.
     loss : str
         A key of `lrp_dynamics.losses.LOSSES`.
+    precision : str
+        A key of `PRECISIONS`. With "float16" the loss is scaled, so that small gradients do not become zero.
+    augmentation : mapping or None
+        Random changes of the images of each step, see `Augmentation`.
     """
 
     epochs: int = 5
@@ -54,6 +62,8 @@ class Settings:
     weight_decay: float = 0.0
     max_steps: int | None = None
     loss: str = "cross_entropy"
+    precision: str = "float32"
+    augmentation: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         for name, lowest in (("epochs", 1), ("batch_size", 1), ("max_steps", 1)):
@@ -64,6 +74,8 @@ class Settings:
             value = getattr(self, name)
             if not isinstance(value, int | float) or not 0 <= value < float("inf"):
                 raise UserError(f"training.{name}: found {value!r}, expected a number of at least 0")
+        if self.precision not in PRECISIONS:
+            raise UserError(f"training.precision: found {self.precision!r}, expected one of {', '.join(PRECISIONS)}")
 
     def make_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """Return the optimizer of all the model's parameters."""
@@ -114,9 +126,12 @@ class Images:
             raise UserError(f"found {len(self)} images, expected at least {count}")
         return Images(self.pixels[:count], self.labels[:count], self.low, self.high)
 
-    def inputs(self, index: Tensor | slice) -> Tensor:
-        """Return float32 network inputs of the given images, (n, C, H, W)."""
-        return self.pixels[index].float().mul_((self.high - self.low) / 255).add_(self.low)
+    def inputs(self, index: Tensor | slice, change: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """Return float32 network inputs of the given images, (n, C, H, W), changed before they are scaled."""
+        pixels = self.pixels[index]
+        if change is not None:
+            pixels = change(pixels)
+        return pixels.float().mul_((self.high - self.low) / 255).add_(self.low)
 
 
 @dataclass
@@ -158,6 +173,7 @@ def train(
     open_recorders: Callable[[Sequence[dict | None]], Sequence[Recorder]] = lambda states: [],
     checkpoint: Path | None = None,
     progress: bool = True,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Log:
     """Train a model in place, recording after every step.
 
@@ -176,6 +192,8 @@ def train(
         goes on from it, and ends with the weights that it would have had without the interruption.
     progress : bool
         Show a progress bar with loss, accuracy, steps per second and the time left.
+    stop : callable
+        Asked after every step whether to end the training early.
 
     Returns
     -------
@@ -187,14 +205,16 @@ def train(
     UserError
         If the loss is not finite.
     """
-    optimizer, loss = settings.make_optimizer(model), LOSSES[settings.loss]
+    step = _Step(model, settings, images.pixels.device)
+    augmentation = Augmentation(settings.augmentation) if settings.augmentation else None
     log, done = Log(), 0
     total, per_epoch = settings.steps(len(images)), len(images) // settings.batch_size
     states: Sequence[dict | None] = []
     saved = _load_checkpoint(checkpoint, images.pixels.device)
     if saved is not None:
         model.load_state_dict(saved["model"])
-        optimizer.load_state_dict(saved["optimizer"])
+        step.optimizer.load_state_dict(saved["optimizer"])
+        step.scaler.load_state_dict(saved["scaler"])
         log.rows, done, states = saved["rows"], saved["done"], saved["recorders"]
     recorders = open_recorders(states)
     complete = False
@@ -208,7 +228,8 @@ def train(
             epoch = done // per_epoch
             order = batch_order(len(images), seed, epoch).to(images.pixels.device)
             for batch in order.split(settings.batch_size)[: min(per_epoch, total - done)]:
-                row = _step(model, optimizer, loss, images.inputs(batch), images.labels[batch])
+                change = augmentation and partial(augmentation, seed=seed, step=done)
+                row = step(images.inputs(batch, change), images.labels[batch])
                 done += 1
                 if not np.isfinite(row[0]):
                     raise UserError(
@@ -220,8 +241,11 @@ def train(
                     recorder.record(done, loss=row[0], lr=settings.learning_rate, epoch=done / per_epoch)
                 bar.set_postfix(loss=f"{row[0]:.3f}", accuracy=f"{row[1]:.2f}", refresh=False)
                 bar.update()
+                if stop():
+                    total = done
+                    break
             if checkpoint is not None and done < total:
-                _save_checkpoint(checkpoint, model, optimizer, log, done, recorders)
+                _save_checkpoint(checkpoint, step, log, done, recorders)
         complete = True
     finally:
         bar.close()
@@ -230,20 +254,27 @@ def train(
     return log
 
 
-def _step(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    loss_of: Callable[[Tensor, Tensor], Tensor],
-    inputs: Tensor,
-    labels: Tensor,
-) -> tuple[float, float]:
-    """One step of the optimizer; return loss and accuracy of the batch before it."""
-    optimizer.zero_grad(set_to_none=True)
-    logits = model(inputs)
-    loss = loss_of(logits, labels)
-    loss.backward()
-    optimizer.step()
-    return loss.item(), (logits.argmax(1) == labels).float().mean().item()
+class _Step:
+    """One step of the optimizer, in the precision asked for."""
+
+    def __init__(self, model: nn.Module, settings: Settings, device: torch.device):
+        self.model, self.optimizer, self._loss = model, settings.make_optimizer(model), LOSSES[settings.loss]
+        self._autocast = partial(
+            torch.autocast, device.type, PRECISIONS[settings.precision], enabled=settings.precision != "float32"
+        )
+        # float16 ends at 6e-8, where many gradients lie: it multiplies the loss, and skips steps that become infinite.
+        self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "float16")
+
+    def __call__(self, inputs: Tensor, labels: Tensor) -> tuple[float, float]:
+        """Return loss and accuracy of the batch before the step."""
+        self.optimizer.zero_grad(set_to_none=True)
+        with self._autocast():
+            logits = self.model(inputs)
+        loss = self._loss(logits.float(), labels)
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return loss.item(), (logits.argmax(1) == labels).float().mean().item()
 
 
 def _load_checkpoint(path: Path | None, device: torch.device) -> dict[str, Any] | None:
@@ -257,12 +288,11 @@ def _load_checkpoint(path: Path | None, device: torch.device) -> dict[str, Any] 
         return None
 
 
-def _save_checkpoint(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, log: Log, done: int, recorders: Sequence[Recorder]
-) -> None:
+def _save_checkpoint(path: Path, step: _Step, log: Log, done: int, recorders: Sequence[Recorder]) -> None:
     state = {
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
+        "model": step.model.state_dict(),
+        "optimizer": step.optimizer.state_dict(),
+        "scaler": step.scaler.state_dict(),
         "rows": log.rows,
         "done": done,
         "recorders": [recorder.state() for recorder in recorders],

@@ -52,7 +52,8 @@ def artefacts(experiments):
         experiment = config["experiments"][name]
         values = {"experiment": name, "dataset": experiment["dataset"], "seed": experiment.get("seeds", [])}
         values["shard"] = shards_of(experiment)
-        for step in KINDS[experiment["kind"]]:
+        values["trial"] = range(number_of_trials(experiment.get("search")))
+        for step in KINDS[experiment["kind"]] + (SEARCH_STEPS if experiment.get("search") else []):
             for pattern in getattr(rules, step).output:
                 files.update(dict.fromkeys(expand(pattern, **values)))
     return list(files)

@@ -17,7 +17,7 @@ CHECKSUM_LIMIT = 1 << 40
 
 
 @contextlib.contextmanager
-def planned(targets: Iterable[str] = ("all",), *, forceall: bool = False) -> Iterator[Any]:
+def planned(targets: Iterable[str] = ("all", "gpu"), *, forceall: bool = False) -> Iterator[Any]:
     """Yield Snakemake's DAG for the targets, of the Snakefile in the current folder.
 
     Parameters

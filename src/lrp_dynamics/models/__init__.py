@@ -12,13 +12,30 @@ from torch import nn
 from lrp_dynamics.errors import UserError
 from lrp_dynamics.models.blog_cnn import blog_cnn
 from lrp_dynamics.models.homework_cnn import homework_cnn
+from lrp_dynamics.models.vgg11 import vgg11_32, vgg11_bn_32, vgg11_bn_half, vgg11_bn_narrow, vgg11_bn_quarter
 from lrp_dynamics.models.vgg16 import vgg16_narrow
 
-__all__ = ["MODELS", "blog_cnn", "build", "homework_cnn", "vgg16_narrow"]
+__all__ = [
+    "MODELS",
+    "blog_cnn",
+    "build",
+    "homework_cnn",
+    "vgg11_32",
+    "vgg11_bn_32",
+    "vgg11_bn_half",
+    "vgg11_bn_narrow",
+    "vgg11_bn_quarter",
+    "vgg16_narrow",
+]
 
 MODELS: dict[str, Callable[[int, int], nn.Module]] = {
     "blog_cnn": blog_cnn,
     "homework_cnn": homework_cnn,
+    "vgg11_32": vgg11_32,
+    "vgg11_bn_32": vgg11_bn_32,
+    "vgg11_bn_half": vgg11_bn_half,
+    "vgg11_bn_quarter": vgg11_bn_quarter,
+    "vgg11_bn_narrow": vgg11_bn_narrow,
     "vgg16_narrow": vgg16_narrow,
 }
 

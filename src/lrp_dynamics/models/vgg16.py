@@ -10,34 +10,17 @@ import torch
 from torch import nn
 
 from lrp_dynamics.errors import UserError
+from lrp_dynamics.models.vgg import DENSE, vgg
 
-_WIDTHS = (64, 128, 256, 512, 512)
 _DEPTHS = (2, 2, 3, 3, 3)
 
 
 def vgg16_narrow(n_classes: int = 10, in_channels: int = 3, divisor: int = 8) -> nn.Sequential:
     """Return VGG-16 with all widths divided, and batch normalisation: (N, C, 32, 32) to (N, n_classes) logits.
 
-    The same depth, blocks and pools. Without batch normalisation thirteen narrow layers hardly learn in a minute; LRP
-    merges it into the convolutions. There is no dropout, whose draws would not depend on the training's seed.
+    The same depth, blocks and pools. Without batch normalisation thirteen narrow layers hardly learn in a minute.
     """
-    features: list[nn.Module] = []
-    channels = in_channels
-    for width, depth in zip(_WIDTHS, _DEPTHS, strict=True):
-        for _ in range(depth):
-            out = width // divisor
-            features += [nn.Conv2d(channels, out, 3, padding=1), nn.BatchNorm2d(out), nn.ReLU(inplace=True)]
-            channels = out
-        features.append(nn.MaxPool2d(2))
-    dense = 4096 // (8 * divisor)
-    classifier = nn.Sequential(
-        nn.Linear(channels, dense),
-        nn.ReLU(inplace=True),
-        nn.Linear(dense, dense),
-        nn.ReLU(inplace=True),
-        nn.Linear(dense, n_classes),
-    )
-    return nn.Sequential(OrderedDict(features=nn.Sequential(*features), flatten=nn.Flatten(), classifier=classifier))
+    return vgg(_DEPTHS, n_classes, in_channels, divisor=divisor, dense=DENSE // (8 * divisor))
 
 
 def fully_convolutional(model: nn.Module) -> nn.Sequential:

@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for relevance.h5, model.safetensors, ...")
     parser.add_argument("--cache", type=Path, default=Path(".cache/train"), help="where unfinished trainings are kept")
     parser.add_argument("--shard", type=_shard, default=(1, 1), help="K/N: record the K-th of N parts of the samples")
+    parser.add_argument("--tensorboard", type=Path, help="folder for a log of events: tensorboard --logdir FOLDER")
     parser.add_argument("--no-record", action="store_true", help="train only; the weights are the same")
 
 
@@ -34,6 +35,7 @@ def run(arguments: argparse.Namespace) -> None:
         cache=arguments.cache,
         record=not arguments.no_record,
         shard=arguments.shard,
+        events=arguments.tensorboard,
     )
 
 

@@ -1,0 +1,34 @@
+"""Gather the trials of a hyper-parameter search in a table, best first, and draw them."""
+
+import argparse
+from pathlib import Path
+
+from lrp_dynamics.stages import json_object
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the subcommand's arguments."""
+    parser.add_argument("--trials", type=Path, nargs="+", required=True, help="training.json of each trial, in order")
+    parser.add_argument("--params", type=json_object, required=True, help="JSON: sampler, trials, seed, space")
+    parser.add_argument("--table", type=Path, required=True, help="table to write, CSV")
+    parser.add_argument("--out-dir", type=Path, required=True, help="folder for the figure")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run the stage."""
+    from lrp_dynamics import search
+    from lrp_dynamics.figures.search import vgg11_search
+    from lrp_dynamics.figures.style import draw_each
+    from lrp_dynamics.tables import read_csv
+
+    best = search.gather(arguments.params, arguments.trials, arguments.table)
+    keys = list(arguments.params["space"])
+    draw_each(
+        {"vgg11_search": lambda table: vgg11_search(table, keys, arguments.table.parent.name)},
+        read_csv(arguments.table),
+        arguments.out_dir,
+    )
+    print(
+        f"best of {len(arguments.trials)} trials: trial {best['trial']}, validation accuracy "
+        f"{best['validation_accuracy']:.2%}, with " + ", ".join(f"{key} = {best[key]}" for key in keys)
+    )

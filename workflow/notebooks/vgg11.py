@@ -1,0 +1,194 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # VGG-11: training, test, and what its decisions rest on
+
+# %% tags=["parameters"]
+inputs = {
+    "training": "results/demo_vgg11/training.json",
+    "metrics": "results/demo_vgg11/metrics.json",
+    "classes": "results/demo_vgg11/classes.csv",
+    "all": "results/demo_vgg11/all/relevance.h5",
+    "top_k": "results/demo_vgg11/top_k/relevance.h5",
+    "speed": "results/demo_vgg11/speed.json",
+    "figures": "reports/demo_vgg11/figures",
+    "captions": "workflow/report",
+}
+params = {"training": {}, "validation": {}, "explanations": {}}
+
+# %%
+import json
+from html import escape
+from pathlib import Path
+
+import numpy as np
+
+from lrp_dynamics.figures.vgg11_names import VGG11_FIGURES
+from lrp_dynamics.reports.sentences import number
+from lrp_dynamics.reports.telling import Telling
+from lrp_dynamics.store import open_relevance
+from lrp_dynamics.tables import read_csv
+
+page = Telling(VGG11_FIGURES, inputs["figures"], inputs["captions"])
+tell = page.tell
+t, m, speed = (json.loads(Path(inputs[name]).read_text()) for name in ("training", "metrics", "speed"))
+classes, setting, shown = read_csv(inputs["classes"]), params["training"], params["explanations"]
+maps, arrived = {}, {}
+for method in ("all", "top_k"):
+    with open_relevance(inputs[method]) as recording:
+        run, maps[method] = recording.attrs, recording.maps(0)
+        arrived[method] = recording.scalar("r_sum")[0] / recording.scalar("initial")[0]
+        masks = recording.sample("mask") == 1 if recording.has_sample("mask") else None
+frames = speed["frames_per_second"]
+
+
+def percent(share: float) -> str:
+    """Return a share as per cent with two decimals, of which the accuracy of good networks needs both."""
+    return f"{share:.2%}".replace("%", " %").replace(".00", "")
+
+
+def strongest(values: np.ndarray, share: float = 0.05) -> float:
+    """Return the median share of a map's relevance that the strongest share of its pixels holds."""
+    flat = -np.sort(-np.abs(values.reshape(len(values), -1).astype(float)), axis=1)
+    total = flat.sum(1)
+    held = flat[:, : max(1, round(share * flat.shape[1]))].sum(1)
+    return float(np.median(held[total > 0] / total[total > 0])) if (total > 0).any() else 0.0
+
+
+# %%
+tell(
+    f"*{run['dataset_title']} · network `{run['model']}` · seed {run['seed']} · {t['steps']:,} training steps · "
+    f"{m['test_images']:,} test images*"
+)
+tell(
+    f"- **{percent(m['test_accuracy'])} of the test images are classified as labelled**; {m['test_errors']:,} of "
+    f"{m['test_images']:,} are not.\n"
+    f"- **The training was best after {t['best_epoch']:.3g} epochs**, with {percent(t['validation_accuracy'])} of "
+    f"{t['validation_images']:,} images held out of it"
+    + (
+        f"; it was stopped at {t['steps']:,} steps, as nothing better had come since."
+        if t["stopped_early"]
+        else "; it went on to its last epoch."
+    )
+    + f"\n- **The filter leaves {percent(np.median(arrived['top_k']))} of the relevance** (median), and of what is "
+    f"left the strongest 5 % of the pixels hold {percent(strongest(maps['top_k']))}; without the filter "
+    f"{percent(strongest(maps['all']))}.\n"
+    f"- **{frames['all']:.0f} images are explained in a second** without the filter and {frames['top_k']:.0f} with it."
+)
+tell("Every number on this page was computed from this run's result files.")
+
+# %% [markdown]
+# ## 1 Training
+# %%
+augmented = ", ".join(setting["augmentation"] or ()) or "none"
+checked, patience = params["validation"], params["validation"]["patience"]
+page.table(
+    ("setting", "value"),
+    [
+        ("network", f"<code>{escape(run['model'])}</code>, {t['parameters']:,} parameters"),
+        ("training images", f"{t['train_images']:,}"),
+        ("held out for validation", f"{t['validation_images']:,}, measured every {checked['every']:g} epochs"),
+        ("stop early", "never" if patience is None else f"after {patience} measurements without a better one"),
+        ("optimizer", f"{escape(setting['optimizer'])}, learning rate {setting['learning_rate']:g}"),
+        ("batch", f"{setting['batch_size']} images, at most {setting['epochs']} epochs"),
+        ("precision of a step", escape(setting["precision"])),
+        ("augmentation", escape(augmented)),
+    ],
+)
+page.figure("vgg11_training")
+
+# %% [markdown]
+# ## 2 Test
+# %%
+worst = int(np.nanargmin(classes["f1"]))
+tell(
+    f"Precision is the share of images taken for a class that are of it, recall the share of its images that are taken "
+    f"for it, and F1 their harmonic mean. Over the classes, precision is {percent(m['macro_precision'])}, recall "
+    f"{percent(m['macro_recall'])} and F1 {percent(m['macro_f1'])} on average; class "
+    f"{escape(str(classes['class'][worst]))} has the lowest F1, {percent(classes['f1'][worst])}."
+)
+
+
+def cell(value: float) -> str:
+    """Return a share as it stands in the table; where there is nothing to take a share of, a dash."""
+    return "–" if np.isnan(value) else percent(value)
+
+
+page.table(
+    ("class", "test images", "taken for it", "precision", "recall", "F1"),
+    [
+        (escape(str(name)), f"{images:,}", f"{predicted:,}", *map(cell, shares))
+        for name, images, predicted, *shares in zip(*classes.values(), strict=True)
+    ],
+    numeric=range(1, 6),
+)
+page.figure("vgg11_confusion")
+page.figure("vgg11_mistakes")
+
+# %% [markdown]
+# ## 3 Explanations
+# %%
+tell(
+    "What do the decisions rest on? The probabilities of all classes are handed back layer by layer, to each input of "
+    "a layer in proportion to what it contributed through positive weights (rule z<sup>+</sup>):"
+)
+tell(
+    "> R<sub>i</sub> = Σ<sub>j</sub> x<sub>i</sub> w<sub>ij</sub><sup>+</sup> / (Σ<sub>i'</sub> x<sub>i'</sub> "
+    "w<sub>i'j</sub><sup>+</sup> + ε) · R<sub>j</sub>"
+)
+tell(
+    "Batch normalisation is merged into the convolution before it, a max-pool counts as the average of its window, and "
+    "in the first layer each pixel counts as one, so that dark and bright ones receive relevance alike. With the "
+    f"filter, a layer hands on the {percent(shown['top_k'])} of its relevance values that are largest, and no others."
+)
+page.figure("vgg11_relevance")
+page.figure("vgg11_concentration")
+tell(
+    f"Of the relevance put in, {percent(np.median(arrived['all']))} arrives at the pixels without the filter and "
+    f"{percent(np.median(arrived['top_k']))} with it (medians of {len(arrived['all'])} images). What the filter "
+    "leaves is no longer an account of the whole output, but it names fewer places."
+)
+if masks is not None:
+    inside = {
+        name: np.array([v[mask].sum() / v.sum() if v.sum() else np.nan for v, mask in zip(values, masks, strict=True)])
+        for name, values in maps.items()
+    }
+    tell(
+        f"These images come with masks. The object covers {percent(np.median(masks.mean(axis=(1, 2))))} of an image "
+        f"(median); it receives {percent(np.nanmedian(inside['all']))} of the relevance without the filter and "
+        f"{percent(np.nanmedian(inside['top_k']))} with it."
+    )
+
+# %% [markdown]
+# ### Speed
+# %%
+page.table(
+    ("explanation", "images a second"),
+    [("all relevance", f"{frames['all']:.1f}"), ("largest relevance only", f"{frames['top_k']:.1f}")],
+    numeric=(1,),
+)
+tell(
+    f"Measured once on {speed['images']:,} test images in batches of {speed['batch_size']}, on {speed['device']} with "
+    f"{speed['threads']} threads, prediction included. Unlike all other numbers here, these are other ones in each run."
+)
+
+# %% [markdown]
+# ## All numbers
+# %%
+rows = [
+    (f"<code>{name}</code>", number(value) if isinstance(value, float) else escape(str(value)))
+    for source in (m, t)
+    for name, value in sorted(source.items())
+    if name != "weights_sha256"
+]
+page.table(("metrics.json, training.json", "value"), rows, numeric=(1,))
