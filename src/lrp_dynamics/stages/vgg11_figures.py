@@ -9,6 +9,7 @@ from lrp_dynamics.stages import json_object
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the files of this stage."""
     parser.add_argument("--results", type=Path, required=True, help="folder of the experiment, results/NAME")
+    parser.add_argument("--data", type=Path, required=True, help="prepared dataset, data/NAME.h5")
     parser.add_argument("--params", type=json_object, required=True, help='JSON: {"images": how many are shown}')
     parser.add_argument("--out-dir", type=Path, required=True, help="folder for the PNG and SVG files")
 
