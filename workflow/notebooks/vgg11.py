@@ -34,7 +34,7 @@ from pathlib import Path
 import numpy as np
 
 from lrp_dynamics.figures.vgg11_names import VGG11_FIGURES
-from lrp_dynamics.reports.sentences import number
+from lrp_dynamics.reports.sentences import number, percent
 from lrp_dynamics.reports.telling import Telling
 from lrp_dynamics.store import open_relevance
 from lrp_dynamics.tables import read_csv
@@ -52,9 +52,9 @@ for method in ("all", "top_k"):
 frames = speed["frames_per_second"]
 
 
-def percent(share: float) -> str:
+def exactly(share: float) -> str:
     """Return a share as per cent with two decimals, of which the accuracy of good networks needs both."""
-    return f"{share:.2%}".replace("%", " %").replace(".00", "")
+    return "–" if np.isnan(share) else f"{share:.2%}".replace("%", " %")
 
 
 def strongest(values: np.ndarray, share: float = 0.05) -> float:
@@ -71,9 +71,9 @@ tell(
     f"{m['test_images']:,} test images*"
 )
 tell(
-    f"- **{percent(m['test_accuracy'])} of the test images are classified as labelled**; {m['test_errors']:,} of "
+    f"- **{exactly(m['test_accuracy'])} of the test images are classified as labelled**; {m['test_errors']:,} of "
     f"{m['test_images']:,} are not.\n"
-    f"- **The training was best after {t['best_epoch']:.3g} epochs**, with {percent(t['validation_accuracy'])} of "
+    f"- **The training was best after {t['best_epoch']:.3g} epochs**, with {exactly(t['validation_accuracy'])} of "
     f"{t['validation_images']:,} images held out of it"
     + (
         f"; it was stopped at {t['steps']:,} steps, as nothing better had come since."
@@ -83,7 +83,7 @@ tell(
     + f"\n- **The filter leaves {percent(np.median(arrived['top_k']))} of the relevance** (median), and of what is "
     f"left the strongest 5 % of the pixels hold {percent(strongest(maps['top_k']))}; without the filter "
     f"{percent(strongest(maps['all']))}.\n"
-    f"- **{frames['all']:.0f} images are explained in a second** without the filter and {frames['top_k']:.0f} with it."
+    f"- **{frames['all']:,.0f} images are explained in a second** without the filter and {frames['top_k']:,.0f} with it."
 )
 tell("Every number on this page was computed from this run's result files.")
 
@@ -113,21 +113,14 @@ page.figure("vgg11_training")
 worst = int(np.nanargmin(classes["f1"]))
 tell(
     f"Precision is the share of images taken for a class that are of it, recall the share of its images that are taken "
-    f"for it, and F1 their harmonic mean. Over the classes, precision is {percent(m['macro_precision'])}, recall "
-    f"{percent(m['macro_recall'])} and F1 {percent(m['macro_f1'])} on average; class "
-    f"{escape(str(classes['class'][worst]))} has the lowest F1, {percent(classes['f1'][worst])}."
+    f"for it, and F1 their harmonic mean. Over the classes, precision is {exactly(m['macro_precision'])}, recall "
+    f"{exactly(m['macro_recall'])} and F1 {exactly(m['macro_f1'])} on average; class "
+    f"{escape(str(classes['class'][worst]))} has the lowest F1, {exactly(classes['f1'][worst])}."
 )
-
-
-def cell(value: float) -> str:
-    """Return a share as it stands in the table; where there is nothing to take a share of, a dash."""
-    return "–" if np.isnan(value) else percent(value)
-
-
 page.table(
     ("class", "test images", "taken for it", "precision", "recall", "F1"),
     [
-        (escape(str(name)), f"{images:,}", f"{predicted:,}", *map(cell, shares))
+        (escape(str(name)), f"{images:,}", f"{predicted:,}", *map(exactly, shares))
         for name, images, predicted, *shares in zip(*classes.values(), strict=True)
     ],
     numeric=range(1, 6),
@@ -174,7 +167,7 @@ if masks is not None:
 # %%
 page.table(
     ("explanation", "images a second"),
-    [("all relevance", f"{frames['all']:.1f}"), ("largest relevance only", f"{frames['top_k']:.1f}")],
+    [("all relevance", f"{frames['all']:,.1f}"), ("largest relevance only", f"{frames['top_k']:,.1f}")],
     numeric=(1,),
 )
 tell(

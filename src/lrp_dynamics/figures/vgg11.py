@@ -101,16 +101,14 @@ def vgg11_mistakes(run: Results) -> Figure:
         if number < min(count, MISTAKES):
             show_image(axes, as_picture(run.pictures[number]))
             label, predicted = (run.class_name(int(run.mistakes[name][number])) for name in ("label", "predicted"))
-            axes.set_xlabel(f"{label} as {predicted}\n{run.mistakes['probability'][number]:.1%}", fontsize=6.5)
+            axes.set_xlabel(f"{label} as {predicted}\n{run.mistakes['probability'][number]:.1%}", fontsize=6)
     return figure
 
 
 def vgg11_relevance(run: Results) -> Figure:
     """Show test images beside their relevance maps, with all relevance and with the largest alone."""
     count = min(run.show, run.first.map_samples)
-    figure = new_figure(
-        f"Relevance with and without the filter – {run.title}", run.origin, 0.7 + 1.02 * count, 0.75 + 3.6
-    )
+    figure = new_figure(f"Relevance with and without the filter – {run.title}", run.origin, 0.7 + 1.02 * count, 4.0)
     grid = figure.subplots(3, count, squeeze=False)
     labels, predicted = run.first.sample("label"), run.first.scalar("predicted")[0]
     for sample, axes in enumerate(grid[0]):
@@ -143,6 +141,7 @@ def vgg11_concentration(run: Results) -> Figure:
         left.fill_between(share, low, high, color=COLORS[method], alpha=0.25, linewidth=0)
         left.plot(share, middle, color=COLORS[method], label=f"{name}: median, quartiles")
         arrived = run.recordings[method].scalar("r_sum")[0] / run.recordings[method].scalar("initial")[0]
+        arrived = np.maximum(arrived, 1e-12)  # the axis is logarithmic
         # Beside each other instead of on top of each other, without random numbers.
         spread = 0.5 * (np.argsort(np.argsort(arrived)) * 0.618034 % 1) - 0.25
         right.plot(arrived, row + spread, ".", color=COLORS[method], markersize=4, alpha=0.7)
@@ -150,8 +149,9 @@ def vgg11_concentration(run: Results) -> Figure:
         xlabel="share of the pixels, strongest first", ylabel="share of the relevance", xlim=(0, 1), ylim=(0, 1.02)
     )
     left.legend(loc="lower right")
-    right.set(xlabel="share of the initial relevance that arrives at the pixels", xlim=(-0.02, 1.05), ylim=(1.6, -0.6))
+    right.set(xlabel="share of the initial relevance that arrives at the pixels", xscale="log", ylim=(1.6, -0.6))
+    right.set_xlim(None, 2)
     right.set_yticks(range(len(METHODS)), METHODS.values())
-    for axis in (left.xaxis, left.yaxis, right.xaxis):
+    for axis in (left.xaxis, left.yaxis):
         axis.set_major_formatter(PercentFormatter(1, decimals=0))
     return figure
