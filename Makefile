@@ -10,7 +10,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 help:
 	@echo "make demo    set up, then the whole pipeline on embedded data (no download of data)"
 	@echo "make test    set up, then all tests"
-	@echo "make all     set up, then every experiment of params.yaml (downloads CIFAR-10)"
+	@echo "make all     set up, then every experiment of params.yaml (downloads CIFAR-10, MNIST, VGG-16)"
 	@echo "make setup   create $(VENV) and install the package with pinned dependencies"
 	@echo "make lint    ruff, snakefmt and snakemake --lint;  make format: let the formatters rewrite"
 	@echo "make dvc     rewrite dvc.yaml after a change of the workflow"

@@ -83,7 +83,7 @@ tell(
     + f"\n- **The filter leaves {percent(np.median(arrived['top_k']))} of the relevance** (median), and of what is "
     f"left the strongest 5 % of the pixels hold {percent(strongest(maps['top_k']))}; without the filter "
     f"{percent(strongest(maps['all']))}.\n"
-    f"- **{frames['all']:,.0f} images are explained in a second** without the filter and {frames['top_k']:,.0f} with it."
+    f"- **{frames['all']:,.0f} images are explained in a second** without the filter, {frames['top_k']:,.0f} with it."
 )
 tell("Every number on this page was computed from this run's result files.")
 
