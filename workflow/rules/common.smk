@@ -16,6 +16,8 @@ from dag import INNER
 from failures import tell_failures
 from parameters import check, json_of
 
+from lrp_dynamics.search import count as number_of_trials
+
 check(config, Path("params.yaml"))
 
 
@@ -128,6 +130,16 @@ def if_fitted(*patterns):
     def files(wildcards):
         fitted = config["experiments"][wildcards.experiment]["kind"] == "vgg16_fitted"
         return expand(patterns, experiment=wildcards.experiment) if fitted else []
+
+    return files
+
+
+def trials_of(pattern):
+    """Input function: the pattern for each trial of the experiment's search."""
+
+    def files(wildcards):
+        search = config["experiments"][wildcards.experiment]["search"]
+        return expand(pattern, experiment=wildcards.experiment, trial=range(number_of_trials(search)))
 
     return files
 

@@ -1,6 +1,5 @@
 # Experiments of kind "vgg11": train with validation, test, explain test images, figures, report; a search beside it.
 from lrp_dynamics.figures.vgg11_names import VGG11_FIGURES, VGG11_SEARCH
-from lrp_dynamics.search import count as number_of_trials
 
 KINDS["vgg11"] = ["prepare", "vgg11_train", "classify", "vgg11_explain", "vgg11_figures", "vgg11_report"]
 # Besides, where `search` is given.
@@ -8,16 +7,6 @@ SEARCH_STEPS = ["vgg11_trial", "vgg11_search"]
 
 VGG11 = "results/{experiment}"
 TRIAL = f"{VGG11}/search/trial-{{trial}}"
-
-
-def trials_of(pattern):
-    """Input function: the pattern for each trial of the experiment's search."""
-
-    def files(wildcards):
-        search = config["experiments"][wildcards.experiment]["search"]
-        return expand(pattern, experiment=wildcards.experiment, trial=range(number_of_trials(search)))
-
-    return files
 
 
 rule vgg11_train:

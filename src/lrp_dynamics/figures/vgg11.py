@@ -54,7 +54,7 @@ def vgg11_training(run: Results) -> Figure:
         axes.legend(loc="upper right" if column == "loss" else "lower right")
     left, right = figure.axes
     left.set_ylim(0, 1.1 * max(np.quantile(log["loss"], 0.99), validation["loss"][best]))
-    right.set_ylim(None, 1.01)
+    right.set_ylim(max(0, np.quantile(log["accuracy"], 0.02) - 0.05), 1.01)  # as on the left, not its first steps
     right.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     return figure
 
