@@ -95,13 +95,13 @@ class Validation:
 
     def record(self, iteration: int, *, epoch: float, **_: float) -> bool:
         """Measure the network as it is now, if it is time to; return whether."""
-        before = self._seen[1] if self.rows else -self._every
-        self._seen = (iteration, epoch)
         # A little more, so that rounding does not miss the end of an epoch.
-        if int(epoch / self._every + 1e-9) <= int(before / self._every + 1e-9) and self.rows:
-            return False
-        self._measure()
-        return True
+        done, now = (int(value / self._every + 1e-9) for value in (self._seen[1], epoch))
+        due = not self.rows or now > done
+        self._seen = (iteration, epoch)
+        if due:
+            self._measure()
+        return due
 
     def _measure(self) -> None:
         iteration, epoch = self._seen

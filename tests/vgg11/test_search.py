@@ -90,7 +90,16 @@ def test_the_best_trial_comes_first(tmp_path, capsys):
         paths[-1].write_text(json.dumps(numbers | {"stopped_early": trial == 2, "parameters": 7}))
     parser = argparse.ArgumentParser()
     stage.add_arguments(parser)
-    words = ["--trials", *paths, "--params", json.dumps(GRID), "--table", tmp_path / "demo/search.csv"]
+    words = [
+        "--name",
+        "demo",
+        "--trials",
+        *paths,
+        "--params",
+        json.dumps({"search": GRID, "dataset": "shapes10"}),
+        "--table",
+        tmp_path / "demo/search.csv",
+    ]
     stage.run(parser.parse_args(list(map(str, [*words, "--out-dir", tmp_path / "figures"]))))
     table = read_csv(tmp_path / "demo/search.csv")
     assert table["trial"].tolist() == [2, 1, 3, 0, 5, 4]

@@ -252,9 +252,9 @@ rule vgg11_search:
         mem_mb=1000,
         runtime=10,
     params:
-        json=params_of("experiments.{experiment}.search"),
+        json=params_of(search="experiments.{experiment}.search", dataset="experiments.{experiment}.dataset"),
     message:
         "Gathering the search of {wildcards.experiment}"
     shell:
-        "lrp-dynamics search --trials {input.trials} --params {params.json:q} --table {output.table}"
-        " --out-dir reports/{wildcards.experiment}/figures 2>&1 | tee {log}"
+        "lrp-dynamics search --name {wildcards.experiment} --trials {input.trials} --params {params.json:q}"
+        " --table {output.table} --out-dir reports/{wildcards.experiment}/figures 2>&1 | tee {log}"

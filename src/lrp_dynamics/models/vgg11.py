@@ -14,7 +14,7 @@ def vgg11_32(n_classes: int = 10, in_channels: int = 3) -> nn.Sequential:
 
 
 def vgg11_bn_32(n_classes: int = 10, in_channels: int = 3) -> nn.Sequential:
-    """Return VGG-11 with batch normalisation, without which it takes several times as many steps to start learning."""
+    """Return VGG-11 with batch normalisation, without which it is slow to begin learning."""
     return _vgg11(n_classes, in_channels, divisor=1)
 
 

@@ -8,8 +8,9 @@ from lrp_dynamics.stages import json_object
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the subcommand's arguments."""
+    parser.add_argument("--name", required=True, help="of the experiment, written on the figure")
     parser.add_argument("--trials", type=Path, nargs="+", required=True, help="training.json of each trial, in order")
-    parser.add_argument("--params", type=json_object, required=True, help="JSON: sampler, trials, seed, space")
+    parser.add_argument("--params", type=json_object, required=True, help="JSON: search, dataset")
     parser.add_argument("--table", type=Path, required=True, help="table to write, CSV")
     parser.add_argument("--out-dir", type=Path, required=True, help="folder for the figure")
 
@@ -21,10 +22,10 @@ def run(arguments: argparse.Namespace) -> None:
     from lrp_dynamics.figures.style import draw_each
     from lrp_dynamics.tables import read_csv
 
-    best = search.gather(arguments.params, arguments.trials, arguments.table)
-    keys = list(arguments.params["space"])
+    best = search.gather(arguments.params["search"], arguments.trials, arguments.table)
+    keys = list(arguments.params["search"]["space"])
     draw_each(
-        {"vgg11_search": lambda table: vgg11_search(table, keys, arguments.table.parent.name)},
+        {"vgg11_search": lambda table: vgg11_search(table, keys, arguments.name, arguments.params["dataset"])},
         read_csv(arguments.table),
         arguments.out_dir,
     )
