@@ -17,7 +17,6 @@ import torch
 from scipy.stats import rankdata
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.transforms.functional import gaussian_blur
 
 from lrp_dynamics.errors import UserError
 
@@ -152,6 +151,8 @@ def replacement(inputs: Tensor, fill: str | Tensor) -> Tensor:
         height, width = inputs.shape[2:]
         sigma = height / 8
         reach = min(int(3 * sigma), height - 1, width - 1)
+        from torchvision.transforms.functional import gaussian_blur  # takes as long to import as torch
+
         return gaussian_blur(inputs, [2 * reach + 1, 2 * reach + 1], [sigma, sigma])
     raise UserError(f"fill is {fill!r}; expected 'mean', 'blur' or a tensor")
 

@@ -80,14 +80,6 @@ def test_listing_the_figures_imports_nothing_heavy():
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 
 
-def test_stages_without_training_do_not_import_torch():
-    code = """
-import sys, lrp_dynamics.stages.dynamics, lrp_dynamics.stages.outliers, lrp_dynamics.stages.figures
-import lrp_dynamics.figures.draw, lrp_dynamics.samples, lrp_dynamics.summary, lrp_dynamics.outliers
-print('torch' in sys.modules)"""
-    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
-
-
 def pixels_of(path: Path) -> np.ndarray:
     """Return a figure's grey values (height, width), checked to have no ink on the border, as if cut off there."""
     pixels = np.asarray(Image.open(path).convert("L"))

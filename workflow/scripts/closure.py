@@ -1,6 +1,7 @@
 """Which source files a stage depends on: all modules of the package that it imports, directly or not."""
 
 import ast
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def code_of(stage: str, *scripts: str) -> list[str]:
 def _imports(path: Path) -> tuple[Path, ...]:
     """Return the files of the package that a file imports, also inside functions, and `__init__` of parent packages."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in _statements(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -39,3 +40,11 @@ def _imports(path: Path) -> tuple[Path, ...]:
             base = PACKAGE.joinpath(*parts[1:])
             files += [base.with_suffix(".py"), *(p / "__init__.py" for p in [base, *base.parents] if p != PACKAGE)]
     return tuple(file for file in files if file.is_file() and file.is_relative_to(PACKAGE))
+
+
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield every statement in a node, however deep; expressions, the most of a tree, hold no imports."""
+    for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for child in getattr(node, name, ()):
+            yield child
+            yield from _statements(child)

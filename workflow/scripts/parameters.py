@@ -2,25 +2,22 @@
 
 import json
 import re
-import sys
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
-
-# Jupyter brings it along; jsonschema would spend a second on building its grammars, for formats that we do not use.
-sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[assignment]
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import best_match
 from snakemake.exceptions import WorkflowError
 
 from lrp_dynamics.errors import UserError
+from lrp_dynamics.imports import without
 from lrp_dynamics.shards import rows_of
 
-if sys.modules["rfc3987_syntax"] is None:
-    del sys.modules["rfc3987_syntax"]
+# Jupyter brings it along; jsonschema would spend a second on building its grammars, for formats that we do not use.
+with without("rfc3987_syntax"):
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import best_match
 
 SCHEMA = Path(__file__).parents[1] / "schemas" / "params.schema.yaml"
 

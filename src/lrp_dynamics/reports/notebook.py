@@ -10,17 +10,20 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
-import jupytext
-import nbformat
-from jupyter_client.kernelspec import KernelSpec
-from jupyter_client.manager import AsyncKernelManager
-from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
-from nbconvert import HTMLExporter
-
 from lrp_dynamics.errors import UserError
 from lrp_dynamics.files import atomic
+from lrp_dynamics.imports import without
 from lrp_dynamics.reports.page import framed
+
+# The grammars of formats that no notebook has, and Jupyter's web server.
+with without("rfc3987_syntax", "jupytext.sync_contentsmanager", "jupytext.async_contentsmanager"):
+    import jupytext
+    import nbformat
+    from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.manager import AsyncKernelManager
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError
+    from nbconvert import HTMLExporter
 
 
 class _ThisPython(AsyncKernelManager):

@@ -7,7 +7,6 @@ import numpy as np
 
 from lrp_dynamics.figures.vgg16_names import FIGURES, MASK_FIGURES
 from lrp_dynamics.figures.vgg16_run import PhotoRun
-from lrp_dynamics.photo_study import BASELINE
 from lrp_dynamics.reports.sentences import number, percent, times
 from lrp_dynamics.reports.telling import Telling
 
@@ -123,7 +122,7 @@ class PhotoStory(Telling):
         scores = {name: self.metrics[f"{name}_abpc"] for name in self.run.methods}
         best = max(scores, key=scores.__getitem__)
         others = ", ".join(f"`{name}` {number(value)}" for name, value in scores.items() if name != best)
-        kind = "the plain gradient times the input" if best == BASELINE else f"`{best}`"
+        kind = f"`{best}`" if best in self.run.composites else "the plain gradient times the input"
         result = [
             f"The network agrees most with {kind}: an area between the curves of {number(scores[best])} logit units "
             f"(median), against {others}."

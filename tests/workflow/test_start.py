@@ -1,0 +1,44 @@
+"""What stages and notebooks do not need they do not import: most of a short stage's time is its start."""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+
+from .conftest import ROOT
+
+PACKAGE = "lrp_dynamics"
+STAGES = {
+    # What runs in a stage, and what must stay out of it.
+    "stages.dynamics dynamics samples": "torch matplotlib",
+    "stages.outliers outliers summary": "torch matplotlib",
+    "stages.figures figures.draw": "torch",
+    "stages.homework_figures figures.homework": "torch",
+    "stages.rules_figures figures.rules": "torch",
+    "stages.vgg16_figures figures.vgg16_maps figures.vgg16_measures": "torch",
+    "stages.gather gather": "torch scipy matplotlib",
+    "stages.report reports.notebook": "torch scipy rfc3987_syntax jupyter_server",
+    "stages.train experiment": "torchvision scipy matplotlib",
+    "stages.homework_train homework": "torchvision matplotlib",
+}
+
+
+def imported(code: str) -> set[str]:
+    """Return the names of all modules that are there after a program has run."""
+    code += "\nimport sys; print(*(name for name, module in sys.modules.items() if module), sep=chr(10))"
+    return set(subprocess.check_output([sys.executable, "-c", code], text=True, cwd=ROOT).split())
+
+
+@pytest.mark.parametrize("modules", STAGES)
+def test_stages(modules):
+    code = "import " + ", ".join(f"{PACKAGE}.{name}" for name in modules.split())
+    assert imported(code).isdisjoint(STAGES[modules].split())
+
+
+@pytest.mark.parametrize("name", ["blog", "rules", "vgg16"])
+def test_notebooks(name):
+    tree = ast.parse((ROOT / f"workflow/notebooks/{name}.py").read_text())
+    code = "\n".join(ast.unparse(node) for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom))
+    assert PACKAGE in code
+    assert imported(code).isdisjoint({"torch", "scipy", "matplotlib"})
