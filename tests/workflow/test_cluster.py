@@ -1,6 +1,8 @@
 """The workflow on a real Slurm, started on this machine for the test and stopped after it."""
 
+import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -11,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Project
+from .conftest import ROOT, Project
 
 pytestmark = pytest.mark.pipeline
 
@@ -132,3 +134,16 @@ def test_jobs_go_through_slurm_with_either_tool(slurm: str, project: Project) ->
     assert project.jobs(log) == ["outliers-demo"]
     assert ["JobState=COMPLETED" in job for job in jobs()] == [True] * 4
     project.assert_made("outliers-demo")
+
+
+def test_rules_ask_for_more_than_was_measured() -> None:
+    """The table in the documentation says what the rules ask for, and each asks for enough."""
+    rows = re.findall(r"^\| `(\w+)` \|(.*)\|$", (ROOT / "docs/cluster.md").read_text(), re.M)
+    assert {"prepare", "train", "dynamics", "vgg16", "rules_train", "homework_train"} <= {rule for rule, _ in rows}
+    code = "import json, sys; sys.path.insert(0, 'benchmarks'); import resources; print(json.dumps(resources.asked()))"
+    asked = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for rule, cells in rows:
+        _, peak, memory, minutes, runtime = (cell.strip() for cell in cells.split("|"))
+        assert json.loads(asked)[rule] == [int(memory), int(runtime)], rule
+        assert int(peak) < int(memory), rule
+        assert float(minutes) < int(runtime), rule

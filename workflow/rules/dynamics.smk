@@ -31,8 +31,8 @@ rule train:
         experiment=experiments_of("dynamics", sharded=False),
     threads: lambda wildcards: config["experiments"][wildcards.experiment]["training"]["threads"]
     resources:
-        mem_mb=4000,
-        runtime=240,
+        mem_mb=2000,
+        runtime=120,
         gpu=gpus_of,
     params:
         json=params_of(
@@ -80,7 +80,7 @@ rule gather:
         experiment=experiments_of("dynamics", sharded=True),
     resources:
         mem_mb=1000,
-        runtime=30,
+        runtime=10,
     params:
         folder=subpath(output.relevance, parent=True),
     message:
@@ -103,8 +103,8 @@ rule dynamics:
     wildcard_constraints:
         experiment=experiments_of("dynamics"),
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=1000,
+        runtime=10,
     message:
         "Dynamics of {wildcards.experiment}, seed {wildcards.seed}"
     shell:
@@ -128,7 +128,7 @@ rule outliers:
     wildcard_constraints:
         experiment=experiments_of("dynamics"),
     resources:
-        mem_mb=1000,
+        mem_mb=500,
         runtime=10,
     params:
         json=params_of("experiments.{experiment}.outliers"),
@@ -167,8 +167,8 @@ rule figures:
     wildcard_constraints:
         experiment=experiments_of("dynamics"),
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=500,
+        runtime=10,
     params:
         json=params_of("experiments.{experiment}.figures"),
     message:
@@ -204,8 +204,8 @@ rule report:
     wildcard_constraints:
         experiment=experiments_of("dynamics"),
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=500,
+        runtime=10,
     message:
         "Writing the report of {wildcards.experiment}"
     shell:

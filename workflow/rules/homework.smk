@@ -23,8 +23,8 @@ rule homework_train:
         experiment=experiments_of("homework"),
     threads: lambda wildcards: config["experiments"][wildcards.experiment]["training"]["threads"]
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=2000,
+        runtime=60,
         gpu=gpus_of,
     params:
         json=params_of(
@@ -60,8 +60,8 @@ rule homework_explain:
         experiment=experiments_of("homework"),
     threads: lambda wildcards: config["experiments"][wildcards.experiment]["training"]["threads"]
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=1500,
+        runtime=20,
     params:
         json=params_of(
             model="experiments.{experiment}.model",
@@ -107,8 +107,8 @@ rule homework_figures:
     wildcard_constraints:
         experiment=experiments_of("homework"),
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=500,
+        runtime=10,
     params:
         json=params_of("experiments.{experiment}.figures"),
     message:
@@ -144,8 +144,8 @@ rule homework_report:
     wildcard_constraints:
         experiment=experiments_of("homework"),
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=1000,
+        runtime=10,
     params:
         json=params_of("experiments.{experiment}.figures"),
     message:

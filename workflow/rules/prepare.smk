@@ -15,7 +15,7 @@ rule prepare:
     benchmark:
         "logs/benchmarks/prepare/{dataset}.tsv"
     resources:
-        mem_mb=2000,
+        mem_mb=1000,
         runtime=30,
     params:
         json=params_of("datasets.{dataset}"),

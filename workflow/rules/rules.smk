@@ -37,8 +37,8 @@ rule rules_train:
         experiment=experiments_of("rules"),
     threads: lambda wildcards: config["experiments"][wildcards.experiment]["training"]["threads"]
     resources:
-        mem_mb=4000,
-        runtime=240,
+        mem_mb=2000,
+        runtime=120,
         gpu=gpus_of,
     params:
         json=params_of(
@@ -75,8 +75,8 @@ rule rules_compare:
     wildcard_constraints:
         experiment=experiments_of("rules"),
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=1500,
+        runtime=20,
     params:
         json=params_of("experiments.{experiment}.outliers"),
         folder=subpath(output.metrics, parent=True),
@@ -114,8 +114,8 @@ rule rules_figures:
     wildcard_constraints:
         experiment=experiments_of("rules"),
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=500,
+        runtime=10,
     params:
         json=params_of("experiments.{experiment}.figures"),
     message:
@@ -150,8 +150,8 @@ rule rules_report:
     wildcard_constraints:
         experiment=experiments_of("rules"),
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=500,
+        runtime=10,
     message:
         "Writing the report of {wildcards.experiment}"
     shell:
