@@ -32,12 +32,16 @@ def measured(folders: Iterable[Path]) -> dict[str, tuple[float, str, float]]:
 
 
 def asked() -> dict[str, tuple[int, int]]:
-    """Return, by rule, the MB and the minutes that it asks for, in the order of the rules."""
+    """Return, by rule, the least MB and minutes that one of its jobs asks for, in the order of the rules."""
     sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
     from dag import planned, real_jobs
 
     with planned(forceall=True) as dag:
-        return {job.rule.name: (job.resources["mem_mb"], job.resources["runtime"]) for job in real_jobs(dag)}
+        result: dict[str, tuple[int, int]] = {}
+        for job in real_jobs(dag):
+            needs = job.resources["mem_mb"], job.resources["runtime"]
+            result[job.rule.name] = min(result.get(job.rule.name, needs), needs)
+        return result
 
 
 def table(folders: Iterable[Path]) -> str:

@@ -149,6 +149,11 @@ def gpus_of(wildcards):
     return int(config["experiments"][wildcards.experiment]["training"]["device"] != "cpu")
 
 
+def memory_of(wildcards):
+    """MB that a training asks for: as measured on the CPU, and room for the libraries of CUDA."""
+    return 2000 + 3000 * gpus_of(wildcards)
+
+
 # Each tool learns what the other one has done: see workflow/scripts/bridge.py.
 refuse_links()
 if workflow.is_main_process and INNER not in os.environ and "DVC_STAGE" not in os.environ:

@@ -31,7 +31,7 @@ rule train:
         experiment=experiments_of("dynamics", sharded=False),
     threads: lambda wildcards: config["experiments"][wildcards.experiment]["training"]["threads"]
     resources:
-        mem_mb=2000,
+        mem_mb=memory_of,
         runtime=120,
         gpu=gpus_of,
     params:

@@ -23,7 +23,7 @@ rule homework_train:
         experiment=experiments_of("homework"),
     threads: lambda wildcards: config["experiments"][wildcards.experiment]["training"]["threads"]
     resources:
-        mem_mb=2000,
+        mem_mb=memory_of,
         runtime=60,
         gpu=gpus_of,
     params:

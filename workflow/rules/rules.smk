@@ -37,7 +37,7 @@ rule rules_train:
         experiment=experiments_of("rules"),
     threads: lambda wildcards: config["experiments"][wildcards.experiment]["training"]["threads"]
     resources:
-        mem_mb=2000,
+        mem_mb=memory_of,
         runtime=120,
         gpu=gpus_of,
     params:

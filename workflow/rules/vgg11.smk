@@ -27,7 +27,7 @@ rule vgg11_train:
         experiment=experiments_of("vgg11"),
     threads: lambda wildcards: config["experiments"][wildcards.experiment]["training"]["threads"]
     resources:
-        mem_mb=6000,
+        mem_mb=memory_of,
         runtime=120,
         gpu=gpus_of,
     params:
@@ -64,8 +64,8 @@ rule classify:
         experiment=experiments_of("vgg11"),
     threads: lambda wildcards: config["experiments"][wildcards.experiment]["training"]["threads"]
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=memory_of,
+        runtime=20,
         gpu=gpus_of,
     params:
         json=params_of(
@@ -97,8 +97,8 @@ rule vgg11_explain:
         experiment=experiments_of("vgg11"),
     threads: lambda wildcards: config["experiments"][wildcards.experiment]["training"]["threads"]
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=memory_of,
+        runtime=20,
         gpu=gpus_of,
     params:
         json=params_of(
@@ -136,8 +136,8 @@ rule vgg11_figures:
     wildcard_constraints:
         experiment=experiments_of("vgg11"),
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=500,
+        runtime=10,
     params:
         json=params_of("experiments.{experiment}.figures"),
     message:
@@ -174,8 +174,8 @@ rule vgg11_report:
     wildcard_constraints:
         experiment=experiments_of("vgg11"),
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=500,
+        runtime=10,
     params:
         json=params_of(
             training="experiments.{experiment}.training",
@@ -210,7 +210,7 @@ rule vgg11_trial:
         trial="[0-9]+",
     threads: lambda wildcards: config["experiments"][wildcards.experiment]["training"]["threads"]
     resources:
-        mem_mb=6000,
+        mem_mb=memory_of,
         runtime=120,
         gpu=gpus_of,
     params:
@@ -249,7 +249,7 @@ rule vgg11_search:
     wildcard_constraints:
         experiment=experiments_of("vgg11"),
     resources:
-        mem_mb=1000,
+        mem_mb=500,
         runtime=10,
     params:
         json=params_of(search="experiments.{experiment}.search", dataset="experiments.{experiment}.dataset"),

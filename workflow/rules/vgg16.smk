@@ -49,7 +49,7 @@ rule fit:
         experiment=experiments_of("vgg16_fitted"),
     threads: lambda wildcards: config["experiments"][wildcards.experiment]["training"]["threads"]
     resources:
-        mem_mb=2000,
+        mem_mb=1500,
         runtime=60,
     params:
         json=params_of(
@@ -88,7 +88,7 @@ rule vgg16:
     threads: lambda wildcards: config["experiments"][wildcards.experiment]["explanations"]["threads"]
     resources:
         mem_mb=6000,
-        runtime=120,
+        runtime=60,
     params:
         json=params_of("experiments.{experiment}.explanations"),
     message:
@@ -114,8 +114,8 @@ rule vgg16_figures:
     wildcard_constraints:
         experiment=VGG16_KINDS,
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=1000,
+        runtime=20,
     params:
         json=params_of("experiments.{experiment}.figures"),
         names=list(VGG16_FIGURES),
@@ -141,8 +141,8 @@ rule vgg16_mask_figures:
     wildcard_constraints:
         experiment=experiments_of("vgg16_fitted"),
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=500,
+        runtime=10,
     params:
         json=params_of("experiments.{experiment}.figures"),
         names=list(MASK_FIGURES),
@@ -178,8 +178,8 @@ rule vgg16_report:
     wildcard_constraints:
         experiment=VGG16_KINDS,
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=500,
+        runtime=10,
     params:
         json=params_of("experiments.{experiment}.figures"),
     message:
