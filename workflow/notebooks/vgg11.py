@@ -34,7 +34,7 @@ from pathlib import Path
 import numpy as np
 
 from lrp_dynamics.figures.vgg11_names import VGG11_FIGURES
-from lrp_dynamics.reports.sentences import number, percent
+from lrp_dynamics.reports.sentences import percent
 from lrp_dynamics.reports.telling import Telling
 from lrp_dynamics.store import open_relevance
 from lrp_dynamics.tables import read_csv
@@ -179,7 +179,7 @@ tell(
 # ## All numbers
 # %%
 rows = [
-    (f"<code>{name}</code>", number(value) if isinstance(value, float) else escape(str(value)))
+    (f"<code>{name}</code>", str(value).lower() if isinstance(value, bool) else f"{value:,.9g}")
     for source in (m, t)
     for name, value in sorted(source.items())
     if name != "weights_sha256"
