@@ -84,7 +84,7 @@ def other_values(value: Any, words: list[Any]) -> Iterator[Any]:
     if isinstance(value, bool):
         yield not value
     elif isinstance(value, int | float):
-        yield from (value + 1, value * 2, value / 2, value - 1, value + 0.05, 1 - value)
+        yield from (value + 1, value * 2, value / 2, value - 1, value + 0.05, 1 - value, *words)
     elif isinstance(value, list):
         yield value[:-1]
         yield from (value + [other] for other in other_values(value[-1] if value else 1, words))
