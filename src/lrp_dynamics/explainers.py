@@ -1,6 +1,5 @@
 """What a recorder can record: the rules of a composite, or the plain gradient beside them."""
 
-import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,6 +8,8 @@ from torch import Tensor, nn
 
 from lrp_dynamics import lrp
 from lrp_dynamics.errors import UserError
+from lrp_dynamics.lrp.gradients import of_twin
+from lrp_dynamics.lrp.graph import structure_copy
 
 Explainer = Callable[[Tensor, Tensor], lrp.Relevance]
 GRADIENTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -33,24 +34,16 @@ class GradientExplainer:
 
     def __init__(self, model: nn.Module, name: str):
         self.name = name
-        shared = {id(tensor): tensor for tensor in [*model.parameters(), *model.buffers()]}
-        self._twin = copy.deepcopy(model, shared).eval()  # the model's own tensors, without its mode and hooks
-        for module in self._twin.modules():
-            for hooks in (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks):
-                hooks.clear()
+        self._twin = structure_copy(model)
 
     def __call__(self, inputs: Tensor, target: Tensor) -> lrp.Relevance:
         """Explain the logits of the classes `target` (N,) for `inputs` (N, C, H, W)."""
-        with torch.enable_grad():
-            x = inputs.detach().clone().requires_grad_()
-            logits = self._twin(x)
-            logit = logits.gather(1, target[:, None])[:, 0]
-            (gradient,) = torch.autograd.grad(logit.sum(), x)
+        gradient, logits = of_twin(self._twin, inputs, target)
+        logit = logits.gather(1, target[:, None])[:, 0]
         values = GRADIENTS[self.name](gradient, inputs.detach())
-        logit = logit.detach()
         return lrp.Relevance(
             input=values,
-            output=logits.detach(),
+            output=logits,
             initial=logit,
             residual=logit - values.flatten(1).sum(1),
             absorbed={},

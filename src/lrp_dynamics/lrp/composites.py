@@ -11,7 +11,7 @@ from typing import Any
 
 from lrp_dynamics.errors import UserError
 from lrp_dynamics.lrp.layers import Layer
-from lrp_dynamics.lrp.rules import Rule, make_rule
+from lrp_dynamics.lrp.rules import Rule, is_number, make_rule
 
 DEPTH = re.compile(r"first|last|\d+(-\d*)?")
 TYPES = {"Conv1d", "Conv2d", "Conv3d", "Linear", "MaxPool2d", "AvgPool2d", "AdaptiveAvgPool2d", "Add"}
@@ -49,7 +49,15 @@ class Composite:
             raise UserError(
                 f"composite {self.name!r}: initial is {self.initial!r}; expected one of {', '.join(INITIAL)}"
             )
-        if not 0 < self.top_k <= 1:
+        if not isinstance(self.rules, Mapping):
+            raise UserError(
+                f"composite {self.name!r}: rules is {self.rules!r}; expected a mapping from layers to rules"
+            )
+        for key in (k for words in self.rules for k in str(words).split()):
+            low, _, high = key.partition("-")
+            if DEPTH.fullmatch(key) and low.isdigit() and not 1 <= int(low) <= int(high or low):
+                raise UserError(f"composite {self.name!r}: found depth {key!r}; depths count from 1, the smaller first")
+        if not is_number(self.top_k) or not 0 < self.top_k <= 1:
             raise UserError(f"composite {self.name!r}: top_k is {self.top_k}; expected a share in (0, 1]")
         object.__setattr__(self, "rules", {str(key): make_rule(rule) for key, rule in self.rules.items()})
 
@@ -107,6 +115,8 @@ def make_composite(spec: str | Mapping[str, Any] | Composite) -> Composite:
             hint = f"did you mean {close[0]!r}?" if close else f"choose one of {', '.join(COMPOSITES)}"
             raise UserError(f"composite {spec!r} is unknown; {hint}")
         return COMPOSITES[spec]
+    if not isinstance(spec, Mapping):
+        raise UserError(f"composite: found {spec!r}; expected a name or a mapping")
     options = dict(spec) if "rules" in spec else {"rules": spec}
     if unknown := set(options) - {"name", "rules", "initial", "top_k"}:
         raise UserError(f"composite: key {min(unknown)!r} is unknown; expected name, rules, initial, top_k")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from lrp_dynamics.errors import UserError
 from lrp_dynamics.lrp.composites import Composite, make_composite, table
 from lrp_dynamics.lrp.graph import BATCH_NORMS, annotate, trace
-from lrp_dynamics.lrp.layers import like_images
+from lrp_dynamics.lrp.layers import Number, like_images
 from lrp_dynamics.lrp.propagate import Books
 from lrp_dynamics.lrp.rules import ZBox
 
@@ -95,7 +94,7 @@ class Explainer:
             if layer.inputs != (0,):
                 raise UserError(f"layer {layer.name!r} does not read the input itself, so that z_box is not for it")
         self._batch_norms = [(n, m) for n, m in model.named_modules() if isinstance(m, BATCH_NORMS)]
-        self._checked: tuple[Any, int, bool] = (lambda: None, -1, False)  # input, its version, whether it is >= 0
+        self._structure = [(module, dict(module._modules)) for module in model.modules()]
         self._annotated: tuple[bool, list[list[int]]] | None = None
 
     def __str__(self) -> str:
@@ -116,13 +115,16 @@ class Explainer:
 
     def _explain(self, x: Tensor, target: Tensor | str, wanted: dict[int, list[str]]) -> Relevance:
         """Run the two loops."""
-        if self._annotated is None or self._annotated[0] != self._checked[2]:
-            self._annotated = (self._checked[2], annotate(self._trace, self._checked[2]))
+        nonnegative = x.numel() > 0 and bool(x.min() >= 0)
+        if self._annotated is None or self._annotated[0] != nonnegative:
+            self._annotated = (nonnegative, annotate(self._trace, nonnegative))
         release = self._annotated[1]
         values: list[Any] = [x]
         saved: list[Any] = []
         for k, layer in enumerate(self.plan):
             value, extra = layer.forward(*(values[i] for i in layer.inputs))
+            if isinstance(value, Tensor) and value.shape[:1] != x.shape[:1] and not isinstance(layer, Number):
+                raise UserError(f"layer {layer.name!r}: the first dimension of its output is not that of the samples")
             values.append(value)
             saved.append(extra)
             for i in release[k]:
@@ -153,11 +155,15 @@ class Explainer:
 
     def _refuse(self, inputs: Tensor) -> None:
         """Refuse what cannot be right, as far as it shows without a look at values."""
+        if not isinstance(inputs, Tensor):
+            raise UserError(f"the input is of type {type(inputs).__name__}; expected a torch.Tensor")
         parameter = next(self.model.parameters(), inputs)
         if not inputs.is_floating_point():
             raise UserError(f"the input has dtype {inputs.dtype}; expected floats, scaled as in training")
         if inputs.device != parameter.device:
             raise UserError(f"the input is on {inputs.device}, the model on {parameter.device}; move one of them")
+        if any(module._modules != children for module, children in self._structure):
+            raise UserError("modules of the model were replaced since this Explainer was made; make a new one")
         if not self.as_eval:
             for name, module in self._batch_norms:
                 if module.training:
@@ -168,27 +174,28 @@ class Explainer:
         parameter = next(self.model.parameters(), inputs)
         dtype = torch.promote_types(torch.promote_types(inputs.dtype, parameter.dtype), torch.float32)
         x = like_images(inputs.detach().clone() if inputs.is_inference() else inputs.detach()).to(dtype)
-        for layer in self._boxes:
-            layer.bounds = tuple(torch.as_tensor(b, dtype=dtype, device=x.device) for b in self.bounds)
-        reference, version, _ = self._checked
-        now = -1 if inputs.is_inference() else inputs._version
-        if reference() is not inputs or version != now or now < 0:  # the same samples need no second look
-            if not torch.isfinite(x).all():
-                raise UserError("the input holds NaN or infinite values; clean it first")
-            for layer in self._boxes[:1]:
-                low, high = layer.bounds
-                if (x < low).any() or (x > high).any():
-                    found = f"{x.min():.4g} to {x.max():.4g}"
-                    raise UserError(f"the input ({found}) leaves its bounds (low, high); give bounds that contain it")
-            self._checked = (weakref.ref(inputs), now, x.numel() > 0 and bool(x.min() >= 0))
+        if not torch.isfinite(x).all():
+            raise UserError("the input holds NaN or infinite values; clean it first")
+        if self._boxes and x.numel():
+            low, high = bounds = limits(self.bounds, x)
+            slack = 1e-6 * (high - low)  # pixels that were scaled to the bounds may miss them by a rounding
+            if ((x < low - slack) | (x > high + slack)).any():
+                raise UserError(
+                    f"the input ({x.min():.4g} to {x.max():.4g}) leaves its bounds ({low.min():.4g} to "
+                    f"{high.max():.4g}); give bounds that contain it"
+                )
+            x = x.clamp(low, high)
+            for layer in self._boxes:
+                layer.bounds = bounds
         return x
 
     def _wanted(self, layers: list[str] | Literal["all"] | None) -> dict[int, list[str]]:
         """Return which names are wanted of which value."""
         names = self._trace.names
-        layers = [layer.name for layer in self.plan] if layers == "all" else layers or []
+        if isinstance(layers, str):
+            layers = [layer.name for layer in self.plan] if layers == "all" else [layers]
         wanted: dict[int, list[str]] = {}
-        for name in layers:
+        for name in layers or []:
             if name not in names:
                 raise UserError(f"the model has no layer {name!r}; it has {', '.join(names)}")
             wanted.setdefault(names[name], []).append(name)
@@ -205,15 +212,34 @@ class Explainer:
 
 @contextmanager
 def exact(device: torch.device) -> Iterator[None]:
-    """Compute in full float32, deterministically, whatever autocast and TF32 are set to outside."""
-    precision = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
+    """Compute in full float32, deterministically, whatever autocast, TF32 and their like are set to outside."""
+    backends = torch.backends
+    products = (backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv)
+    settings = [(product, "fp32_precision", "ieee") for product in products]
+    settings += [(backends.cudnn, "enabled", True), (backends.cudnn, "benchmark", False)]
+    settings += [(backends.cudnn, "deterministic", True)]
+    outside = [getattr(owner, name) for owner, name, _ in settings]
     try:
-        cudnn = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-        with torch.inference_mode(False), torch.no_grad(), torch.autocast(device.type, enabled=False), cudnn:
+        for owner, name, value in settings:
+            setattr(owner, name, value)
+        with torch.inference_mode(False), torch.no_grad(), torch.autocast(device.type, enabled=False):
             yield
     finally:
-        torch.set_float32_matmul_precision(precision)
+        for (owner, name, _), value in zip(settings, outside, strict=True):
+            setattr(owner, name, value)
+
+
+def limits(bounds: tuple[float | Tensor, float | Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the bounds of an input as tensors that broadcast to it."""
+    try:
+        low, high = (torch.as_tensor(bound, dtype=x.dtype, device=x.device) for bound in bounds)
+        low.expand(1, x.shape[1], *[1] * (x.dim() - 2)), high.expand(1, x.shape[1], *[1] * (x.dim() - 2))
+    except (TypeError, ValueError, RuntimeError) as error:
+        shape = (x.shape[1], *[1] * (x.dim() - 2))
+        raise UserError(f"bounds: expected (low, high), numbers or tensors that broadcast to {shape}") from error
+    if not (torch.isfinite(low).all() and torch.isfinite(high).all() and (low < high).all()):
+        raise UserError(f"bounds: found {low.tolist()} and {high.tolist()}; expected finite values, low below high")
+    return low, high
 
 
 def initial_relevance(logits: Tensor, target: Tensor | str, form: str) -> Tensor:
@@ -224,10 +250,17 @@ def initial_relevance(logits: Tensor, target: Tensor | str, form: str) -> Tensor
         if target != "predicted":
             raise UserError(f'target is {target!r}; expected class indices (N,), "predicted" or a float tensor (N, K)')
         target = logits.argmax(1)
-    target = torch.as_tensor(target, device=logits.device)
+    try:
+        target = torch.as_tensor(target, device=logits.device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f'target is a {type(target).__name__}; expected class indices (N,), "predicted" or a float tensor (N, K)'
+        ) from error
     if target.is_floating_point():
         if target.shape != logits.shape:
             raise UserError(f"the initial relevance has shape {tuple(target.shape)}; expected {tuple(logits.shape)}")
+        if not torch.isfinite(target).all():
+            raise UserError("the initial relevance holds NaN or infinite values")
         return target.detach().to(logits.dtype)
     if target.shape != logits.shape[:1]:
         raise UserError(f"target has shape {tuple(target.shape)}; expected one class per sample, ({len(logits)},)")

@@ -14,12 +14,19 @@ def gradient(model: nn.Module, inputs: Tensor, target) -> Tensor:
 
     It is computed by an eval-mode copy that shares the parameters. Parameters are those of :func:`relevance`.
     """
-    twin = structure_copy(model)
-    with torch.enable_grad():
-        x = inputs.detach().clone().requires_grad_()
-        logits = twin(x)
+    return of_twin(structure_copy(model), inputs, target)[0]
+
+
+def of_twin(twin: nn.Module, inputs: Tensor, target) -> tuple[Tensor, Tensor]:
+    """Return the gradient of the target's logit, and the logits, both in at least float32."""
+    with torch.inference_mode(False), torch.enable_grad():
+        dtype = next(twin.parameters(), inputs).dtype
+        x = inputs.detach().clone().to(dtype).requires_grad_()
+        logits = twin(x * 1)  # not the leaf, which a first layer could not overwrite
         weights = initial_relevance(logits.detach(), target, "one")
-        return torch.autograd.grad(logits, x, weights)[0]
+        (found,) = torch.autograd.grad(logits, x, weights)
+    wide = torch.promote_types(dtype, torch.float32)
+    return found.to(wide), logits.detach().to(wide)
 
 
 def sensitivity(model: nn.Module, inputs: Tensor, target) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor, fx, nn
 from lrp_dynamics.errors import UserError
 from lrp_dynamics.lrp.layers import (
     Activation,
+    Constant,
     Conv,
     FixedMap,
     Layer,
@@ -25,15 +26,15 @@ from lrp_dynamics.lrp.layers import (
     Rearrange,
     Sum,
     adaptive_average,
-    batch_norm,
 )
+from lrp_dynamics.lrp.weights import batch_norm, parameter
 
 WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 IDENTITIES = (
     nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout, nn.Identity,
     F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout,
-    "contiguous", "clone", "detach", "float", "double",
+    "contiguous", "detach", "float", "double",
 )  # fmt: skip
 # Functions of single values, by whether their output is >= 0.
 ACTIVATIONS = {
@@ -82,31 +83,34 @@ def trace(model: nn.Module) -> Plan:
     """Return the plan of a model; raise a UserError that names what cannot be traced or explained."""
     try:
         twin = structure_copy(model)
-        for module in twin.modules():  # hooks of the model are not for the placeholders that trace it
-            module._forward_hooks.clear()
-            module._forward_pre_hooks.clear()
         graph = fx.Tracer().trace(twin)
     except Exception as error:
         raise UserError(
-            f"torch.fx cannot trace the model ({error}); its forward must not branch on values of tensors, or "
-            "explain a submodule that it can trace"
+            f"torch.fx cannot trace the model ({error}); a forward that branches on values of tensors, or that was "
+            "compiled or scripted, cannot be traced: explain a submodule that can be"
         ) from error
-    return Tracer(model, graph).plan
+    return Tracer(model, twin, graph).plan
 
 
 def structure_copy(model: nn.Module) -> nn.Module:
-    """Return a copy of a model in eval mode that shares its parameters and buffers."""
+    """Return a copy of a model in eval mode, without its hooks, that shares its parameters and buffers."""
     attributes = (value for module in model.modules() for value in vars(module).values())
     tensors = [*model.parameters(), *model.buffers(), *(v for v in attributes if isinstance(v, Tensor))]
     shared = {id(t): t for t in tensors}
-    return copy.deepcopy(model, shared).eval()
+    twin = copy.deepcopy(model, shared).eval()
+    for module in twin.modules():
+        for hooks in (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks):
+            hooks.clear()
+        module._backward_pre_hooks.clear()
+    return twin
 
 
 class Tracer:
     """Turns the nodes of an fx graph into the layers of a plan."""
 
-    def __init__(self, model: nn.Module, graph: fx.Graph):
+    def __init__(self, model: nn.Module, twin: nn.Module, graph: fx.Graph):
         self.model, self.modules, self.plan = model, dict(model.named_modules(remove_duplicate=False)), Plan()
+        self.twin = twin  # holds the tensors that the forward makes
         self.index: dict[fx.Node, int] = {}  # the value that a node stands for
         self.constants: dict[fx.Node, str] = {}  # parameters and buffers that functions read
         self.numbers: set[int] = set()  # values that are sizes, not activations
@@ -122,7 +126,7 @@ class Tracer:
             self.index[node] = 0
         elif node.op == "output":
             if not isinstance(node.args[0], fx.Node):
-                raise UserError("the model returns more than one tensor; wrap it in a module that returns the scores")
+                raise UserError("the model returns no single tensor; wrap it in a module that returns the scores")
             self.plan.output = self.index[node.args[0]]
         elif node.op == "get_attr":
             self.constants[node] = str(node.target)
@@ -132,7 +136,7 @@ class Tracer:
     def add_layer(self, node: fx.Node) -> None:
         """Translate a call; identities and merged BatchNorms become the value they read."""
         module = self.modules.get(node.target) if node.op == "call_module" else None
-        name = self.unique(str(node.target) if module is not None else node.name)
+        name = self.unique(str(node.target) if module is not None else node.name, module is not None)
         kind = type(module) if module is not None else node.target
         sources = [n for n in node.all_input_nodes if n not in self.constants]
         if (
@@ -140,14 +144,16 @@ class Tracer:
         ) or kind in IDENTITIES:
             value = self.index[sources[0]]
         elif kind in (torch.chunk, torch.split, "chunk", "split"):
+            if any(user.target is not operator.getitem for user in node.users):
+                raise UserError(f"layer {name!r}: only the single parts of a {node.target} have rules; name each part")
             self.tuples[node] = node
             return
         else:
             self.plan.layers.append(self.make(node, name, kind, module, sources))
             value = len(self.plan.layers)
         self.index[node] = value
-        if self.writes_in_place(node, module):  # whoever reads the input from here on reads the result
-            self.index[sources[0]] = value
+        if self.writes_in_place(node, module):
+            self.overwrite(node, sources[0], value)
         scopes = [scope.split("@")[0] for scope in (node.meta.get("nn_module_stack") or {})]
         for scope in [*scopes, name]:  # a container's value is that of the last layer within
             self.plan.names[scope] = value
@@ -165,10 +171,16 @@ class Tracer:
         of_shape = kind in SIZES or (kind is getattr and node.args[1] in ("shape", "ndim"))
         if of_shape or (inputs and all(i in self.numbers for i in inputs)):
             self.numbers.add(len(self.plan.layers) + 1)
-            return Number(name, "Number", inputs, function)
+            number = Number(name, "Number", inputs, function)
+            number.is_size = of_shape or getattr(kind, "__module__", "") in ("_operator", "builtins", "math")
+            return number
         if isinstance(module, WEIGHTED):  # its type's name, also where a parametrization made a subclass
-            title = next(base.__name__ for base in WEIGHTED if isinstance(module, base))
-            return (Linear if title == "Linear" else Conv)(name, title, inputs, checked(module, "weight", name))
+            base = next(base for base in WEIGHTED if isinstance(module, base))
+            if type(module).forward is not base.forward:
+                raise UserError(
+                    f"layer {name!r} is a {base.__name__} with a forward of its own, which has no rule here"
+                )
+            return self.weighted((Linear if base is nn.Linear else Conv)(name, base.__name__, inputs, module))
         if kind in (F.linear, torch.conv1d, torch.conv2d, torch.conv3d):
             return self.functional(node, name, kind, inputs)
         if kind in ACTIVATIONS:
@@ -191,19 +203,27 @@ class Tracer:
         if kind in FLATTEN:
             return Rearrange(name, "Flatten", inputs, function)
         if kind in REARRANGE or (kind is F.pad and not node.kwargs.get("value") and len(node.args) < 4):
-            return Rearrange(name, title, inputs, function)
+            if kind is torch.stack and (*node.args[1:], *node.kwargs.values(), 0)[0] == 0:
+                raise UserError(f"layer {name!r} stacks along the first dimension, which is that of the samples")
+            layer = Rearrange(name, title, inputs, function)
+            layer.has_constants = len(sources) < len(node.all_input_nodes)
+            return layer
+        if kind in ("clone", torch.clone):
+            return Layer(name, "Clone", inputs, function)
         if kind in ADD | SUBTRACT | SCALE:
             return self.arithmetic(node, name, kind, inputs, function)
         raise unsupported(name, title)
 
     def arithmetic(self, node: fx.Node, name: str, kind: Any, inputs: tuple[int, ...], function: Any) -> Layer:
         """Return a sum or difference of two activations, or arithmetic with a constant."""
-        activations = [n for n in node.args if isinstance(n, fx.Node) and n in self.index]
+        given = dict(zip(("input", "other"), node.args, strict=False)) | dict(node.kwargs)
+        operands = [given.get("input"), given.get("other")]
+        activations = [n for n in operands if isinstance(n, fx.Node) and n in self.index]
         activations = [n for n in activations if self.index[n] not in self.numbers]
         if len(activations) == 1:
-            if kind in SCALE and node.args[0] is not activations[0] and "div" in str(kind):
+            if kind in SCALE and operands[0] is not activations[0] and "div" in str(kind):
                 raise unsupported(name, "division by an activation")
-            return Layer(name, "Constant", inputs, function)
+            return Constant(name, "Constant", inputs, function)
         if kind in SCALE or node.kwargs.get("alpha", 1) != 1:
             raise unsupported(name, "mul")
         return Sum(name, "Add", tuple(self.index[n] for n in activations), 1.0 if kind in ADD else -1.0)
@@ -215,18 +235,21 @@ class Tracer:
         tensors = {k: self.constants.get(v) for k, v in given.items() if k in ("weight", "bias") and v is not None}
         if None in tensors.values() or len(inputs) != 1:
             raise unsupported(name, "a layer with computed weights")
-        for path in tensors.values():
-            owner, _, attribute = path.rpartition(".")
-            checked(self.model.get_submodule(owner), attribute, name)
         if kind is F.linear:
-            return Linear(name, "Linear", inputs, Parameters(self.model, tensors))
+            return self.weighted(Linear(name, "Linear", inputs, Parameters(self.model, tensors)))
         size = len(self.attribute(tensors["weight"]).shape) - 2
         spread = lambda v: (v,) * size if isinstance(v, int) else v  # noqa: E731
         if isinstance(given.get("padding"), str):
             raise UserError(f"layer {name!r}: functional convolutions with padding as a word are not supported")
         geometry = {k: spread(given.get(k, 0 if k == "padding" else 1)) for k in ("stride", "padding", "dilation")}
         options = {"padding_mode": "zeros", "kernel_size": (1,) * size, "groups": given.get("groups", 1), **geometry}
-        return Conv(name, f"Conv{size}d", inputs, Parameters(self.model, tensors, **options))
+        return self.weighted(Conv(name, f"Conv{size}d", inputs, Parameters(self.model, tensors, **options)))
+
+    def weighted(self, layer: Linear) -> Linear:
+        """Return a layer whose weight and bias can be read."""
+        for key in ("weight", "bias"):
+            parameter(layer.module, key, layer.name)
+        return layer
 
     def max_pool(self, node: fx.Node, name: str, inputs: tuple[int, ...], module: nn.Module | None) -> Layer:
         """Return a max-pool with its window."""
@@ -244,12 +267,31 @@ class Tracer:
         if module.running_mean is None:
             raise UserError(f"layer {name!r} is a BatchNorm without running statistics; it mixes samples: give it some")
         source = node.args[0]
-        layer = self.plan.layers[self.index[source] - 1] if self.index[source] else None
-        if not isinstance(layer, Linear) or layer.batch_norm is not None or len(source.users) != 1:
+        value = self.index[source]
+        layer = self.plan.layers[value - 1] if value else None
+        readers = {user for n, i in self.index.items() if i == value for user in n.users if self.index.get(user) != i}
+        if not isinstance(layer, Linear) or layer.batch_norm is not None or readers != {node}:
             return False
         layer.batch_norm = module
         self.plan.merged[name] = layer.name
         return True
+
+    def overwrite(self, node: fx.Node, target: fx.Node, value: int) -> None:
+        """Let whoever reads a value from here on read what a node has made of it in place."""
+        old = self.index[target]
+        for other in [n for n, i in self.index.items() if i == old and n is not node]:
+            self.index[other] = value
+        seen = [n for n, i in self.index.items() if i != value and self.base(i) == self.base(old)]
+        if any(user not in self.index and user is not node for n in seen for user in n.users):
+            raise UserError(
+                f"layer {node.name!r} writes in place into a tensor of which a view is read later; use it out of place"
+            )
+
+    def base(self, value: int) -> int:
+        """Return the value of which another is a view, as far as can be told."""
+        while value and isinstance(layer := self.plan.layers[value - 1], Rearrange) and len(set(layer.inputs)) == 1:
+            value = layer.inputs[0]
+        return value
 
     def writes_in_place(self, node: fx.Node, module: nn.Module | None) -> bool:
         """Tell whether a call overwrites the tensor it reads."""
@@ -259,20 +301,23 @@ class Tracer:
         in_place = node.kwargs.get("inplace", False) or name in ("iadd", "isub", "imul", "itruediv")
         return bool(in_place or (name.endswith("_") and not name.startswith("_")))
 
-    def unique(self, name: str) -> str:
+    def unique(self, name: str, module: bool) -> str:
         """Return a name that no layer has yet: a module's second call is `name#2`."""
         taken = {layer.name for layer in self.plan.layers} | set(self.plan.merged)
+        taken |= {path for path in self.modules if not module}
         return name if name not in taken else next(n for k in range(2, 10**6) if (n := f"{name}#{k}") not in taken)
 
     def attribute(self, path: str) -> Any:
         """Return the model's parameter, buffer or other attribute at a path, as it is now."""
-        return operator.attrgetter(path)(self.model)
+        return operator.attrgetter(path)(self.twin if path.startswith("_tensor_constant") else self.model)
 
     def run(self, node: fx.Node, sources: list[fx.Node], *values: Any) -> Any:
         """Run a function or method on values, with the constants it reads as they are now."""
         constants = {n: self.attribute(self.constants[n]) for n in node.all_input_nodes if n in self.constants}
         like = next((v for v in values if isinstance(v, Tensor)), None)
-        constants = {n: v.detach().to(like.dtype) if isinstance(v, Tensor) else v for n, v in constants.items()}
+        for n, v in constants.items():
+            if isinstance(v, Tensor):
+                constants[n] = v.detach().to(like.dtype if v.is_floating_point() else v.dtype)
         return call(node, [*sources, *constants], [*values, *constants.values()])
 
 
@@ -282,15 +327,10 @@ class Parameters(SimpleNamespace):
     def __init__(self, model: nn.Module, paths: dict[str, str], **options: Any):
         super().__init__(model=model, paths=paths, **options)
 
-    @property
-    def weight(self) -> Tensor:
-        """The weight as it is now."""
-        return operator.attrgetter(self.paths["weight"])(self.model)
-
-    @property
-    def bias(self) -> Tensor | None:
-        """The bias as it is now."""
-        return operator.attrgetter(self.paths["bias"])(self.model) if "bias" in self.paths else None
+    def read(self, key: str, name: str) -> Tensor | None:
+        """Return the weight or bias as it is now."""
+        owner, _, attribute = self.paths.get(key, "").rpartition(".")
+        return parameter(self.model.get_submodule(owner), attribute, name) if attribute else None
 
 
 def call(node: fx.Node, sources: list[fx.Node], values: Any) -> Any:
@@ -307,8 +347,8 @@ def call(node: fx.Node, sources: list[fx.Node], values: Any) -> Any:
 
 
 def run_module(module: nn.Module, x: Tensor) -> Tensor:
-    """Run a module without parameters."""
-    return module(x)
+    """Run a module without parameters, and without its hooks."""
+    return module.forward(x)
 
 
 def out_of_place(module: nn.Module) -> nn.Module:
@@ -316,17 +356,6 @@ def out_of_place(module: nn.Module) -> nn.Module:
     if getattr(module, "inplace", False):
         module = copy.copy(module)
         module.inplace = False
-    return module
-
-
-def checked(module: nn.Module, attribute: str, name: str) -> nn.Module:
-    """Return a module whose weight is what it computes with."""
-    stored = attribute in module._parameters or attribute in module._buffers
-    if not stored and not nn.utils.parametrize.is_parametrized(module):
-        raise UserError(
-            f"layer {name!r} computes its weight in a hook, as pruning and the old weight_norm do; make it permanent "
-            "(torch.nn.utils.prune.remove, remove_weight_norm) or use torch.nn.utils.parametrizations"
-        )
     return module
 
 

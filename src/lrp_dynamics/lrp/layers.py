@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from lrp_dynamics.errors import UserError
 from lrp_dynamics.lrp.propagate import Books, Forms, denominators, divide, is_output, parts_of, propagate, take
 from lrp_dynamics.lrp.rules import ALL, AlphaBeta, Average, Form, Norm, Pass, Rule, Winner, ZBox
+from lrp_dynamics.lrp.weights import batch_norm_affine, parameter
 
 
 class Layer:
@@ -64,13 +65,29 @@ class Layer:
 
 
 class Number(Layer):
-    """A size or other plain number that shapes depend on; no relevance comes here."""
+    """A size, or what is made of sizes alone: a number that shapes depend on, or a constant tensor."""
+
+    is_size = True
+
+    def backward(self, r: Tensor, xs: tuple, z: Tensor, saved: Any, books: Books) -> list[Tensor | None]:
+        books.absorbed[self.name] = books.total(r)
+        return [None] * len(xs)
 
     def vanishes(self, output: bool) -> bool:
         return True
 
     def nonnegative_output(self) -> bool:
-        return True
+        return self.is_size
+
+
+class Constant(Layer):
+    """Arithmetic with a constant: relevance passes, and gathers where the constant spread a value."""
+
+    def forward(self, *xs: Any) -> tuple[Any, Any]:
+        return self.function(*xs), [x.shape if isinstance(x, Tensor) else None for x in xs]
+
+    def backward(self, r: Tensor, xs: tuple, z: Tensor, saved: Any, books: Books) -> list[Tensor | None]:
+        return [None if shape is None else r.sum_to_size(shape) for shape in saved]
 
 
 class Activation(Layer):
@@ -93,16 +110,18 @@ class Activation(Layer):
 
 
 class Rearrange(Layer):
-    """Every output value is a copy of one input value, or a zero: reshape, permute, concatenate, slice, pad."""
+    """Every output value is a copy of one input value, or constant: reshape, permute, concatenate, slice, pad."""
+
+    has_constants = False
 
     def forward(self, *xs: Any) -> tuple[Any, Any]:
-        return self.function(*xs), [x.shape if isinstance(x, Tensor) else x for x in xs]
+        return self.function(*xs), [torch.empty_like(x, device="meta") if isinstance(x, Tensor) else x for x in xs]
 
     def backward(self, r: Tensor, xs: tuple, z: Tensor, saved: list, books: Books) -> list[Tensor | None]:
         if self.kind == "Flatten":
-            return [like_images(r.reshape(saved[0]))] + [None] * (len(xs) - 1)
+            return [like_images(r.reshape(saved[0].shape))] + [None] * (len(xs) - 1)
         before = books.total(r)
-        zeros = [r.new_zeros(shape) if isinstance(shape, torch.Size) else shape for shape in saved]
+        zeros = [r.new_zeros(x.shape) if isinstance(x, Tensor) else x for x in saved]
         parts = adjoint(self.function, r, *zeros)
         books.absorb(self.name, before, [part for part in parts if part is not None])
         return parts
@@ -111,7 +130,7 @@ class Rearrange(Layer):
         return output
 
     def nonnegative_output(self) -> bool:
-        return self.nonnegative
+        return self.nonnegative and not self.has_constants
 
 
 class Sum(Layer):
@@ -224,8 +243,8 @@ class Linear(Layer):
 
     def parameters(self, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
         """Return weight and bias as they are now, with a following BatchNorm merged in."""
-        weight, bias = self.module.weight.detach().to(dtype), self.module.bias
-        bias = None if bias is None else bias.detach().to(dtype)
+        weight, bias = (parameter(self.module, key, self.name) for key in ("weight", "bias"))
+        weight, bias = weight.to(dtype), None if bias is None else bias.to(dtype)
         if self.batch_norm is not None:
             scale, shift = batch_norm_affine(self.batch_norm, dtype)
             weight = weight * scale.view(-1, *[1] * (weight.dim() - 1))
@@ -234,6 +253,11 @@ class Linear(Layer):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         weight, bias = self.parameters(x.dtype)
+        if self.batch_norm is not None and self.kind == "Linear" and x.dim() > 2:
+            raise UserError(
+                f"layer {self.name!r}: a BatchNorm after a dense layer with inputs of {x.dim()} dimensions normalizes "
+                "another dimension than its features, for which there is no rule"
+            )
         weight = Forms(weight)
         if not isinstance(self.rule, AlphaBeta):
             return self.map(x, weight, ALL, bias), None
@@ -298,23 +322,6 @@ class Conv(Linear):
         back = torch.ops.aten.convolution_backward
         c = back(s, seen, weight[form], None, *self.geometry, (True, False, False))[0]
         return c if self.pad is None else adjoint(self.padded, c, x)[0]
-
-
-def batch_norm_affine(module: nn.Module, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Return scale and shift per channel of a BatchNorm with its running statistics."""
-    scale = (module.running_var.to(dtype) + module.eps).rsqrt()
-    if module.weight is not None:
-        scale = scale * module.weight.detach().to(dtype)
-    shift = -module.running_mean.to(dtype) * scale
-    if module.bias is not None:
-        shift = shift + module.bias.detach().to(dtype)
-    return scale, shift
-
-
-def batch_norm(module: nn.Module, x: Tensor) -> Tensor:
-    """Return what a BatchNorm makes of x with its running statistics."""
-    scale, shift = (t.view(-1, *[1] * (x.dim() - 2)) for t in batch_norm_affine(module, x.dtype))
-    return torch.addcmul(shift, x, scale)
 
 
 def adaptive_average(x: Tensor, size: tuple[int | None, int | None]) -> Tensor:

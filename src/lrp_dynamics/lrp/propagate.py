@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lrp_dynamics.lrp.rules import ALL, NEGATIVE, POSITIVE, AlphaBeta, Form, Part, Stabilized, ZBox
+from lrp_dynamics.lrp.rules import ALL, NEGATIVE, POSITIVE, AlphaBeta, Form, Gamma, Part, Stabilized, ZBox
 
 if TYPE_CHECKING:
     from lrp_dynamics.lrp.layers import Linear
@@ -100,7 +100,8 @@ def divide(r: Tensor, d: Tensor, rule: Stabilized, sign: int, reuse: bool = True
         return torch.where(d == 0, r.sign() * torch.finfo(r.dtype).tiny, r / d), 0.0  # a trace, for the books alone
     if rule.signed:
         offset = sign * offset if sign else torch.copysign(d.new_full((), 1.0) * offset, d)
-    if rule.relative or (sign <= 0 and not rule.signed):  # a small |d| could not be told from |stab(d)|
+    in_place = sign > 0 or rule.signed  # then |d| is |stab(d)| less the offset, precisely so if that is small
+    if rule.relative or rule.epsilon > 1e-3 or not in_place:
         return torch.div(r, d + offset, out=r if reuse else None), 0.0
     return torch.div(r, d.add_(offset), out=r if reuse else None), rule.epsilon
 
@@ -125,9 +126,10 @@ def sign_of(part: Part, layer: Linear) -> int:
     """Return the sign that a part's denominators have wherever relevance arrives, 0 if that is not known."""
     if is_output(part):
         return int(layer.rectified)
-    if isinstance(part.terms[0][1], tuple) and min(part.terms[0][1]) > 0:  # gamma: |d| >= |z|, on the same side
-        up = part.terms[0][1][0] >= part.terms[0][1][1]
-        return (1 if up else -1) if part.where != "any" or (layer.rectified and layer.nonnegative and up) else 0
+    if part.where != "any":  # gamma: |d| >= |z|, on the same side
+        return 1 if part.where == "z>0" else -1
+    if isinstance(layer.rule, Gamma):
+        return int(layer.rectified and layer.nonnegative)
     positive_x = ("x", POSITIVE) in part.terms and layer.nonnegative
     signs = {1 if positive_x else SIGNS.get(term, 0) for term in part.terms}
     signs |= {1} if part.bias == POSITIVE else {-1} if part.bias == NEGATIVE else {0} if part.bias == ALL else set()

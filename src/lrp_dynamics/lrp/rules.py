@@ -14,7 +14,9 @@ To add a rule, write one class here, list it in ``RULES``, and add its dense for
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from math import isfinite
 from typing import ClassVar, Literal, get_args, get_origin, get_type_hints
 
 from lrp_dynamics.errors import UserError
@@ -26,6 +28,11 @@ POSITIVE: Form = (1.0, 0.0)
 NEGATIVE: Form = (0.0, 1.0)
 NONE: Form = (0.0, 0.0)
 BIAS: dict[str, Form] = {"drop": NONE, "positive": POSITIVE, "full": ALL}
+
+
+def is_number(value: object) -> bool:
+    """Tell whether a value is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,11 @@ class Rule:
             if get_origin(hint) is Literal and getattr(self, option) not in get_args(hint):
                 raise UserError(
                     f"rule {self.name!r}: {option} is {getattr(self, option)!r}; expected {', '.join(get_args(hint))}"
+                )
+            if hint is float and not is_number(getattr(self, option)):
+                raise UserError(
+                    f"rule {self.name!r}: {option} is {getattr(self, option)!r}; expected a number (in YAML 1.0e-6, "
+                    "not 1e-6, which is a word there)"
                 )
 
     def parts(self) -> tuple[Part, ...]:
@@ -161,6 +173,7 @@ class AlphaBeta(Stabilized):
     name: ClassVar[str] = "alpha_beta"
     alpha: float = 2.0
     beta: float = 1.0
+    signed: bool = True
     bias: Literal["drop", "full"] = "drop"
     conserving: bool = False
 
@@ -198,6 +211,11 @@ class Gamma(Stabilized):
     signed: bool = True
     bias: Literal["full", "plain"] = "full"  # "plain" leaves the bias as it is
     generalized: bool = True
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.gamma < 0:
+            raise UserError(f"rule 'gamma': gamma is {self.gamma}; expected at least 0")
 
     def parts(self) -> tuple[Part, ...]:
         """One part where z > 0 and its mirror image where z < 0."""
@@ -308,6 +326,8 @@ def make_rule(spec: str | dict | Rule) -> Rule:
     """Return the rule that a name, or a mapping of ``rule`` and its options, describes."""
     if isinstance(spec, Rule):
         return spec
+    if not isinstance(spec, str | Mapping):
+        raise UserError(f"rule {spec!r}: expected a name, or a mapping of 'rule' and its options")
     options = {"rule": spec} if isinstance(spec, str) else dict(spec)
     name = options.pop("rule", None)
     if name not in RULES:

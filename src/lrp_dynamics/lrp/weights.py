@@ -1,0 +1,49 @@
+"""The weights of a layer as they are now, read without touching the model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lrp_dynamics.errors import UserError
+
+
+def parameter(module: Any, key: str, name: str) -> Tensor | None:
+    """Return a module's weight or bias as it is now, without a step of a parametrization that trains."""
+    if not isinstance(module, nn.Module):
+        return module.read(key, name)
+    if nn.utils.parametrize.is_parametrized(module, key):
+        training = [m for m in module.parametrizations[key].modules() if m.training]
+        for m in training:
+            m.training = False
+        try:
+            return getattr(module, key).detach()
+        finally:
+            for m in training:
+                m.training = True
+    if key not in module._parameters and key not in module._buffers:
+        raise UserError(
+            f"layer {name!r} computes its {key} in a hook, as pruning and the old weight_norm do; make it permanent "
+            "(torch.nn.utils.prune.remove, remove_weight_norm) or use torch.nn.utils.parametrizations"
+        )
+    found = getattr(module, key)
+    return None if found is None else found.detach()
+
+
+def batch_norm_affine(module: nn.Module, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Return scale and shift per channel of a BatchNorm with its running statistics."""
+    scale = (module.running_var.to(dtype) + module.eps).rsqrt()
+    if module.weight is not None:
+        scale = scale * module.weight.detach().to(dtype)
+    shift = -module.running_mean.to(dtype) * scale
+    if module.bias is not None:
+        shift = shift + module.bias.detach().to(dtype)
+    return scale, shift
+
+
+def batch_norm(module: nn.Module, x: Tensor) -> Tensor:
+    """Return what a BatchNorm makes of x with its running statistics."""
+    scale, shift = (t.view(-1, *[1] * (x.dim() - 2)) for t in batch_norm_affine(module, x.dtype))
+    return torch.addcmul(shift, x, scale)

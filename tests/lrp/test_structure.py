@@ -1,0 +1,225 @@
+"""Networks written in unusual ways: the engine computes what the network computes, or refuses.
+
+Two oracles: the network's own output, and the gradient, which times the input is LRP-0 for nets of ReLUs.
+"""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.utils import parametrizations, prune
+
+from lrp_dynamics import lrp
+from lrp_dynamics.errors import UserError
+
+from .nets import randomize
+
+
+class Net(nn.Module):
+    """Layers a (6 to 5), g (6 to 5), b (5 to 5), c (5 to 3), a BatchNorm, and a forward that uses them."""
+
+    def __init__(self, forward):
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.g, self.b, self.c = nn.Linear(6, 5), nn.Linear(6, 5), nn.Linear(5, 5), nn.Linear(5, 3)
+        self.norm, self.same, self.drop = nn.BatchNorm1d(5), nn.Identity(), nn.Dropout()
+        self.relu = nn.ReLU(inplace=True)
+        self.register_buffer("negative", -torch.rand(3, 5))
+        self.register_buffer("order", torch.tensor([3, 1, 0, 2, 4]))
+        self.head = nn.Linear(10, 3)
+        self.written = forward
+        randomize(self.double())
+
+    def forward(self, x):
+        return self.written(self, x)
+
+
+def inputs(n=3):
+    return torch.randn(n, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+def residual(shortcut):
+    """A pre-activation block whose in-place ReLU also changes what the shortcut carries, if that is an alias."""
+
+    def forward(s, x):
+        h = s.a(x)
+        short = shortcut(s, h)
+        return s.c(s.b(s.relu(h)) + short)
+
+    return forward
+
+
+def norm_of_an_alias(s, x):
+    h = s.a(x)
+    return s.c(s.norm(s.same(h)).relu() + h)
+
+
+RIGHT = {
+    "add(input, other=...)": lambda s, x: s.c(torch.add(s.a(x), other=s.g(x)).relu()),
+    "sub(input, other=...)": lambda s, x: s.c(torch.sub(s.a(x), other=s.g(x)).relu()),
+    "in place behind Identity": residual(lambda s, h: s.same(h)),
+    "in place behind Dropout": residual(lambda s, h: s.drop(h)),
+    "in place behind functional dropout": residual(lambda s, h: F.dropout(h, 0.5, s.training)),
+    "in place behind contiguous": residual(lambda s, h: h.contiguous()),
+    "in place behind clone": residual(lambda s, h: h.clone()),
+    "in place behind torch.clone": residual(lambda s, h: torch.clone(h)),
+    "in place on a view alone": lambda s, x: s.c(s.relu(s.a(x).view(-1, 5))),
+    "BatchNorm of an alias": norm_of_an_alias,
+    "a buffer below 0 beside a ReLU": lambda s, x: s.head(torch.cat([s.a(x).relu(), s.negative], 1)),
+    "a constant below 0 beside a ReLU": lambda s, x: s.head(
+        torch.cat([s.a(x).relu(), torch.full((x.shape[0], 5), -1.0, dtype=torch.float64)], 1)
+    ),
+    "a tensor made in forward": lambda s, x: s.c((s.a(x) * torch.tensor([1.0, 2.0, -1.0, 0.5, 3.0])).relu()),
+    "an index in a buffer": lambda s, x: s.c(s.a(x)[:, s.order].relu()),
+    "a shape in expand": lambda s, x: s.c(s.a(x).relu().expand(x.shape[0], 5)),
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_output_and_map_are_those_of_the_network(name, n):
+    if "buffer below" in name and n != 3:
+        pytest.skip("the buffer is for three samples")
+    net, x = Net(RIGHT[name]), inputs(n)
+    found = lrp.relevance(net, x, "predicted", "lrp0")
+    torch.testing.assert_close(found.output, net(x))
+    assert found.input.shape == x.shape
+    torch.testing.assert_close(found.initial, found.input.sum(1) + sum(found.absorbed.values()))
+    if "BatchNorm" not in name and "tensor made" not in name:  # whose shift, or factor, passes all relevance on
+        torch.testing.assert_close(found.input, lrp.gradient_x_input(net, x, "predicted"))
+
+
+@pytest.mark.parametrize("name", ["a buffer below 0 beside a ReLU", "a constant below 0 beside a ReLU"])
+def test_constants_below_zero_are_not_taken_for_activations_above(name):
+    """With rules that split inputs by their sign; by hand, as one dense layer on all its inputs."""
+    net, x = Net(RIGHT[name]), inputs()
+    constants = net.negative if "buffer" in name else torch.full((3, 5), -1.0, dtype=torch.float64)
+    r = torch.eye(3, dtype=torch.float64)
+    h = torch.cat([net.a(x).relu(), constants], 1).detach()
+    products = (h[:, None] * net.head.weight).clamp(min=0).detach()
+    shares = products / (products.sum(2, keepdim=True) + 1e-9)
+    expected = (r[:, :, None] * shares).sum(1)
+    found = lrp.relevance(net, x, r, "z_plus", layers=["a"])
+    torch.testing.assert_close(found.layers["a"], expected[:, :5], rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(found.initial, found.input.sum(1) + sum(found.absorbed.values()))
+
+
+REFUSED = {
+    "torch.mul(input, other=...)": (lambda s, x: s.c(torch.mul(s.a(x), other=s.g(x).sigmoid())), "factors"),
+    "in place into a view read later": (residual(lambda s, h: h[:, :]), "in place"),
+    "in place into a reshaped view": (residual(lambda s, h: h.view(-1, 5)), "in place"),
+    "parts of a chunk at once": (lambda s, x: s.c(torch.cat(s.a(x).chunk(5, 1), 1)), "single parts"),
+    "samples in another dimension": (lambda s, x: s.c(torch.stack([s.a(x), s.g(x)]).mean(0)), "first dimension"),
+    "samples cut into patches": (lambda s, x: s.c(s.a(x).view(-1, 1).expand(-1, 5)), "first dimension"),
+    "a list of scores": (lambda s, x: [s.c(s.a(x))], "no single tensor"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_would_be_wrong_is_refused(name):
+    forward, told = REFUSED[name]
+    with pytest.raises(UserError, match=told):
+        lrp.relevance(Net(forward), inputs(), "predicted", "z_plus")
+
+
+def test_a_constant_that_spreads_a_channel_gathers_its_relevance():
+    torch.manual_seed(0)
+
+    class Grey(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("mean", torch.rand(3, 1, 1))
+            self.conv, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4, 2)
+
+        def forward(self, x):
+            return self.head(self.conv(x - self.mean).relu().mean((2, 3)))
+
+    net, x = Grey().double(), torch.rand(2, 1, 6, 6).double()
+    found = lrp.relevance(net, x, "predicted", "epsilon")
+    assert found.input.shape == x.shape
+    torch.testing.assert_close(found.initial, found.input.sum((1, 2, 3)) + sum(found.absorbed.values()))
+
+
+def test_a_batch_norm_over_another_dimension_is_refused():
+    net = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Flatten(), nn.Linear(25, 2)).eval()
+    with pytest.raises(UserError, match="another dimension"):
+        lrp.relevance(net, torch.rand(3, 5, 4), "predicted", "epsilon")
+
+
+def test_spectral_norm_in_training_takes_no_step():
+    torch.manual_seed(0)
+    net = nn.Sequential(parametrizations.spectral_norm(nn.Conv2d(1, 4, 3)), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3))
+    state = copy.deepcopy(net.train().state_dict())
+    lrp.relevance(net, torch.rand(2, 1, 6, 6), "predicted", "epsilon")
+    assert all(torch.equal(value, state[key]) for key, value in net.state_dict().items())
+    assert all(module.training for module in net.modules())
+
+
+@pytest.mark.parametrize("measure", [lrp.relevance, lrp.sensitivity, lrp.gradient_x_input])
+def test_hooks_of_any_layer_do_not_act(measure):
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.GELU(), nn.AvgPool2d(2), nn.Flatten(), nn.Unflatten(1, (4, 4)), nn.Flatten(),
+        nn.Linear(16, 3),
+    ).double()  # fmt: skip
+    x = torch.rand(2, 1, 6, 6).double()
+    plain = measure(net, x, "predicted")
+    for module in net.modules():
+        module.register_forward_hook(lambda *_: pytest.fail("a hook ran"))
+        module.register_forward_pre_hook(lambda *_: pytest.fail("a hook ran"))
+    hooked = measure(net, x, "predicted")
+    plain, hooked = (v.input if isinstance(v, lrp.Relevance) else v for v in (plain, hooked))
+    assert torch.equal(plain, hooked)
+
+
+def test_an_input_changed_behind_the_back_of_torch_is_looked_at_anew():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)).double()
+    x = torch.rand(3, 6).double()
+    explain = lrp.Explainer(net)
+    explain(x, "predicted")
+    x.data.sub_(0.5)
+    torch.testing.assert_close(explain(x, "predicted").input, lrp.relevance(net, x, "predicted").input)
+    x.data[0, 0] = torch.nan
+    with pytest.raises(UserError, match="NaN"):
+        explain(x, "predicted")
+
+
+def test_a_model_that_changed_its_structure_is_refused():
+    net, x = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)), torch.rand(2, 6)
+    explain = lrp.Explainer(net)
+    old, net[2] = net[2], nn.Linear(5, 3)
+    with pytest.raises(UserError, match="make a new one"):
+        explain(x, "predicted")
+    net[2] = old
+    explain(x, "predicted")
+    prune.l1_unstructured(net[0], "bias", 0.5)
+    with pytest.raises(UserError, match="computes its bias in a hook"):
+        explain(x, "predicted")
+
+
+def test_a_subclass_keeps_its_own_forward_or_is_refused():
+    class Standardized(nn.Conv2d):
+        def forward(self, x):
+            return self._conv_forward(x, self.weight - self.weight.mean((1, 2, 3), keepdim=True), self.bias)
+
+    net = nn.Sequential(parametrizations.weight_norm(Standardized(1, 3, 3)), nn.Flatten(), nn.Linear(48, 2))
+    with pytest.raises(UserError, match="forward of its own"):
+        lrp.relevance(net, torch.rand(2, 1, 6, 6), "predicted")
+
+
+def test_a_container_keeps_its_name_beside_a_function_of_that_name():
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.add, self.last = nn.Sequential(nn.Linear(6, 6), nn.ReLU()), nn.Linear(6, 2)
+
+        def forward(self, x):
+            return self.last(self.add(x) + x)
+
+    torch.manual_seed(0)
+    found = lrp.relevance(Named(), torch.rand(2, 6), "predicted", "epsilon", layers=["add", "add#2", "add.1"])
+    assert torch.equal(found.layers["add"], found.layers["add.1"])
+    assert not torch.equal(found.layers["add"], found.layers["add#2"])
