@@ -71,7 +71,11 @@ def write_checked() -> None:
 
 def changed_stages(old: str, new: str) -> list[str]:
     """Return the names of stages that one text has and the other has not, or has otherwise."""
-    before, after = ((yaml.safe_load(text) or {}).get("stages", {}) for text in (old, new))
+    try:
+        before = (yaml.safe_load(old) or {}).get("stages", {})
+    except yaml.YAMLError:  # as in the middle of a merge
+        before = {}
+    after = yaml.safe_load(new)["stages"]
     names = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
     return names or ["only what is shown of the results"]
 
