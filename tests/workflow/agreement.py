@@ -6,6 +6,7 @@ Outputs are dummies, so that the whole workflow can be asked about without runni
 import asyncio
 import copy
 import functools
+import gc
 import json
 import multiprocessing
 import os
@@ -22,6 +23,7 @@ import bridge
 import dvc_yaml
 import parameters
 from dag import planned, real_jobs, stage_name
+from dvc.output import Output
 from dvc.repo import Repo
 from dvc.utils.serialize import _yaml
 
@@ -122,10 +124,31 @@ def what_dvc_says() -> list[str]:
         return list(repo.status())
 
 
+def prepared_dvc() -> Callable[[], list[str]]:
+    """Return what asks DVC as `what_dvc_says` does, as long as no file changes but params.yaml: it reads only that."""
+    repo, get_hash, known = Repo(), Output.get_hash, {}
+
+    def hash_once(output: Output) -> Any:
+        if output.fs_path not in known:
+            known[output.fs_path] = get_hash(output)
+        return known[output.fs_path]
+
+    def ask_again() -> list[str]:
+        Output.get_hash = hash_once
+        return list(repo.status())
+
+    repo.status()
+    repo._reset = lambda: None  # keeps the stages of dvc.yaml
+    ask_again()
+    Output.get_hash = get_hash
+    return ask_again
+
+
 def ask(params: dict, paths: list[tuple | None]) -> dict[str, dict | None]:
     """Change one leaf after the other, ask both tools, and return their answers by dotted key; None means no change."""
+    dvc_again = prepared_dvc()
     text, stages = PARAMS.read_text(), dvc_yaml.FILE.read_text()
-    words = [*vocabulary(yaml.safe_load(parameters.SCHEMA.read_text())), *params["datasets"]]
+    words = list(dict.fromkeys([*vocabulary(yaml.safe_load(parameters.SCHEMA.read_text())), *params["datasets"]]))
     answers: dict[str, dict | None] = {}
     for path in paths:
         key = "" if path is None else ".".join(path)
@@ -134,7 +157,7 @@ def ask(params: dict, paths: list[tuple | None]) -> dict[str, dict | None]:
             answers[key] = None
             continue
         PARAMS.write_text(yaml.safe_dump(other, sort_keys=False))
-        dirty = in_child(what_dvc_says)
+        dirty = in_child(dvc_again)
         told = bridge.CHECK in dirty
         names, dvc_yaml_text = in_child(what_snakemake_says)
         if dvc_yaml_text != stages:
@@ -158,6 +181,7 @@ def ask_in(folder: Path, params: dict, paths: list[tuple | None]) -> dict[str, d
 
 
 def main() -> None:
+    gc.disable()  # it would copy, in each forked process, the memory that all of them share
     # Once in this process, so that the children need not import again what both tools import late.
     what_snakemake_says()
     what_dvc_says()
