@@ -6,6 +6,7 @@ Overhead is the wall time of `snakemake --cores all demo` minus the stages' own 
 Python and the imports: each stage is run once more on its own, with its imports timed.
 """
 
+import argparse
 import json
 import os
 import shlex
@@ -74,8 +75,11 @@ def peak_mb(folder: Path, name: str) -> float:
 
 def main() -> None:
     """Measure and print."""
-    if len(sys.argv) > 1:
-        folder = Path(sys.argv[1]).resolve()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="a clone of this project")
+    folder = parser.parse_args().folder
+    if folder:
+        folder = folder.resolve()
     else:
         folder = Path(tempfile.mkdtemp()) / "project"
         subprocess.run(["git", "clone", "-q", str(ROOT), str(folder)], check=True)
