@@ -9,7 +9,6 @@ Python and the imports: each stage is run once more on its own, with its imports
 import argparse
 import json
 import os
-import shlex
 import subprocess
 import sys
 import tempfile
@@ -61,8 +60,10 @@ def commands_of(folder: Path) -> list[tuple[str, list[str], dict]]:
     ).stdout.splitlines()[-1]
     jobs = []
     for name, command, resources in json.loads(text):
-        arguments = shlex.split(command.partition("2>&1")[0])
-        jobs.append((name, arguments[arguments.index("lrp-dynamics") + 1 :], resources))
+        arguments = command.partition("lrp-dynamics ")[2].partition("2>&1")[0]
+        shown = ["bash", "-c", f"printf '%s\\0' {arguments}"]  # as the shell expands them
+        words = subprocess.run(shown, cwd=folder, check=True, capture_output=True, text=True).stdout.split("\0")[:-1]
+        jobs.append((name, words, resources))
     return jobs
 
 
