@@ -9,8 +9,10 @@ from workflow.conftest import ROOT, Project, copy_of_project
 from lrp_dynamics.tables import read_csv
 
 pytestmark = pytest.mark.pipeline
-BLOCKS = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/vgg11.md").read_text(), re.S)
+DOCS = (ROOT / "docs/vgg11.md").read_text()
+BLOCKS = re.findall(r"```yaml\n(.*?)```", DOCS, re.S)
 EXAMPLE = next(yaml.safe_load(block)["search"] for block in BLOCKS if block.startswith("search:"))
+COMMAND = re.search(r"^snakemake .*search\.csv$", DOCS, re.M)[0].split()
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +43,7 @@ def test_the_experiment(project):
 
 def test_the_documented_search(project):
     project.edit("experiments.demo_vgg11.search", EXAMPLE)
-    log = project.snakemake("--cores", "2")
+    log = project.run(*COMMAND)
     assert "best of 3 trials" in log
     table = read_csv(project.path("results/demo_vgg11/search/search.csv"))
     assert sorted(table["trial"]) == [0, 1, 2]

@@ -9,10 +9,22 @@ from workflow.conftest import CHECK, closure, copy_of_project
 
 pytestmark = pytest.mark.pipeline
 
+SEARCH = {
+    "sampler": "random",
+    "trials": 2,
+    "seed": 0,
+    "space": {
+        "training.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True},
+        "training.batch_size": [32, 64],
+    },
+}
+
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     project = copy_of_project(tmp_path_factory.mktemp("agreement") / "project")
+    project.edit("experiments.demo_vgg11.search", SEARCH)  # which no experiment has by itself
+    project.run(sys.executable, "workflow/scripts/dvc_yaml.py")
     project.commit("start")
     return project
 
@@ -45,7 +57,8 @@ def test_both_tools_agree_on_every_leaf(answers, project):
 
 def test_a_change_that_asks_for_other_stages_makes_dvc_check_its_own_file(answers):
     structural = {leaf: answer for leaf, answer in answers.items() if answer and answer["stages"]}
-    assert {"experiments.demo.seeds", "experiments.demo.dataset"} <= structural.keys()
+    search = "experiments.demo_vgg11.search.trials"
+    assert {"experiments.demo.seeds", "experiments.demo.dataset", search} <= structural.keys()
     assert all(answer["told"] for answer in structural.values())
 
 
