@@ -96,6 +96,23 @@ def test_a_result_edited_by_hand_is_made_again(project):
     assert table.read_text() == content
 
 
+def test_what_is_not_current_is_judged_once(project):
+    """An output of unknown origin is put before DVC again only after something has changed, then as if never seen."""
+    table, judged = project.path(OUTLIERS), project.path(".snakemake/judged")
+    content, stale = table.read_text(), project.after("outliers-demo")
+    for foreign in (content + "\n", content + "\n\n"):
+        table.write_text(foreign)
+        assert project.planned() == stale
+        looked = judged.stat().st_mtime_ns
+        assert project.planned() == stale
+        assert judged.stat().st_mtime_ns == looked
+    table.write_text(content)
+    project.edit(THRESHOLD, 3.0)
+    assert project.planned() == stale
+    project.edit(THRESHOLD, 3.5)
+    project.assert_clean()
+
+
 def test_code_and_commands_count_for_both_tools(project):
     """An edit of a module, and of a rule's command, makes both tools run the stages that use it, and no others."""
     module = project.path("src/lrp_dynamics/outliers.py")

@@ -11,6 +11,8 @@ import argparse
 import asyncio
 import base64
 import configparser
+import contextlib
+import hashlib
 import json
 import os
 import subprocess
@@ -22,21 +24,27 @@ from typing import Any
 from dvc_stages import CHECK, stage_of
 
 LOCK = Path("dvc.lock")
+# Beside Snakemake's notes, which what it says is about.
+JUDGED = Path(".snakemake/judged")
 NOT_MADE_HERE = ["'an output of unknown origin, or made with other parameters, inputs or code'"]
 
 
-def doubtful_outputs() -> list[str]:
+def locked_stages() -> dict[str, Any]:
+    """Return the stages of dvc.lock that make results."""
+    import yaml
+
+    if not LOCK.exists():
+        return {}
+    # Paths are all that is looked at: what the numbers are need not be worked out.
+    lock = yaml.load(LOCK.read_text(), getattr(yaml, "CBaseLoader", yaml.BaseLoader)) or {}
+    return {name: stage for name, stage in lock.get("stages", {}).items() if name != CHECK}
+
+
+def doubtful_outputs(stages: Mapping[str, Any]) -> list[str]:
     """Return the outputs in dvc.lock that exist, but that Snakemake did not write, or not last.
 
     And those whose inputs are gone: what is left of before a run that failed or was killed.
     """
-    import yaml
-
-    if not LOCK.exists():
-        return []
-    # Paths are all that is looked at: what the numbers are need not be worked out.
-    lock = yaml.load(LOCK.read_text(), getattr(yaml, "CBaseLoader", yaml.BaseLoader)) or {}
-    stages = {name: stage for name, stage in lock.get("stages", {}).items() if name != CHECK}
     outputs = {name: [out["path"] for out in stage.get("outs", [])] for name, stage in stages.items()}
     made = set().union(*outputs.values())
     doubtful = []
@@ -82,8 +90,33 @@ def refuse_links() -> None:
 
 def adopt_if_needed() -> None:
     """Called by the Snakefile of each `snakemake` command: start `adopt`, which takes seconds, only where needed."""
-    if doubtful_outputs():
+    stages = locked_stages()
+    doubtful = doubtful_outputs(stages)
+    if doubtful and _judged() != _digest(doubtful, _files(stages)):
         subprocess.run([sys.executable, __file__, "adopt"], check=False)
+
+
+def _files(stages: Mapping[str, Any]) -> dict[str, list[int]]:
+    """Return what tells changes of all that a judgement rests on: inode, time and size, as DVC itself goes by."""
+    paths = {entry["path"] for stage in stages.values() for kind in ("deps", "outs") for entry in stage.get(kind, ())}
+    # Folders show what has come and gone.
+    paths.update([os.path.dirname(path) for path in paths])
+    paths.update(map(str, [LOCK, "dvc.yaml", "params.yaml", "Snakefile", *Path("workflow").glob("*/*.*")]))
+    states = {}
+    for path in paths:
+        with contextlib.suppress(OSError):
+            state = os.stat(path)
+            states[path] = [state.st_ino, state.st_mtime_ns, state.st_size]
+    return states
+
+
+def _digest(doubtful: list[str], files: Mapping[str, list[int]]) -> str:
+    return hashlib.sha256(json.dumps([doubtful, files], sort_keys=True).encode()).hexdigest()
+
+
+def _judged() -> str | None:
+    """Return the digest of what `adopt` last left as doubtful."""
+    return JUDGED.read_text() if JUDGED.exists() else None
 
 
 def adopt() -> None:
@@ -92,27 +125,29 @@ def adopt() -> None:
     from dag import planned, real_jobs, stage_name
     from snakemake.persistence import RECORD_FORMAT_VERSION, MetadataRecord
 
-    doubtful = set(doubtful_outputs())
+    stages = locked_stages()
     with planned(forceall=True) as dag:
         if dvc_yaml.text_of_dag(dag) == dvc_yaml.FILE.read_text():
             dvc_yaml.write_checked()
-        known, changed = dvc_yaml.read_stages(), _status()
+        files, known, doubtful = _files(stages), dvc_yaml.read_stages(), set(doubtful_outputs(stages))
+        jobs = {stage_name(job): job for job in real_jobs(dag) if not doubtful.isdisjoint(map(str, job.output))}
+        changed = _status([name for name in jobs if name in known])
         if changed is None:
             return
         notes = dag.workflow.persistence
-        for job in real_jobs(dag):
-            if doubtful.isdisjoint(map(str, job.output)):
-                continue
-            name = stage_name(job)
+        for name, job in jobs.items():
             if name not in changed and known.get(name) == stage_of(job, dag.workflow.config):
                 asyncio.run(notes.finished(job))
                 continue
-            # A time that is not the file's: it is looked at again next time, when the parameters may be back.
+            # A time that is not the file's: it stays doubtful, as the parameters may come back.
             note = MetadataRecord(
                 record_format_version=RECORD_FORMAT_VERSION, rule=job.rule.name, params=NOT_MADE_HERE, endtime=-1.0
             )
             for path in job.output:
                 notes._write_record(str(path), note)
+    # Not to be judged again before something changes; what changed in between has not been judged.
+    if _files(stages) == files:
+        JUDGED.write_text(_digest(doubtful_outputs(stages), files))
 
 
 def check_stage(dag: Any) -> None:
@@ -127,13 +162,13 @@ def check_stage(dag: Any) -> None:
             raise WorkflowError(f"dvc.yaml is out of date: stage {stage_name(job)} is not what the Snakefile says")
 
 
-def _status() -> Mapping[str, Any] | None:
-    """Return what `dvc status` says; None where DVC cannot say."""
+def _status(names: list[str]) -> Mapping[str, Any] | None:
+    """Return what `dvc status` says of the stages; None where DVC cannot say."""
     try:
         from dvc.repo import Repo
 
         with Repo() as repo:
-            return repo.status()
+            return repo.status(names) if names else {}
     except Exception as error:  # whatever is wrong with DVC must not stop a build
         _tell(error)
         return None
