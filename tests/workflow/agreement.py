@@ -5,12 +5,14 @@ Outputs are dummies, so that the whole workflow can be asked about without runni
 
 import asyncio
 import copy
+import ctypes
 import functools
 import gc
 import json
 import multiprocessing
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,11 +36,26 @@ _parse = functools.cache(_yaml.parse_yaml)
 _yaml.parse_yaml = lambda *args, **kwargs: copy.deepcopy(_parse(*args, **kwargs))
 
 
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when its parent ends, however that is; on Linux, the only one that can."""
+    if sys.platform == "linux":
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+        if os.getppid() != parent:  # too late
+            os._exit(1)
+
+
 def start_child(function: Callable[[], Any]) -> Any:
     """Call a function in a forked process, so that neither tool keeps a state; return where its answer arrives."""
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
-    context.Process(target=lambda: sender.send(function())).start()
+    parent = os.getpid()
+
+    def answer() -> None:
+        die_with_parent(parent)
+        sender.send(function())
+
+    context.Process(target=answer).start()
     sender.close()
     return receiver
 
@@ -182,6 +199,7 @@ def ask_in(folder: Path, params: dict, paths: list[tuple | None]) -> dict[str, d
 
 
 def main() -> None:
+    die_with_parent(os.getppid())
     gc.disable()  # it would copy, in each forked process, the memory that all of them share
     # Once in this process, so that the children need not import again what both tools import late.
     what_snakemake_says()

@@ -1,15 +1,28 @@
-"""A run that was killed: the next one says what to do, and both tools know what is missing."""
+"""A run that was killed: the next one says what to do, both tools know what is missing, and no process stays behind."""
 
 import os
 import signal
 import subprocess
+import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 
+import psutil
 import pytest
 
 pytestmark = pytest.mark.pipeline
 
 RELEVANCE = "results/demo/seed-0/relevance.h5"
+
+
+def wait_until(happened: Callable[[], bool], running: subprocess.Popen | None = None) -> None:
+    """Wait for something that must happen, and while a process runs where one is given."""
+    deadline = time.monotonic() + 300
+    while not happened():
+        assert running is None or running.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_after_kill_the_lock_is_explained_and_nothing_stale_is_current(project):
@@ -22,11 +35,7 @@ def test_after_kill_the_lock_is_explained_and_nothing_stale_is_current(project):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 300
-    while not any(project.path(".snakemake/incomplete").glob("*")):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: any(project.path(".snakemake/incomplete").glob("*")), process)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
@@ -39,3 +48,48 @@ def test_after_kill_the_lock_is_explained_and_nothing_stale_is_current(project):
     project.snakemake("--unlock")
     assert project.jobs(project.dvc("repro", "train-demo-0")) == ["train-demo-0"]
     assert "train-demo-0" not in project.planned()
+
+
+def in_session(leader: int) -> list[psutil.Process]:
+    """Return the processes that one has started, directly or not, and that still run."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if os.getsid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (OSError, psutil.Error):
+            continue
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux kills a process with its parent")
+@pytest.mark.parametrize("killed", ["what started it", "itself"])
+def test_asking_both_tools_about_every_parameter_leaves_no_process_behind(project, killed):
+    """Neither when the tests are killed nor when it is asked to end; its own children go with it."""
+    script = Path(__file__).with_name("agreement.py")
+    starter = "import subprocess, sys; subprocess.run([sys.executable, *sys.argv[1:]])"
+    parent = subprocess.Popen(
+        [sys.executable, "-c", starter, script],
+        cwd=project.root,
+        env=project.env,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_until(project.root.with_name("other-half").exists, parent)
+        [main] = psutil.Process(parent.pid).children()
+        # Both halves are at work, with children of their own.
+        wait_until(lambda: [bool(half.children()) for half in main.children()] == [True, True], parent)
+        for half in main.children():
+            half.suspend()  # so that it does not end by itself
+        if killed == "itself":
+            main.terminate()
+        else:
+            parent.kill()
+        wait_until(lambda: in_session(parent.pid) == [])
+    finally:
+        parent.kill()
+        for process in in_session(parent.pid):
+            process.kill()
+        parent.wait()

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import signal
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ def planned(targets: Iterable[str] = ("all", "gpu"), *, forceall: bool = False) 
     """
     before = os.environ.get(INNER)
     os.environ[INNER] = "1"
+    # Snakemake takes this signal for its jobs, of which there are none here, and would leave it without effect.
+    terminate = signal.getsignal(signal.SIGTERM)
     try:
         with contextlib.ExitStack() as stack:
             # Snakemake's log goes to the standard error of the moment when the API starts.
@@ -38,7 +41,10 @@ def planned(targets: Iterable[str] = ("all", "gpu"), *, forceall: bool = False) 
                 settings = DAGSettings(
                     targets=frozenset(targets), forceall=forceall, max_checksum_file_size=CHECKSUM_LIMIT
                 )
-                workflow.dag(settings).execute_workflow(executor="dryrun")
+                try:
+                    workflow.dag(settings).execute_workflow(executor="dryrun")
+                finally:
+                    signal.signal(signal.SIGTERM, terminate)
             yield workflow._workflow.dag
     finally:
         if before is None:
