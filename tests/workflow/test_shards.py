@@ -47,6 +47,27 @@ def test_by_dvc(project: Project, built: Project) -> None:
     project.assert_clean()
 
 
+def test_fewer_shards_and_more_again(project: Project) -> None:
+    """What is left of shards that are no more is named, is not gathered, and is current only if it still is."""
+    project.edit(SHARDS, 3)
+    project.snakemake(f"{RUN}/relevance.h5")
+    project.edit("experiments.demo.training.learning_rate", 0.002)
+    project.edit(SHARDS, 2)
+    log = project.snakemake(f"{RUN}/relevance.h5")
+    assert f"used by nothing now: {RUN}/shards/3; delete" in log
+    assert project.path(f"{RUN}/shards/3/relevance.h5").exists()
+    project.edit(SHARDS, 3)
+    assert project.planned() >= {
+        "train_shard-demo-0-1",
+        "train_shard-demo-0-2",
+        "Training demo with seed 0, recording shard 3",  # of which dvc.yaml has no name now
+    }
+    # None at all: DVC says it as well.
+    project.edit(SHARDS, 1)
+    log = project.dvc("repro", "outliers-demo", ok=False)
+    assert f"used by nothing now: {RUN}/shards/1 {RUN}/shards/2; delete" in log
+
+
 def test_machines_that_are_not_alike(project: Project) -> None:
     """A shard of other weights stops the run with one sentence, and its recordings are not joined."""
     project.edit(SHARDS, 2)

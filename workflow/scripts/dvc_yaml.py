@@ -37,8 +37,11 @@ class _Dumper(yaml.SafeDumper):
 
 def read_stages() -> dict[str, Any]:
     """Return the stages of dvc.yaml as it stands."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return (yaml.load(FILE.read_text(), loader) or {}).get("stages", {}) if FILE.exists() else {}
+    return _stages(FILE.read_text()) if FILE.exists() else {}
+
+
+def _stages(text: str) -> dict[str, Any]:
+    return (yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}).get("stages", {})
 
 
 def text_of_dag(dag: Any) -> str:
@@ -60,6 +63,11 @@ def update(text: str) -> list[str]:
     with atomic(FILE) as temporary:
         temporary.write_text(text)
     print(f"dvc.yaml has been brought up to date ({', '.join(names)}); commit it with params.yaml", file=sys.stderr)
+    if files := left_over(old, text):
+        print(
+            f"Left from before, and used by nothing now: {' '.join(files)}; delete what you do not need",
+            file=sys.stderr,
+        )
     return names
 
 
@@ -71,13 +79,32 @@ def write_checked() -> None:
 
 def changed_stages(old: str, new: str) -> list[str]:
     """Return the names of stages that one text has and the other has not, or has otherwise."""
-    try:
-        before = (yaml.safe_load(old) or {}).get("stages", {})
-    except yaml.YAMLError:  # as in the middle of a merge
-        before = {}
-    after = yaml.safe_load(new)["stages"]
+    before, after = _old_stages(old), _stages(new)
     names = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
     return names or ["only what is shown of the results"]
+
+
+def left_over(old: str, new: str) -> list[str]:
+    """Return what exists of the outputs that one text has and the other has not; folders that hold nothing else."""
+    files = {path for path in _outputs(_old_stages(old)) - _outputs(_stages(new)) if path.exists()}
+    names = set()
+    for path in files:
+        parents = [folder for folder in path.parents if folder != Path()]
+        alone = [folder for folder in parents if files.issuperset(filter(Path.is_file, folder.rglob("*")))]
+        names.add(str([path, *alone][-1]))
+    return sorted(names)
+
+
+def _outputs(stages: dict[str, Any]) -> set[Path]:
+    outputs = [out for stage in stages.values() for kind in ("outs", "metrics") for out in stage.get(kind, ())]
+    return {Path(next(iter(out)) if isinstance(out, dict) else out) for out in outputs}
+
+
+def _old_stages(text: str) -> dict[str, Any]:
+    try:
+        return _stages(text)
+    except yaml.YAMLError:  # as in the middle of a merge
+        return {}
 
 
 def main(arguments: list[str] | None = None) -> int:
