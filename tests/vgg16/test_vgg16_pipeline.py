@@ -1,5 +1,7 @@
 """The VGG-16 experiments in a copy of the project, by real Snakemake."""
 
+import sys
+
 import pytest
 from PIL import Image
 from workflow.conftest import Project, copy_of_project
@@ -45,9 +47,26 @@ def test_where_weights_cannot_be_had_all_else_is_built_and_the_reason_told(proje
     assert "Nothing to be done" in project.snakemake("--cores", "2", "reports/demo_vgg16/report.html")
 
 
-def test_a_new_photo_is_noticed(project):
+def test_a_new_photo_is_noticed_by_either_tool(project, tmp_path):
+    """Without any change of dvc.yaml, which is not to name what users have."""
+    project = project.copy(tmp_path / "project")
+    project.run(sys.executable, "workflow/scripts/dvc_yaml.py")
+    project.commit()
+    stages, stage = project.path("dvc.yaml").read_text(), "prepare-photos"
     project.snakemake("--cores", "1", "data/photos.h5")
-    project.path("data/photos").mkdir()
+    assert project.planned("data/photos.h5") == set()
+    assert stage not in project.dirty()
     Image.new("RGB", (300, 260), "red").save(project.path("data/photos/red.png"))
-    log = project.snakemake("-n", "data/photos.h5")
-    assert "Updated input files: data/photos/red.png" in log or "Set of input files has changed" in log
+    assert project.planned("data/photos.h5") == {stage}
+    assert stage in project.dirty()
+    assert project.jobs(project.dvc("repro", stage)) == [stage]
+    assert project.planned("data/photos.h5") == set()
+    # Another picture of the same name; a note is no picture.
+    Image.new("RGB", (300, 260), "blue").save(project.path("data/photos/red.png"))
+    assert stage in project.dirty()
+    assert project.jobs(project.snakemake("--cores", "1", "data/photos.h5")) == [stage]
+    project.path("data/photos/notes.txt").write_text("red is blue\n")
+    assert project.planned("data/photos.h5") == set()
+    assert stage not in project.dirty()
+    assert project.path("dvc.yaml").read_text() == stages
+    assert project.git("status", "--short", "data") == ""

@@ -107,12 +107,21 @@ def of_shards(pattern):
 
 def photos_of(wildcards):
     """Input function: the files in the folder of a dataset of photos, so that a new one is noticed."""
-    dataset = config["datasets"][wildcards.dataset]
-    if dataset["kind"] != "photos":
-        return []
     from lrp_dynamics.datasets.photos import files_in
 
-    return list(map(str, files_in(dataset["path"])))
+    folder = photo_folder_of(wildcards)
+    return list(map(str, files_in(folder))) if folder else []
+
+
+def photo_folder_of(wildcards):
+    """The folder of a dataset of photos; none for other datasets, and where there is no such folder."""
+    dataset = config["datasets"][wildcards.dataset]
+    folder = Path(dataset["path"]).expanduser() if dataset["kind"] == "photos" else None
+    return str(folder) if folder and folder.is_dir() else None
+
+
+# DVC is given the folder as a whole: what lies in it is the user's own and not of dvc.yaml, and is noticed at once.
+photos_of.folder_of = photo_folder_of
 
 
 def pictures_of(figures):

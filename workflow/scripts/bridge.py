@@ -99,8 +99,9 @@ def adopt_if_needed() -> None:
 def _files(stages: Mapping[str, Any]) -> dict[str, list[int]]:
     """Return what tells changes of all that a judgement rests on: inode, time and size, as DVC itself goes by."""
     paths = {entry["path"] for stage in stages.values() for kind in ("deps", "outs") for entry in stage.get(kind, ())}
-    # Folders show what has come and gone.
-    paths.update([os.path.dirname(path) for path in paths])
+    # What has come and gone: what lies beside, or in a folder that is an input as a whole.
+    folders = {os.path.dirname(path) for path in paths} | paths
+    paths.update(os.path.join(folder, name) for folder in filter(os.path.isdir, folders) for name in os.listdir(folder))
     paths.update(map(str, [LOCK, "dvc.yaml", "params.yaml", "Snakefile", *Path("workflow").glob("*/*.*")]))
     states = {}
     for path in paths:

@@ -35,7 +35,6 @@ def param_keys(job: Any) -> list[str]:
 
 def stage_of(job: Any, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the DVC stage of a job, as it stands in dvc.yaml."""
-    deps = list(map(str, job.input))
     outs: dict[str, list] = {"outs": [], "metrics": []}
     for path in map(str, job.output):
         kind = "metrics" if PurePath(path).name in METRICS and not _is_part(job) else "outs"
@@ -44,11 +43,22 @@ def stage_of(job: Any, config: Mapping[str, Any]) -> dict[str, Any]:
     stage = {
         "desc": job.message or job.rule.docstring,
         "cmd": f"workflow/stage {job.rule.name}@{version_of(job)} {job.output[0]}",
-        "deps": sorted(deps if any(path.startswith(PRODUCED) for path in deps) else [*deps, CHECKED]),
+        "deps": _dependencies(job),
         "params": param_keys(job),
         **outs,
     }
     return {key: value for key, value in stage.items() if value}
+
+
+def _dependencies(job: Any) -> list[str]:
+    """Return the inputs of a job, and before a first one CHECKED; a folder for its files where an input says so."""
+    paths, folders = list(map(str, job.input)), []
+    for source in job.rule.input:
+        if folder := getattr(source, "folder_of", lambda _: None)(job.wildcards):
+            folders.append(folder)
+            paths = [path for path in paths if PurePath(folder) not in PurePath(path).parents]
+    first = [] if any(path.startswith(PRODUCED) for path in paths) else [CHECKED]
+    return sorted([*paths, *folders, *first])
 
 
 def dvc_yaml(jobs: Iterable[Any], config: Mapping[str, Any]) -> dict[str, Any]:
