@@ -160,7 +160,10 @@ def check_stage(dag: Any) -> None:
     known = read_stages()
     for job in real_jobs(dag):
         if dag.needrun(job) and known.get(stage_name(job)) != stage_of(job, dag.workflow.config):
-            raise WorkflowError(f"dvc.yaml is out of date: stage {stage_name(job)} is not what the Snakefile says")
+            raise WorkflowError(
+                f"dvc.yaml is out of date: stage {stage_name(job)} is not what the Snakefile says; "
+                "run `make dvc`, then the same command again"
+            )
 
 
 def _status(names: list[str]) -> Mapping[str, Any] | None:

@@ -21,8 +21,12 @@ METRICS = {"metrics.json", "training.json"}
 def version_of(job: Any) -> str:
     """Return a short digest of the rule's own command and constants, which no file and no parameter holds."""
     constants = [value for name, value in job.params.items() if name != "json" and value in job.non_derived_params]
-    text = json.dumps([job.rule.shellcmd, sorted(map(repr, constants))])
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
+    return digest_of([job.rule.shellcmd, sorted(map(repr, constants))])
+
+
+def digest_of(value: Any) -> str:
+    """Return a short digest of plain data."""
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:8]
 
 
 def param_keys(job: Any) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 sys.path.append(str(Path(__file__).parents[2] / "src"))
 import yaml
 from dag import planned, real_jobs
-from dvc_stages import CHECK, CHECKED, dvc_yaml
+from dvc_stages import CHECK, CHECKED, digest_of, dvc_yaml
 from snakemake.exceptions import WorkflowError
 
 from lrp_dynamics.files import atomic
@@ -47,7 +47,9 @@ def _stages(text: str) -> dict[str, Any]:
 def text_of_dag(dag: Any) -> str:
     """Return what dvc.yaml must be, by Snakemake's DAG of `all`."""
     content = dvc_yaml(real_jobs(dag), dag.workflow.config)
-    content["stages"] = {CHECK: CHECK_STAGE} | content["stages"]
+    # The stage changes with the others: an edit of params.yaml may be taken back after dvc.yaml has followed it.
+    command = f"{CHECK_STAGE['cmd']}@{digest_of(content['stages'])}"
+    content["stages"] = {CHECK: CHECK_STAGE | {"cmd": command}} | content["stages"]
     body = io.StringIO()
     yaml.dump(content, body, _Dumper, sort_keys=False, width=120, allow_unicode=True)
     return HEADER + body.getvalue()
@@ -80,8 +82,8 @@ def write_checked() -> None:
 def changed_stages(old: str, new: str) -> list[str]:
     """Return the names of stages that one text has and the other has not, or has otherwise."""
     before, after = _old_stages(old), _stages(new)
-    names = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
-    return names or ["only what is shown of the results"]
+    names = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+    return sorted(names - {CHECK}) or ["only what is shown of the results"]
 
 
 def left_over(old: str, new: str) -> list[str]:
