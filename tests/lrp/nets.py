@@ -1,7 +1,12 @@
 """Networks for the tests of the core."""
 
+import itertools
+
+import pytest
 import torch
 from torch import nn
+
+from lrp_dynamics.models import blog_cnn
 
 
 def small_cnn(dtype=torch.float64, seed=0, size=12):
@@ -44,3 +49,41 @@ def randomize(model, seed=0):
             if getattr(module, "bias", None) is not None:
                 module.bias.copy_(draw(module.bias) - 0.5)
     return model.eval()
+
+
+class Residual(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3)
+        self.blocks = nn.Sequential(Block(8, 8), Block(8, 12, groups=4))
+        self.head = nn.Linear(12, 10)
+
+    def forward(self, x):
+        x = self.blocks(torch.relu(self.stem(x)))
+        return self.head(x.mean((2, 3)))
+
+
+def bottleneck():
+    """Return a net of convolutions by 1×1."""
+    widths = [3, 256, 64]
+    convolutions = [m for a, b in itertools.pairwise(widths) for m in (nn.Conv2d(a, b, 1), nn.ReLU())]
+    return nn.Sequential(*convolutions, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
+
+
+def build(name):
+    """Return a net and an input."""
+    torch.manual_seed(0)
+    size = {"small_cnn": 12, "residual": 16}.get(name, 32)
+    ours = {"blog_cnn": blog_cnn, "small_cnn": small_cnn, "residual": Residual, "bottleneck": bottleneck}
+    if name in ours:
+        net = ours[name]()
+    else:
+        with torch.device("meta"):  # the large classifiers of the VGGs would take longest to fill
+            net = getattr(pytest.importorskip("torchvision.models"), name)(weights=None, num_classes=10)
+            if name.startswith("vgg"):
+                net.classifier = nn.Sequential(nn.Linear(25088, 64), nn.ReLU(), nn.Dropout(), nn.Linear(64, 10))
+        net = net.to_empty(device="cpu")
+        for module in net.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.kaiming_normal_(module.weight)
+    return randomize(net), torch.rand(2, 3, size, size)

@@ -9,42 +9,10 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from lrp_dynamics import lrp
-from lrp_dynamics.models import blog_cnn
 
-from .nets import Block, randomize, small_cnn
+from .nets import build
 
-torchvision_models = pytest.importorskip("torchvision.models")
 LOW, HIGH = 0.0, 1.0
-
-
-class Residual(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.stem = nn.Conv2d(3, 8, 3)
-        self.blocks = nn.Sequential(Block(8, 8), Block(8, 12, groups=4))
-        self.head = nn.Linear(12, 10)
-
-    def forward(self, x):
-        x = self.blocks(torch.relu(self.stem(x)))
-        return self.head(x.mean((2, 3)))
-
-
-def build(name):
-    """Return a net and an input."""
-    torch.manual_seed(0)
-    size = {"small_cnn": 12, "residual": 16}.get(name, 32)
-    if name in ("blog_cnn", "small_cnn", "residual"):
-        net = {"blog_cnn": blog_cnn, "small_cnn": small_cnn, "residual": Residual}[name]()
-    else:
-        with torch.device("meta"):  # the large classifiers of the VGGs would take longest to fill
-            net = getattr(torchvision_models, name)(weights=None, num_classes=10)
-            if name.startswith("vgg"):
-                net.classifier = nn.Sequential(nn.Linear(25088, 64), nn.ReLU(), nn.Dropout(), nn.Linear(64, 10))
-        net = net.to_empty(device="cpu")
-        for module in net.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                nn.init.kaiming_normal_(module.weight)
-    return randomize(net), torch.rand(2, 3, size, size)
 
 
 def fused(net):
@@ -66,16 +34,11 @@ def error(found, expected):
     return (norm(found - expected) / norm(expected)).max().item()
 
 
-def agree(ours, theirs, net, x):
-    """Compare two ways to get a map: to 1e-10 in float64, and to 1e-5 in float32.
-
-    A rule that divides by almost nothing amplifies rounding: on these nets the peers' own float32 maps are up to 1e-4
-    from their float64 maps. There ours may be as far, up to a factor that changes with the order of any sum.
-    """
+def agree(ours, theirs, net, x, rounding=1e-5):
+    """Compare two ways to get a map: to 1e-10 in float64, and to 1e-5 in float32, where ours may be the better one."""
     exact = theirs(net.double(), x.double())
     assert error(ours(net.double(), x.double()), exact) < 1e-10
-    allowed = max(1e-5, 10 * error(theirs(net.float(), x), exact))
-    assert error(ours(net.float(), x), exact) < allowed
+    assert error(ours(net.float(), x), exact) < rounding
 
 
 def zennit_map(net, x, target, composite):
@@ -108,7 +71,8 @@ def test_zennit(net, composite):
     def ours(model, x):
         return lrp.relevance(model, x, target, f"zennit_{composite}", bounds=(LOW, HIGH)).input
 
-    agree(ours, theirs, model, x)
+    # One sum of this residual net is 2e-5, beside a stabilizer of 1e-6: its rounding, of 1e-7, is in the map.
+    agree(ours, theirs, model, x, rounding=5e-5 if (net, composite) == ("resnet18", "epsilon_gamma_box") else 1e-5)
 
 
 @pytest.mark.parametrize(

@@ -223,3 +223,18 @@ def test_max_pool_as_average():
     found = lrp.relevance(model, x, r, {"MaxPool2d": {"rule": "average", "epsilon": 0.1}, "*": "z_plus"})
     w, b = matrix(nn.AvgPool2d(2), (2, 4, 4))
     torch.testing.assert_close(found.input.flatten(1), share(x.flatten(1).unsqueeze(2) * w, b, r, 0.1, True))
+
+
+@pytest.mark.parametrize("conserving", [False, True])
+@pytest.mark.parametrize("least", [0.0, 1e-3, 1.0, 300.0])
+def test_alpha_beta_keeps_few_negative_products_apart_from_rounding(least, conserving):
+    """In float32 the sum of all products, near 2300, says little about negative ones of -0.001, nothing about none."""
+    neuron = nn.Linear(3, 1, bias=False)
+    neuron.weight.data = torch.tensor([[1234.567, 1111.1113, -1.0]])
+    x = torch.tensor([[1.0, 1.0, least]])
+    rule = {"rule": "alpha_beta", "conserving": conserving}
+    found = lrp.relevance(neuron, x, torch.ones(1, 1), {"*": rule}).input[0]
+    alpha, beta = (2.0, 1.0) if least or not conserving else (1.0, 0.0)
+    share = alpha / (1234.567 + 1111.1113)
+    expected = torch.tensor([1234.567 * share, 1111.1113 * share, -beta if least else 0.0])
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=0)

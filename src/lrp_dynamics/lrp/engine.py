@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any, Literal
 
 import torch
@@ -13,8 +14,9 @@ from torch import Tensor, nn
 from lrp_dynamics.errors import UserError
 from lrp_dynamics.lrp.composites import Composite, make_composite, table
 from lrp_dynamics.lrp.graph import BATCH_NORMS, annotate, trace
-from lrp_dynamics.lrp.layers import Number, like_images
-from lrp_dynamics.lrp.propagate import Books
+from lrp_dynamics.lrp.kernels import like_images
+from lrp_dynamics.lrp.layers import Number
+from lrp_dynamics.lrp.propagate import Books, per_sample
 from lrp_dynamics.lrp.rules import ZBox
 
 
@@ -111,11 +113,10 @@ class Explainer:
         self._refuse(inputs)
         wanted = self._wanted(layers)
         with exact(inputs.device):
-            return self._explain(self._prepare(inputs), target, wanted)
+            return self._explain(*self._prepare(inputs), target, wanted)
 
-    def _explain(self, x: Tensor, target: Tensor | str, wanted: dict[int, list[str]]) -> Relevance:
+    def _explain(self, x: Tensor, nonnegative: bool, target: Tensor | str, wanted: dict[int, list[str]]) -> Relevance:
         """Run the two loops."""
-        nonnegative = x.numel() > 0 and bool(x.min() >= 0)
         if self._annotated is None or self._annotated[0] != nonnegative:
             self._annotated = (nonnegative, annotate(self._trace, nonnegative))
         release = self._annotated[1]
@@ -150,8 +151,9 @@ class Explainer:
                 if part is not None:
                     arriving[i] = arriving[i] + part if i in arriving else part
         first = books.total(initial)
-        r = torch.zeros_like(x) if r is None else r.contiguous()
-        return Relevance(r, output, first, first - books.total(r), books.absorbed, books.min_abs_z, kept)
+        r = torch.zeros_like(x) if r is None else r
+        residual = first - books.total(r)
+        return Relevance(r.contiguous(), output, first, residual, books.absorbed, books.min_abs_z, kept)
 
     def _refuse(self, inputs: Tensor) -> None:
         """Refuse what cannot be right, as far as it shows without a look at values."""
@@ -169,25 +171,29 @@ class Explainer:
                 if module.training:
                     raise UserError(f"layer {name!r} is a BatchNorm in training mode; call model.eval() first")
 
-    def _prepare(self, inputs: Tensor) -> Tensor:
-        """Return the input as the engine computes with it; refuse values that cannot be right."""
+    def _prepare(self, inputs: Tensor) -> tuple[Tensor, bool]:
+        """Return the input as the engine computes with it, and whether it is >= 0; refuse what cannot be right."""
         parameter = next(self.model.parameters(), inputs)
         dtype = torch.promote_types(torch.promote_types(inputs.dtype, parameter.dtype), torch.float32)
         x = like_images(inputs.detach().clone() if inputs.is_inference() else inputs.detach()).to(dtype)
-        if not torch.isfinite(x).all():
+        if not x.numel():
+            return x, False
+        smallest, largest = (value.item() for value in per_sample(x).aminmax())  # NaN if there is one
+        if not (isfinite(smallest) and isfinite(largest)):
             raise UserError("the input holds NaN or infinite values; clean it first")
-        if self._boxes and x.numel():
+        if self._boxes:
             low, high = bounds = limits(self.bounds, x)
             slack = 1e-6 * (high - low)  # pixels that were scaled to the bounds may miss them by a rounding
             if ((x < low - slack) | (x > high + slack)).any():
                 raise UserError(
-                    f"the input ({x.min():.4g} to {x.max():.4g}) leaves its bounds ({low.min():.4g} to "
+                    f"the input ({smallest:.4g} to {largest:.4g}) leaves its bounds ({low.min():.4g} to "
                     f"{high.max():.4g}); give bounds that contain it"
                 )
             x = x.clamp(low, high)
             for layer in self._boxes:
                 layer.bounds = bounds
-        return x
+            smallest = x.min().item()
+        return x, smallest >= 0
 
     def _wanted(self, layers: list[str] | Literal["all"] | None) -> dict[int, list[str]]:
         """Return which names are wanted of which value."""

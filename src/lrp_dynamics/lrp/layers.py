@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lrp_dynamics.errors import UserError
-from lrp_dynamics.lrp.propagate import Books, Forms, denominators, divide, is_output, parts_of, propagate, take
+from lrp_dynamics.lrp.kernels import blank, convolve, convolve_back, full_rows, geometry_of, like_images
+from lrp_dynamics.lrp.propagate import Books, Forms, divide, is_output, parts_of, propagate, take
 from lrp_dynamics.lrp.rules import ALL, AlphaBeta, Average, Form, Norm, Pass, Rule, Winner, ZBox
 from lrp_dynamics.lrp.weights import batch_norm_affine, parameter
 
@@ -213,8 +214,7 @@ class MaxPool(FixedMap):
             with deterministic():
                 flat = r.new_zeros(shape).flatten(2).scatter_add_(2, index.flatten(2), r.flatten(2))
             return [flat.view(shape)]
-        layout = torch.channels_last if r.device.type == "cpu" else torch.contiguous_format
-        like = torch.empty(shape, dtype=r.dtype, device=r.device, memory_format=layout)  # only its shape is read
+        like = blank(r, shape)  # only its shape is read
         return [torch.ops.aten.max_pool2d_with_indices_backward(r, like, *self.options, index)]
 
     def vanishes(self, output: bool) -> bool:
@@ -236,7 +236,7 @@ class Linear(Layer):
 
     @property
     def needs_output(self) -> bool:
-        return isinstance(self.rule, ZBox) or any(is_output(p) or p.where != "any" for p in parts_of(self))
+        return isinstance(self.rule, ZBox | AlphaBeta) or any(is_output(p) or p.where != "any" for p in parts_of(self))
 
     def vanishes(self, output: bool) -> bool:
         return all(form in ("x", "x+", "x-") for part in self.rule.parts() for form, _ in part.terms)
@@ -258,15 +258,10 @@ class Linear(Layer):
                 f"layer {self.name!r}: a BatchNorm after a dense layer with inputs of {x.dim()} dimensions normalizes "
                 "another dimension than its features, for which there is no rule"
             )
-        weight = Forms(weight)
-        if not isinstance(self.rule, AlphaBeta):
-            return self.map(x, weight, ALL, bias), None
-        positive, negative = denominators(self, x, None, weight, None)  # their sum saves computing x W
-        z = positive + negative
-        return z if bias is None else z.add_(self.per_channel(bias)), (positive, negative)
+        return self.map(x, Forms(weight), ALL, bias), None
 
     def backward(self, r: Tensor, xs: tuple, z: Tensor, saved: Any, books: Books) -> list[Tensor | None]:
-        return [propagate(self, r, xs[0], z, saved, books)]
+        return [propagate(self, r, xs[0], z, books)]
 
     def per_channel(self, bias: Tensor) -> Tensor:
         """Return a bias in the shape in which it is added to the output."""
@@ -274,19 +269,19 @@ class Linear(Layer):
 
     def map(self, x: Tensor, weight: Forms, form: Form | str, bias: Tensor | None = None) -> Tensor:
         """Return x V + b for a form V of the weights."""
-        blocks = self.blocks(weight.weight, form)
+        blocks, rows, x = self.blocks(weight.weight, form), len(x), full_rows(x)
         if len(blocks) == 1:
-            return F.linear(x, weight[form], bias)
+            return F.linear(x, weight[form], bias)[:rows]
         y = torch.cat([F.linear(x, take(block, form)) for block in blocks], -1)
-        return y if bias is None else y.add_(bias)
+        return (y if bias is None else y.add_(bias))[:rows]
 
     def adjoint(self, s: Tensor, weight: Forms, form: Form | str, x: Tensor) -> Tensor:
         """Return s V^T for a form V of the weights, shaped as x."""
-        blocks = self.blocks(weight.weight, form)
+        blocks, rows, s = self.blocks(weight.weight, form), len(s), full_rows(s)
         if len(blocks) == 1:
-            return s @ weight[form]
+            return (s @ weight[form])[:rows]
         shares = s.split(len(blocks[0]), -1)
-        return sum(share @ take(block, form) for share, block in zip(shares, blocks, strict=True))
+        return sum(share @ take(block, form) for share, block in zip(shares, blocks, strict=True))[:rows]
 
     def blocks(self, weight: Tensor, form: Form | str) -> tuple[Tensor, ...]:
         """Return the weights in blocks of rows; in one where their form costs nothing or is small."""
@@ -305,7 +300,7 @@ class Conv(Linear):
             self.pad = tuple(module._reversed_padding_repeated_twice)
             self.pad_mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
             padding = (0,) * len(module.kernel_size)
-        self.geometry = (module.stride, padding, module.dilation, False, (0,) * len(padding), module.groups)
+        self.geometry = geometry_of(module, padding)
 
     def per_channel(self, bias: Tensor) -> Tensor:
         return bias.view(-1, *[1] * len(self.module.kernel_size))
@@ -315,12 +310,10 @@ class Conv(Linear):
         return F.pad(x, self.pad, self.pad_mode)
 
     def map(self, x: Tensor, weight: Forms, form: Form | str, bias: Tensor | None = None) -> Tensor:
-        return torch.convolution(x if self.pad is None else self.padded(x), weight[form], bias, *self.geometry)
+        return convolve(x if self.pad is None else self.padded(x), weight[form], bias, self.geometry)
 
     def adjoint(self, s: Tensor, weight: Forms, form: Form | str, x: Tensor) -> Tensor:
-        seen = x if self.pad is None else self.padded(x)  # only its shape is read
-        back = torch.ops.aten.convolution_backward
-        c = back(s, seen, weight[form], None, *self.geometry, (True, False, False))[0]
+        c = convolve_back(s, x if self.pad is None else self.padded(x), weight[form], self.geometry)
         return c if self.pad is None else adjoint(self.padded, c, x)[0]
 
 
@@ -345,13 +338,6 @@ def deterministic() -> Iterator[None]:
         yield
     finally:
         torch.use_deterministic_algorithms(enabled, warn_only=warn)
-
-
-def like_images(tensor: Tensor) -> Tensor:
-    """Return images and kernels with channels last where that is faster: on the CPU."""
-    if tensor.dim() != 4 or tensor.device.type != "cpu":
-        return tensor
-    return tensor.contiguous(memory_format=torch.channels_last)
 
 
 def adjoint(function: Callable, s: Tensor, *xs: Any) -> list[Tensor | None]:

@@ -21,6 +21,9 @@ SIGNS = {
 }  # fmt: skip
 
 
+CLOSE = 2.0**-6  # share of the positive products; a difference below it would keep less than two thirds of its digits
+
+
 class Books:
     """What is written down on the way back: relevance absorbed per layer, and the smallest denominator met."""
 
@@ -34,7 +37,7 @@ class Books:
         left, version, total = self._left
         if r is left and r._version == version:  # through a ReLU it comes to the next layer as it left the last
             return total
-        return r.sum(tuple(range(1, r.dim())))
+        return per_sample(r).sum(1)
 
     def absorb(self, name: str, before: Tensor, parts: list[Tensor]) -> None:
         """Write down what came to a layer and did not leave it."""
@@ -46,9 +49,17 @@ class Books:
         """Write down the smallest |d| where s is not 0; arguments as `divide` took and returned them. Consumes d, s."""
         largest = torch.finfo(s.dtype).max
         d = d if sign > 0 else d.abs_()
-        smallest = torch.add(d, s.eq_(0), alpha=largest, out=s).amin(tuple(range(1, s.dim())))
+        smallest = torch.add(d, s.eq_(0), alpha=largest, out=s)
+        smallest = per_sample(smallest).amin(1)
         smallest.masked_fill_(smallest >= largest, torch.inf)
         self.min_abs_z = torch.minimum(self.min_abs_z, smallest.sub_(offset).clamp_(min=0))
+
+
+def per_sample(tensor: Tensor) -> Tensor:
+    """Return the values (N, all others), in the order of memory where images have their channels last."""
+    if tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last):
+        tensor = tensor.permute(0, 2, 3, 1)
+    return tensor.flatten(1)
 
 
 def take(tensor: Tensor, form: Form | str) -> Tensor:
@@ -148,35 +159,46 @@ def input_form(form: str, x: Tensor, layer: Linear) -> Tensor:
     return x - (low if form == "x-low" else high)
 
 
-def denominators(layer: Linear, x: Tensor, z: Tensor | None, weight: Forms, bias: Tensor | None) -> list[Tensor]:
-    """Return the unstabilized denominator of every part; z, where given, may be overwritten."""
-    result = []
-    for part in parts_of(layer):
-        if is_output(part) and z is not None:
-            d = z
-        elif isinstance(layer.rule, ZBox) and z is not None:  # the bounds' share is the same for all samples
-            low, high = (b.expand_as(x[:1]) for b in layer.bounds)
-            d = z.sub_(layer.map(low, weight, POSITIVE, bias).add_(layer.map(high, weight, NEGATIVE)))
-        else:
-            b = None if bias is None or not any(part.bias) else take(bias, part.bias)
-            d = None
-            for form, v in part.terms:
-                y = layer.map(input_form(form, x, layer), weight, v, b if d is None else None)
-                d = y if d is None else d.add_(y)
-        result.append(d)
-    return result
+def weighted_sum(layer: Linear, part: Part, x: Tensor, weight: Forms, bias: Tensor | None) -> Tensor:
+    """Return the denominator of a part: the sum of its terms and its bias."""
+    b = None if bias is None or not any(part.bias) else take(bias, part.bias)
+    d = None
+    for form, v in part.terms:
+        y = layer.map(input_form(form, x, layer), weight, v, b if d is None else None)
+        d = y if d is None else d.add_(y)
+    return d
 
 
-def propagate(layer: Linear, r: Tensor, x: Tensor, z: Tensor, saved: list[Tensor] | None, books: Books) -> Tensor:
-    """Return the relevance of a weighted layer's input; r, z and saved denominators are overwritten."""
+def denominators(
+    layer: Linear, parts: list[Part], x: Tensor, z: Tensor, r: Tensor, weight: Forms, bias: Tensor | None
+) -> list[Tensor]:
+    """Return the unstabilized denominator of every part, right wherever r is not 0; z may be overwritten."""
+    if any(is_output(part) for part in parts):
+        return [z]
+    if isinstance(layer.rule, ZBox):  # the bounds' share is the same for all samples
+        low, high = (b.expand_as(x[:1]) for b in layer.bounds)
+        return [z.sub_(layer.map(low, weight, POSITIVE, bias).add_(layer.map(high, weight, NEGATIVE)))]
+    if not isinstance(layer.rule, AlphaBeta):
+        return [weighted_sum(layer, part, x, weight, bias) for part in parts]
+    # The negative products are what the positive ones leave of the output, except where that is within its rounding.
+    positive = weighted_sum(layer, parts[0], x, weight, bias)
+    if bias is not None and layer.rule.bias == "drop":
+        z = z - layer.per_channel(bias)
+    negative = torch.sub(z, positive)
+    close = (negative > positive * -CLOSE).logical_and_(r != 0)
+    if close.any():
+        negative = torch.where(close, weighted_sum(layer, parts[1], x, weight, bias), negative)
+    return [positive, negative]
+
+
+def propagate(layer: Linear, r: Tensor, x: Tensor, z: Tensor, books: Books) -> Tensor:
+    """Return the relevance of a weighted layer's input; r and z are overwritten."""
     rule, (weight, bias), before = layer.rule, layer.parameters(x.dtype), books.total(r)
     weight = Forms(weight)
     parts, result = parts_of(layer), None
     # A part that is for one sign of z looks at z before anything overwrites it.
     gates = [None if p.where == "any" else (z > 0 if p.where == "z>0" else z < 0) for p in parts]
-    ds = denominators(layer, x, z, weight, bias) if saved is None else saved
-    if saved is not None and bias is not None:  # the way forward left the bias out
-        ds = [d.add_(layer.per_channel(take(bias, p.bias))) for d, p in zip(ds, parts, strict=True)]
+    ds = denominators(layer, parts, x, z, r, weight, bias)
     factors: list[float | Tensor] = [part.factor for part in parts]
     if isinstance(rule, AlphaBeta) and rule.conserving:
         one = x.new_ones(())
