@@ -15,9 +15,9 @@ from lrp_dynamics.errors import UserError
 from lrp_dynamics.lrp.composites import Composite, make_composite, table
 from lrp_dynamics.lrp.graph import BATCH_NORMS, annotate, trace
 from lrp_dynamics.lrp.kernels import like_images
-from lrp_dynamics.lrp.layers import Number
+from lrp_dynamics.lrp.layers import Linear, Number
 from lrp_dynamics.lrp.propagate import Books, per_sample
-from lrp_dynamics.lrp.rules import ZBox
+from lrp_dynamics.lrp.rules import Flat, WSquare, ZBox, ZPlus
 
 
 @dataclass
@@ -95,6 +95,10 @@ class Explainer:
         for layer in self._boxes:
             if layer.inputs != (0,):
                 raise UserError(f"layer {layer.name!r} does not read the input itself, so that z_box is not for it")
+        weighted = [layer for layer in self.plan if isinstance(layer, Linear)]
+        steady = not all(isinstance(layer.rule, ZPlus | WSquare | Flat) for layer in weighted)
+        for layer in weighted:
+            layer.steady = steady
         self._batch_norms = [(n, m) for n, m in model.named_modules() if isinstance(m, BATCH_NORMS)]
         self._structure = [(module, dict(module._modules)) for module in model.modules()]
         self._annotated: tuple[bool, list[list[int]]] | None = None
@@ -153,7 +157,7 @@ class Explainer:
         first = books.total(initial)
         r = torch.zeros_like(x) if r is None else r
         residual = first - books.total(r)
-        return Relevance(r.contiguous(), output, first, residual, books.absorbed, books.min_abs_z, kept)
+        return Relevance(r.contiguous(), output, first, residual, books.absorbed, books.min_abs_z(), kept)
 
     def _refuse(self, inputs: Tensor) -> None:
         """Refuse what cannot be right, as far as it shows without a look at values."""
@@ -270,7 +274,7 @@ def initial_relevance(logits: Tensor, target: Tensor | str, form: str) -> Tensor
         return target.detach().to(logits.dtype)
     if target.shape != logits.shape[:1]:
         raise UserError(f"target has shape {tuple(target.shape)}; expected one class per sample, ({len(logits)},)")
-    if ((target < 0) | (target >= logits.shape[1])).any():
+    if len(target) and (target.min() < 0 or target.max() >= logits.shape[1]):
         raise UserError(f"target holds a class outside 0 to {logits.shape[1] - 1}")
     if form == "softmax":
         return logits.softmax(1)

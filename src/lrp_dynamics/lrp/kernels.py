@@ -29,8 +29,10 @@ def blank(like: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def full_rows(x: Tensor) -> Tensor:
-    """Return rows with rows of zeros after them, up to a multiple of four."""
+    """Return rows with other rows after them, up to a multiple of four."""
     missing = -len(x) % 4 if x.device.type == "cpu" else 0
+    if len(x) == 1 and missing:
+        return x.expand(4, *x.shape[1:])
     return F.pad(x, (0, 0) * (x.dim() - 1) + (0, missing)) if missing else x
 
 
@@ -41,20 +43,25 @@ def geometry_of(module: torch.nn.Module, padding: tuple[int, ...]) -> tuple:
     return (module.stride, padding, dilation, False, (0,) * len(padding), module.groups)
 
 
-def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: tuple) -> Tensor:
-    """Return the convolution of images."""
-    if alone(x):
-        return torch.convolution(like_images(x.expand(2, *x.shape[1:])), weight, bias, *geometry)[:1]
-    return torch.convolution(x, weight, bias, *geometry)
+def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: tuple, steady: bool) -> Tensor:
+    """Return the convolution of images; ``steady``: as of images of a batch."""
+    if not (steady and alone(x)):
+        return torch.convolution(x, weight, bias, *geometry)
+    if x.dim() == 4 and x.dtype == torch.float32 and torch.backends.mkldnn.is_available():
+        stride, padding, dilation, _, _, groups = geometry
+        return torch.mkldnn_convolution(x, weight, bias, padding, stride, dilation, groups)
+    return torch.convolution(like_images(x.expand(2, *x.shape[1:])), weight, bias, *geometry)[:1]
 
 
-def convolve_back(s: Tensor, x: Tensor, weight: Tensor, geometry: tuple) -> Tensor:
-    """Return the adjoint of a convolution of x, applied to s."""
-    if alone(x):
-        pair = blank(x, (2, *x.shape[1:]))  # only its shape is read
-        return convolve_back(like_images(s.expand(2, *s.shape[1:])), pair, weight, geometry)[:1]
-    few = x.dim() == 4 and x.shape[1] <= FEW and x.device.type == "cpu" and geometry[-1] == 1
-    return few_channels_back(s, x, weight, geometry) if few else library_back(s, x, weight, geometry)
+def convolve_back(s: Tensor, x: Tensor, weight: Tensor, geometry: tuple, steady: bool) -> Tensor:
+    """Return the adjoint of a convolution of x, applied to s; ``steady``: as for images of a batch."""
+    if not alone(x):
+        few = x.dim() == 4 and x.shape[1] <= FEW and x.device.type == "cpu" and geometry[-1] == 1
+        return few_channels_back(s, x, weight, geometry) if few else library_back(s, x, weight, geometry)
+    if not steady:
+        return library_back(s, x, weight, geometry)
+    pair = blank(x, (2, *x.shape[1:]))  # only its shape is read
+    return convolve_back(like_images(s.expand(2, *s.shape[1:])), pair, weight, geometry, steady)[:1]
 
 
 def library_back(s: Tensor, x: Tensor, weight: Tensor, geometry: tuple) -> Tensor:

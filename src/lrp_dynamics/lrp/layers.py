@@ -228,6 +228,7 @@ class Linear(Layer):
     needs_input = True
     batch_norm: nn.Module | None = None
     bounds: tuple[Tensor, Tensor] | None = None  # of the input, for the rule z_box
+    steady = True  # False where no layer of the net has a rule whose sums cancel: the way back amplifies nothing
     block = 2**20  # so many values of a form of large weights are computed at a time: they stay in the cache
 
     def __init__(self, name: str, kind: str, inputs: tuple[int, ...], module: Any):
@@ -269,7 +270,8 @@ class Linear(Layer):
 
     def map(self, x: Tensor, weight: Forms, form: Form | str, bias: Tensor | None = None) -> Tensor:
         """Return x V + b for a form V of the weights."""
-        blocks, rows, x = self.blocks(weight.weight, form), len(x), full_rows(x)
+        blocks, rows = self.blocks(weight.weight, form), len(x)
+        x = full_rows(x) if self.is_steady(form) else x
         if len(blocks) == 1:
             return F.linear(x, weight[form], bias)[:rows]
         y = torch.cat([F.linear(x, take(block, form)) for block in blocks], -1)
@@ -277,11 +279,16 @@ class Linear(Layer):
 
     def adjoint(self, s: Tensor, weight: Forms, form: Form | str, x: Tensor) -> Tensor:
         """Return s V^T for a form V of the weights, shaped as x."""
-        blocks, rows, s = self.blocks(weight.weight, form), len(s), full_rows(s)
+        blocks, rows = self.blocks(weight.weight, form), len(s)
+        s = full_rows(s) if self.is_steady(form) else s
         if len(blocks) == 1:
             return (s @ weight[form])[:rows]
         shares = s.split(len(blocks[0]), -1)
         return sum(share @ take(block, form) for share, block in zip(shares, blocks, strict=True))[:rows]
+
+    def is_steady(self, form: Form | str) -> bool:
+        """Tell whether this product must have the same bits for any batch."""
+        return self.steady or form == ALL
 
     def blocks(self, weight: Tensor, form: Form | str) -> tuple[Tensor, ...]:
         """Return the weights in blocks of rows; in one where their form costs nothing or is small."""
@@ -310,10 +317,12 @@ class Conv(Linear):
         return F.pad(x, self.pad, self.pad_mode)
 
     def map(self, x: Tensor, weight: Forms, form: Form | str, bias: Tensor | None = None) -> Tensor:
-        return convolve(x if self.pad is None else self.padded(x), weight[form], bias, self.geometry)
+        x = x if self.pad is None else self.padded(x)
+        return convolve(x, weight[form], bias, self.geometry, self.is_steady(form))
 
     def adjoint(self, s: Tensor, weight: Forms, form: Form | str, x: Tensor) -> Tensor:
-        c = convolve_back(s, x if self.pad is None else self.padded(x), weight[form], self.geometry)
+        seen = x if self.pad is None else self.padded(x)
+        c = convolve_back(s, seen, weight[form], self.geometry, self.is_steady(form))
         return c if self.pad is None else adjoint(self.padded, c, x)[0]
 
 

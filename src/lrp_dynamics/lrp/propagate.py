@@ -29,7 +29,9 @@ class Books:
 
     def __init__(self, initial: Tensor):
         self.absorbed: dict[str, Tensor] = {}
-        self.min_abs_z = initial.new_full(initial.shape[:1], torch.inf)
+        self._none = initial.new_full(initial.shape[:1], torch.inf)
+        self._smallest: list[Tensor] = []
+        self._offsets: list[float] = []
         self._left: tuple[Tensor, int, Tensor] = (initial, -1, initial)  # what left a layer, its version and its sum
 
     def total(self, r: Tensor) -> Tensor:
@@ -47,12 +49,18 @@ class Books:
 
     def divided(self, d: Tensor, s: Tensor, offset: float, sign: int) -> None:
         """Write down the smallest |d| where s is not 0; arguments as `divide` took and returned them. Consumes d, s."""
-        largest = torch.finfo(s.dtype).max
         d = d if sign > 0 else d.abs_()
-        smallest = torch.add(d, s.eq_(0), alpha=largest, out=s)
-        smallest = per_sample(smallest).amin(1)
-        smallest.masked_fill_(smallest >= largest, torch.inf)
-        self.min_abs_z = torch.minimum(self.min_abs_z, smallest.sub_(offset).clamp_(min=0))
+        smallest = torch.add(d, s.eq_(0), alpha=torch.finfo(s.dtype).max, out=s)
+        self._smallest.append(per_sample(smallest).amin(1))
+        self._offsets.append(offset)
+
+    def min_abs_z(self) -> Tensor:
+        """Return the smallest denominator (N,) of all that were written down, inf where there was none."""
+        if not self._smallest:
+            return self._none
+        smallest, offsets = torch.stack(self._smallest), self._none.new_tensor(self._offsets).unsqueeze(1)
+        smallest.masked_fill_(smallest >= torch.finfo(smallest.dtype).max, torch.inf)
+        return smallest.sub_(offsets).clamp_(min=0).amin(0)
 
 
 def per_sample(tensor: Tensor) -> Tensor:
