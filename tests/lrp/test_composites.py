@@ -90,6 +90,7 @@ def test_the_tutorial_is_for_vgg16():
         ({"*": {"rule": "alpha_beta", "alpha": 2.0, "beta": 0.5}}, "expected alpha - beta = 1"),
         ({"*": {"rule": "epsilon", "bias": "none"}}, "bias is 'none'; expected drop, positive, full"),
         ({"convs.*": "gamma", "*": "epsilon"}, "no layer fits the key 'convs"),
+        ({"Conv2d 9-": "gamma", "*": "epsilon"}, "no layer has the depth '9-'; the network has . layers with weights"),
         ({"MaxPool2d": "gamma", "*": "epsilon"}, "'2' .MaxPool2d. the rule 'gamma', which is for weighted layers"),
         ({"rules": {"*": "epsilon"}, "initial": "max"}, "initial is 'max'; expected one of logit"),
         ({"rules": {"*": "epsilon"}, "top_k": 0}, "top_k is 0"),

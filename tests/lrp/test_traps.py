@@ -201,6 +201,27 @@ def test_half_precision_is_explained_in_float32():
     assert torch.equal(found.input, same)
 
 
+def test_half_precision_with_a_learnt_activation():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.PReLU(4, 0.3), nn.Flatten(), nn.Linear(400, 3)).bfloat16()
+    x = images(dtype=torch.float32).bfloat16()
+    found = lrp.relevance(model, x, "predicted", "epsilon").input
+    assert torch.equal(found, lrp.relevance(model.float(), x.float(), "predicted", "epsilon").input)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((2, 4, 12, 12), r"layer '0' .Conv2d. fails for values of shape \(2, 4, 12, 12\)"),
+        ((2, 3, 16, 16), r"layer '8' .Linear. fails for values of shape \(2, 54\), of an input of shape .*16, 16\): "),
+        ((3, 12, 12), r"layer '0' .Conv2d. fails for values of shape \(3, 12, 12\)"),
+    ],
+)
+def test_an_input_of_another_size_names_the_layer(shape, message):
+    with pytest.raises(UserError, match=message):
+        lrp.relevance(small_cnn(torch.float32), torch.rand(shape), "predicted")
+
+
 def test_inside_inference_mode():
     expected = lrp.relevance(small_cnn(), images(), "predicted", "epsilon_plus").input
     with torch.inference_mode():

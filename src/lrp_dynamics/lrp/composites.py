@@ -84,6 +84,13 @@ class Composite:
                 )
         names = [layer.name for layer in layers]
         for key in self.rules:
+            for word in key.split():
+                first = word.partition("-")[0]
+                if DEPTH.fullmatch(word) and first.isdigit() and int(first) > total and word not in names:
+                    raise UserError(
+                        f"composite {self.name!r}: no layer has the depth {word!r}; the network has {total} layers "
+                        "with weights"
+                    )
             if key not in used and not all(DEPTH.fullmatch(k) or k in TYPES or k == "*" for k in key.split()):
                 close = get_close_matches(key, names, 1) or names[:1]
                 raise UserError(f"composite {self.name!r}: no layer fits the key {key!r}; names are like {close[0]!r}")

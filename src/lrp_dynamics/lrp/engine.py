@@ -127,7 +127,14 @@ class Explainer:
         values: list[Any] = [x]
         saved: list[Any] = []
         for k, layer in enumerate(self.plan):
-            value, extra = layer.forward(*(values[i] for i in layer.inputs))
+            try:
+                value, extra = layer.forward(*(values[i] for i in layer.inputs))
+            except RuntimeError as error:  # of torch, such as for images of another size than the model is for
+                shapes = [tuple(values[i].shape) for i in layer.inputs if isinstance(values[i], Tensor)]
+                raise UserError(
+                    f"layer {layer.name!r} ({layer.kind}) fails for values of shape {', '.join(map(str, shapes))}, "
+                    f"of an input of shape {tuple(x.shape)}: {str(error).splitlines()[0]}"
+                ) from error
             if isinstance(value, Tensor) and value.shape[:1] != x.shape[:1] and not isinstance(layer, Number):
                 raise UserError(f"layer {layer.name!r}: the first dimension of its output is not that of the samples")
             values.append(value)

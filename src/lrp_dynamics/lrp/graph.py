@@ -27,7 +27,7 @@ from lrp_dynamics.lrp.layers import (
     Sum,
     adaptive_average,
 )
-from lrp_dynamics.lrp.weights import batch_norm, parameter
+from lrp_dynamics.lrp.weights import batch_norm, parameter, prelu
 
 WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -184,8 +184,8 @@ class Tracer:
         if kind in (F.linear, torch.conv1d, torch.conv2d, torch.conv3d):
             return self.functional(node, name, kind, inputs)
         if kind in ACTIVATIONS:
-            if module is not None and any(True for _ in module.parameters()):
-                function = module.forward
+            if isinstance(module, nn.PReLU):
+                function = partial(prelu, module)
             return Activation(name, "ReLU" if kind in RELUS else title, inputs, function, ACTIVATIONS[kind])
         if isinstance(module, BATCH_NORMS):
             return Layer(name, title, inputs, partial(batch_norm, module))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lrp_dynamics.errors import UserError
@@ -47,3 +48,8 @@ def batch_norm(module: nn.Module, x: Tensor) -> Tensor:
     """Return what a BatchNorm makes of x with its running statistics."""
     scale, shift = (t.view(-1, *[1] * (x.dim() - 2)) for t in batch_norm_affine(module, x.dtype))
     return torch.addcmul(shift, x, scale)
+
+
+def prelu(module: nn.Module, x: Tensor) -> Tensor:
+    """Return what a PReLU makes of x with its weights as they are now."""
+    return F.prelu(x, module.weight.detach().to(x.dtype))
