@@ -238,3 +238,27 @@ def test_alpha_beta_keeps_few_negative_products_apart_from_rounding(least, conse
     share = alpha / (1234.567 + 1111.1113)
     expected = torch.tensor([1234.567 * share, 1111.1113 * share, -beta if least else 0.0])
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=0)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("size", [0.0, 10.0, 1e5, -1e5])
+def test_alpha_beta_finds_the_products_beside_a_large_bias_that_it_drops(size):
+    torch.manual_seed(0)
+    layer, x, r = nn.Linear(7, 5), torch.randn(3, 7), torch.randn(3, 5)
+    layer.bias.fill_(size)
+    found = lrp.relevance(layer, x, r, "alpha2_beta1").input
+    weight, bias = layer.weight.T.double(), layer.bias.double()
+    expected = dense("alpha_beta", x.double(), weight, bias, r.double())
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("rule", ["epsilon", "z_plus", "alpha_beta", "gamma"])
+@pytest.mark.parametrize("relative", [0.0, 0.25])
+def test_without_an_epsilon_a_sample_of_zeros_has_no_relevance(rule, relative):
+    torch.manual_seed(0)
+    layer, x = nn.Linear(3, 2, bias=False), torch.tensor([[0.0, 0.0, 0.0], [1.0, -2.0, 3.0]])
+    found = lrp.relevance(layer, x, torch.ones(2, 2), {"*": {"rule": rule, "epsilon": 0.0, "relative": relative}})
+    assert found.input[0].tolist() == [0.0, 0.0, 0.0]
+    assert torch.isfinite(found.input).all()
+    assert found.input[1].abs().max() > 0
+    assert sum(found.absorbed.values())[0] == 2

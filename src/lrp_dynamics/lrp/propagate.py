@@ -21,7 +21,7 @@ SIGNS = {
 }  # fmt: skip
 
 
-CLOSE = 2.0**-6  # share of the positive products; a difference below it would keep less than two thirds of its digits
+CLOSE = 2.0**-6  # share of what is taken away; a difference below it would keep less than two thirds of its digits
 
 
 class Books:
@@ -65,6 +65,8 @@ class Books:
 
 def per_sample(tensor: Tensor) -> Tensor:
     """Return the values (N, all others), in the order of memory where images have their channels last."""
+    if tensor.dim() < 2:
+        return tensor.reshape(-1, 1)
     if tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last):
         tensor = tensor.permute(0, 2, 3, 1)
     return tensor.flatten(1)
@@ -113,12 +115,14 @@ def divide(r: Tensor, d: Tensor, rule: Stabilized, sign: int, reuse: bool = True
     offset: Tensor | float = rule.epsilon
     if rule.relative:
         square = d.square()
-        mean = square.mean() if rule.over == "batch" else square.mean(tuple(range(1, d.dim())), keepdim=True)
+        each = (-1, *[1] * (d.dim() - 1))
+        mean = square.mean() if rule.over == "batch" else per_sample(square).mean(1).view(each)
         offset = offset + rule.relative * mean.sqrt()
-    elif offset == 0:
-        return torch.where(d == 0, r.sign() * torch.finfo(r.dtype).tiny, r / d), 0.0  # a trace, for the books alone
     if rule.signed:
         offset = sign * offset if sign else torch.copysign(d.new_full((), 1.0) * offset, d)
+    if rule.epsilon == 0:  # then nothing may stabilize a 0: a trace is left of its relevance, for the books alone
+        d = d + offset if rule.relative else d
+        return torch.where(d == 0, r.sign() * torch.finfo(r.dtype).tiny, r / d), 0.0
     in_place = sign > 0 or rule.signed  # then |d| is |stab(d)| less the offset, precisely so if that is small
     if rule.relative or rule.epsilon > 1e-3 or not in_place:
         return torch.div(r, d + offset, out=r if reuse else None), 0.0
@@ -188,12 +192,13 @@ def denominators(
         return [z.sub_(layer.map(low, weight, POSITIVE, bias).add_(layer.map(high, weight, NEGATIVE)))]
     if not isinstance(layer.rule, AlphaBeta):
         return [weighted_sum(layer, part, x, weight, bias) for part in parts]
-    # The negative products are what the positive ones leave of the output, except where that is within its rounding.
-    positive = weighted_sum(layer, parts[0], x, weight, bias)
+    # The negative products are what the positive ones and the bias leave of the output, if more than its rounding.
+    positive = large = weighted_sum(layer, parts[0], x, weight, bias)
     if bias is not None and layer.rule.bias == "drop":
-        z = z - layer.per_channel(bias)
+        b = layer.per_channel(bias)
+        z, large = z - b, positive + b.abs()
     negative = torch.sub(z, positive)
-    close = (negative > positive * -CLOSE).logical_and_(r != 0)
+    close = (negative > large * -CLOSE).logical_and_(r != 0)
     if close.any():
         negative = torch.where(close, weighted_sum(layer, parts[1], x, weight, bias), negative)
     return [positive, negative]

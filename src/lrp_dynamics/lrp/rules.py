@@ -86,7 +86,7 @@ class Stabilized(Rule):
     Attributes
     ----------
     epsilon
-        Absolute stabilizer, >= 0. With 0, and relative 0, denominators that are exactly 0 absorb their relevance.
+        Absolute stabilizer, >= 0. With 0, denominators that are exactly 0 absorb their relevance.
     relative
         Stabilizer in units of the root mean square of the layer's denominators, >= 0.
     over
