@@ -223,3 +223,42 @@ def test_a_container_keeps_its_name_beside_a_function_of_that_name():
     found = lrp.relevance(Named(), torch.rand(2, 6), "predicted", "epsilon", layers=["add", "add#2", "add.1"])
     assert torch.equal(found.layers["add"], found.layers["add.1"])
     assert not torch.equal(found.layers["add"], found.layers["add#2"])
+
+
+@pytest.mark.parametrize("kernel", [1, 2, 3])
+@pytest.mark.parametrize("options", [{}, {"padding": 1}, {"stride": 2}, {"dilation": 2}, {"groups": 3}])
+def test_functional_convolutions_are_those_of_modules(kernel, options):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 6, kernel, **options)
+
+        def forward(self, x):
+            return F.conv2d(x, self.conv.weight, self.conv.bias, **options).flatten(1)
+
+    torch.manual_seed(0)
+    net, x = Net().double(), torch.rand(2, 3, 8, 8).double()
+    found = lrp.relevance(net, x, "predicted", "gamma")
+    torch.testing.assert_close(found.output, net(x))
+    same = nn.Sequential(net.conv, nn.Flatten())
+    torch.testing.assert_close(found.input, lrp.relevance(same, x, "predicted", "gamma").input)
+
+
+def test_values_of_one_number_per_sample():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.hidden = nn.Linear(4, 3)
+
+        def forward(self, x):
+            x = torch.relu(self.hidden(x)).mean(1)
+            return (x + x).unsqueeze(1)
+
+    torch.manual_seed(0)
+    net, x = Net().double(), torch.rand(5, 4).double()
+    found = lrp.relevance(net, x, "predicted", "lrp0")
+    torch.testing.assert_close(found.input, lrp.gradient_x_input(net, x, "predicted"))
+    torch.testing.assert_close(found.residual, sum(found.absorbed.values()))
+    rule = {"Add": {"rule": "norm", "relative": 0.25}, "*": "epsilon"}
+    together = lrp.relevance(net, x, "predicted", rule).input
+    torch.testing.assert_close(together[:1], lrp.relevance(net, x[:1], "predicted", rule).input)

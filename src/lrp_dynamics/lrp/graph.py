@@ -237,12 +237,13 @@ class Tracer:
             raise unsupported(name, "a layer with computed weights")
         if kind is F.linear:
             return self.weighted(Linear(name, "Linear", inputs, Parameters(self.model, tensors)))
-        size = len(self.attribute(tensors["weight"]).shape) - 2
+        kernel = tuple(self.attribute(tensors["weight"]).shape[2:])
+        size = len(kernel)
         spread = lambda v: (v,) * size if isinstance(v, int) else v  # noqa: E731
         if isinstance(given.get("padding"), str):
             raise UserError(f"layer {name!r}: functional convolutions with padding as a word are not supported")
         geometry = {k: spread(given.get(k, 0 if k == "padding" else 1)) for k in ("stride", "padding", "dilation")}
-        options = {"padding_mode": "zeros", "kernel_size": (1,) * size, "groups": given.get("groups", 1), **geometry}
+        options = {"padding_mode": "zeros", "kernel_size": kernel, "groups": given.get("groups", 1), **geometry}
         return self.weighted(Conv(name, f"Conv{size}d", inputs, Parameters(self.model, tensors, **options)))
 
     def weighted(self, layer: Linear) -> Linear:
