@@ -162,6 +162,26 @@ def test_a_map_does_not_depend_on_its_batch_mates(net, samples, dtype, composite
         torch.testing.assert_close(together.min_abs_z[first:last], part.min_abs_z, rtol=1e-6, atol=0)
 
 
+@pytest.mark.parametrize("composite", ["captum_alpha1_beta0", "innvestigate_alpha1_beta0", "epsilon", "alpha2_beta1"])
+@pytest.mark.parametrize("net", ["dense", "pooled"])
+def test_one_sample_alone_has_the_bits_it_has_in_a_batch(net, composite):
+    torch.manual_seed(0)
+    if net == "dense":
+        net, x = nn.Sequential(nn.Linear(300, 64), nn.ReLU(), nn.Linear(64, 10)), 2 * torch.rand(50, 300) - 1
+    else:
+        layers = [nn.Conv2d(3, 16, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10)]
+        net, x = nn.Sequential(*layers), 2 * torch.rand(50, 3, 34, 34) - 1
+    for module in net.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            nn.init.uniform_(module.bias, -0.5, 0.5)
+    target = torch.arange(50) % 10
+    together = lrp.relevance(net, x, target, composite)
+    for k in range(50):
+        found = lrp.relevance(net, x[k : k + 1], target[k : k + 1], composite)
+        assert torch.equal(found.output[0], together.output[k])
+        assert torch.equal(found.input[0], together.input[k])
+
+
 @given(
     channels=st.integers(1, 4),
     size=st.tuples(st.integers(7, 10), st.integers(7, 10)),

@@ -17,7 +17,7 @@ from lrp_dynamics.lrp.graph import BATCH_NORMS, annotate, trace
 from lrp_dynamics.lrp.kernels import like_images
 from lrp_dynamics.lrp.layers import Linear, Number
 from lrp_dynamics.lrp.propagate import Books, per_sample
-from lrp_dynamics.lrp.rules import Flat, WSquare, ZBox, ZPlus
+from lrp_dynamics.lrp.rules import Flat, Rule, WSquare, ZBox, ZPlus
 
 
 @dataclass
@@ -96,7 +96,7 @@ class Explainer:
             if layer.inputs != (0,):
                 raise UserError(f"layer {layer.name!r} does not read the input itself, so that z_box is not for it")
         weighted = [layer for layer in self.plan if isinstance(layer, Linear)]
-        steady = not all(isinstance(layer.rule, ZPlus | WSquare | Flat) for layer in weighted)
+        steady = not all(adds_up(layer.rule) for layer in weighted)
         for layer in weighted:
             layer.steady = steady
         self._batch_norms = [(n, m) for n, m in model.named_modules() if isinstance(m, BATCH_NORMS)]
@@ -225,6 +225,13 @@ class Explainer:
         kept = torch.zeros_like(flat).scatter_(1, top.indices, top.values).view(r.shape)
         books.absorb(f"{name} (top_k)", books.total(r), [kept])
         return like_images(kept)
+
+
+def adds_up(rule: Rule) -> bool:
+    """Tell whether all that a rule sums up has one sign, so that nothing cancels."""
+    if isinstance(rule, ZPlus):
+        return rule.bias != "full" and rule.negative != "unsplit"
+    return isinstance(rule, WSquare | Flat)
 
 
 @contextmanager

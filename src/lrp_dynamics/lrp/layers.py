@@ -327,7 +327,9 @@ class Conv(Linear):
 
 
 def adaptive_average(x: Tensor, size: tuple[int | None, int | None]) -> Tensor:
-    """Return the adaptive average pool of images as matrix products, whose way back is deterministic everywhere."""
+    """Return the adaptive average pool of images; on a GPU as matrix products, whose way back is deterministic."""
+    if not x.is_cuda:
+        return F.adaptive_avg_pool2d(x, size)
     for dim, count in zip((-2, -1), size, strict=True):
         length = x.shape[dim]
         count = count or length
