@@ -114,6 +114,13 @@ def test_functions_views_and_in_place_calls_are_what_modules_are(composite):
     torch.testing.assert_close(lrp.relevance(in_place, images(), "predicted", composite).input, expected)
 
 
+@pytest.mark.parametrize("composite", ["z_plus", "deep_taylor", "alpha2_beta1", "from_scratch_top_k"])
+def test_no_samples_have_no_relevance(composite):
+    found = lrp.relevance(small_cnn(), images(0), "predicted", composite, bounds=(0.0, 1.0), layers="all")
+    assert found.input.shape == (0, 3, 12, 12)
+    assert found.min_abs_z.shape == found.residual.shape == (0,)
+
+
 def test_an_in_place_relu_changes_what_later_layers_read():
     class Net(nn.Module):
         def __init__(self):
@@ -215,6 +222,8 @@ def test_half_precision_with_a_learnt_activation():
         ((2, 4, 12, 12), r"layer '0' .Conv2d. fails for values of shape \(2, 4, 12, 12\)"),
         ((2, 3, 16, 16), r"layer '8' .Linear. fails for values of shape \(2, 54\), of an input of shape .*16, 16\): "),
         ((3, 12, 12), r"layer '0' .Conv2d. fails for values of shape \(3, 12, 12\)"),
+        ((12,), r"input has shape \(12,\); expected \(N, ...\)"),
+        ((), r"input has shape \(\); expected \(N, ...\)"),
     ],
 )
 def test_an_input_of_another_size_names_the_layer(shape, message):
@@ -305,6 +314,7 @@ def pruned():
         (lambda: nn.Sequential(nn.Linear(4, 3), nn.Softmax(1)), "'1' .Softmax.*scores before it"),
         (lambda: nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4)), "'1' .LayerNorm. has no propagation rule"),
         (lambda: nn.Sequential(nn.Linear(4, 4), nn.GroupNorm(2, 4)), "'1' .GroupNorm. has no propagation rule"),
+        (lambda: nn.Sequential(nn.Flatten(2), nn.Linear(4, 3)), r"'0' .Flatten. fails for values of shape \(2, 4\)"),
         (Product, "only constants can be factors"),
         (Branching, "cannot trace.*branches on values"),
         (Pair, "no single tensor"),

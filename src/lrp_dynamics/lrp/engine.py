@@ -129,7 +129,7 @@ class Explainer:
         for k, layer in enumerate(self.plan):
             try:
                 value, extra = layer.forward(*(values[i] for i in layer.inputs))
-            except RuntimeError as error:  # of torch, such as for images of another size than the model is for
+            except (RuntimeError, IndexError) as error:  # of torch, such as for images of a size not meant
                 shapes = [tuple(values[i].shape) for i in layer.inputs if isinstance(values[i], Tensor)]
                 raise UserError(
                     f"layer {layer.name!r} ({layer.kind}) fails for values of shape {', '.join(map(str, shapes))}, "
@@ -170,6 +170,8 @@ class Explainer:
         """Refuse what cannot be right, as far as it shows without a look at values."""
         if not isinstance(inputs, Tensor):
             raise UserError(f"the input is of type {type(inputs).__name__}; expected a torch.Tensor")
+        if inputs.dim() < 2:
+            raise UserError(f"the input has shape {tuple(inputs.shape)}; expected (N, ...), samples first, also if one")
         parameter = next(self.model.parameters(), inputs)
         if not inputs.is_floating_point():
             raise UserError(f"the input has dtype {inputs.dtype}; expected floats, scaled as in training")
@@ -187,13 +189,17 @@ class Explainer:
         parameter = next(self.model.parameters(), inputs)
         dtype = torch.promote_types(torch.promote_types(inputs.dtype, parameter.dtype), torch.float32)
         x = like_images(inputs.detach().clone() if inputs.is_inference() else inputs.detach()).to(dtype)
+        if self._boxes:
+            bounds = limits(self.bounds, x)
+            for layer in self._boxes:
+                layer.bounds = bounds
         if not x.numel():
             return x, False
         smallest, largest = (value.item() for value in per_sample(x).aminmax())  # NaN if there is one
         if not (isfinite(smallest) and isfinite(largest)):
             raise UserError("the input holds NaN or infinite values; clean it first")
         if self._boxes:
-            low, high = bounds = limits(self.bounds, x)
+            low, high = bounds
             slack = 1e-6 * (high - low)  # pixels that were scaled to the bounds may miss them by a rounding
             if ((x < low - slack) | (x > high + slack)).any():
                 raise UserError(
@@ -201,8 +207,6 @@ class Explainer:
                     f"{high.max():.4g}); give bounds that contain it"
                 )
             x = x.clamp(low, high)
-            for layer in self._boxes:
-                layer.bounds = bounds
             smallest = x.min().item()
         return x, smallest >= 0
 
