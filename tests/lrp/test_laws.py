@@ -163,11 +163,13 @@ def test_a_map_does_not_depend_on_its_batch_mates(net, samples, dtype, composite
 
 
 @pytest.mark.parametrize("composite", ["captum_alpha1_beta0", "innvestigate_alpha1_beta0", "epsilon", "alpha2_beta1"])
-@pytest.mark.parametrize("net", ["dense", "pooled"])
+@pytest.mark.parametrize("net", ["dense", "dense over positions", "pooled"])
 def test_one_sample_alone_has_the_bits_it_has_in_a_batch(net, composite):
     torch.manual_seed(0)
     if net == "dense":
         net, x = nn.Sequential(nn.Linear(300, 64), nn.ReLU(), nn.Linear(64, 10)), 2 * torch.rand(50, 300) - 1
+    elif net == "dense over positions":
+        net, x = nn.Sequential(nn.Linear(17, 9), nn.ReLU(), nn.Flatten(), nn.Linear(45, 10)), torch.randn(50, 5, 17)
     else:
         layers = [nn.Conv2d(3, 16, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10)]
         net, x = nn.Sequential(*layers), 2 * torch.rand(50, 3, 34, 34) - 1

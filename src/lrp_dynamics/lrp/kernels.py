@@ -1,7 +1,8 @@
 """Products as the library computes them fastest, and with the same bits for a sample whatever its batch.
 
 On the CPU torch and the libraries below it choose another kernel, which adds up in another order, for a small single
-image, for convolutions by 1×1 of few images, and for what is left of a matrix product beyond a multiple of four rows.
+image, for convolutions by 1×1 of few images, and for what is left of a matrix product beyond a multiple of four rows or
+columns.
 Rules that divide by sums near 0 amplify such last bits without a bound, so none of these is left to chance; only on the
 way back through a net whose rules sum terms of one sign does nothing amplify them (``steady`` is false).
 """
@@ -31,10 +32,28 @@ def blank(like: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 def full_rows(x: Tensor) -> Tensor:
     """Return rows with other rows after them, up to a multiple of four."""
-    missing = -len(x) % 4 if x.device.type == "cpu" else 0
-    if len(x) == 1 and missing:
-        return x.expand(4, *x.shape[1:])
-    return F.pad(x, (0, 0) * (x.dim() - 1) + (0, missing)) if missing else x
+    if len(x) == 1:
+        return x.expand(4, -1)
+    return F.pad(x, (0, 0, 0, -len(x) % 4)) if len(x) % 4 else x
+
+
+def full_columns(x: Tensor) -> Tensor:
+    """Return a matrix with columns of zeros after it, up to a multiple of four: then all rows are aligned alike."""
+    return F.pad(x, (0, -x.shape[1] % 4)) if x.shape[1] % 4 else x
+
+
+def multiply(x: Tensor, weight: Tensor, bias: Tensor | None, steady: bool) -> Tensor:
+    """Return x W^T + b for rows x; ``steady``: with the same bits for a row wherever it is."""
+    if not steady or x.device.type != "cpu":
+        return F.linear(x, weight, bias)
+    return F.linear(full_rows(full_columns(x)), full_columns(weight), bias)[: len(x)]
+
+
+def multiply_back(s: Tensor, weight: Tensor, steady: bool) -> Tensor:
+    """Return s W for rows s; ``steady``: with the same bits for a row wherever it is."""
+    if not steady or s.device.type != "cpu":
+        return s @ weight
+    return (full_rows(s) @ full_columns(weight))[: len(s), : weight.shape[1]]
 
 
 def geometry_of(module: torch.nn.Module, padding: tuple[int, ...]) -> tuple:

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lrp_dynamics.errors import UserError
-from lrp_dynamics.lrp.kernels import blank, convolve, convolve_back, full_rows, geometry_of, like_images
+from lrp_dynamics.lrp.kernels import blank, convolve, convolve_back, geometry_of, like_images, multiply, multiply_back
 from lrp_dynamics.lrp.propagate import Books, Forms, divide, is_output, parts_of, propagate, take
 from lrp_dynamics.lrp.rules import ALL, AlphaBeta, Average, Form, Norm, Pass, Rule, Winner, ZBox
 from lrp_dynamics.lrp.weights import batch_norm_affine, parameter
@@ -270,21 +270,23 @@ class Linear(Layer):
 
     def map(self, x: Tensor, weight: Forms, form: Form | str, bias: Tensor | None = None) -> Tensor:
         """Return x V + b for a form V of the weights."""
-        blocks, rows = self.blocks(weight.weight, form), len(x)
-        x = full_rows(x) if self.is_steady(form) else x
+        rows, steady, blocks = x.flatten(0, -2), self.is_steady(form), self.blocks(weight.weight, form)
         if len(blocks) == 1:
-            return F.linear(x, weight[form], bias)[:rows]
-        y = torch.cat([F.linear(x, take(block, form)) for block in blocks], -1)
-        return (y if bias is None else y.add_(bias))[:rows]
+            y = multiply(rows, weight[form], bias, steady)
+        else:
+            y = torch.cat([multiply(rows, take(block, form), None, steady) for block in blocks], -1)
+            y = y if bias is None else y.add_(bias)
+        return y.unflatten(0, x.shape[:-1])
 
     def adjoint(self, s: Tensor, weight: Forms, form: Form | str, x: Tensor) -> Tensor:
         """Return s V^T for a form V of the weights, shaped as x."""
-        blocks, rows = self.blocks(weight.weight, form), len(s)
-        s = full_rows(s) if self.is_steady(form) else s
+        rows, steady, blocks = s.flatten(0, -2), self.is_steady(form), self.blocks(weight.weight, form)
         if len(blocks) == 1:
-            return (s @ weight[form])[:rows]
-        shares = s.split(len(blocks[0]), -1)
-        return sum(share @ take(block, form) for share, block in zip(shares, blocks, strict=True))[:rows]
+            c = multiply_back(rows, weight[form], steady)
+        else:
+            shares = rows.split(len(blocks[0]), -1)
+            c = sum(multiply_back(r, take(w, form), steady) for r, w in zip(shares, blocks, strict=True))
+        return c.unflatten(0, s.shape[:-1])
 
     def is_steady(self, form: Form | str) -> bool:
         """Tell whether this product must have the same bits for any batch."""
