@@ -274,7 +274,7 @@ class Linear(Layer):
         if len(blocks) == 1:
             y = multiply(rows, weight[form], bias, steady)
         else:
-            y = torch.cat([multiply(rows, take(block, form), None, steady) for block in blocks], -1)
+            y = torch.cat([multiply(rows, v, None, steady) for v in self.forms(blocks, form)], -1)
             y = y if bias is None else y.add_(bias)
         return y.unflatten(0, x.shape[:-1])
 
@@ -285,8 +285,14 @@ class Linear(Layer):
             c = multiply_back(rows, weight[form], steady)
         else:
             shares = rows.split(len(blocks[0]), -1)
-            c = sum(multiply_back(r, take(w, form), steady) for r, w in zip(shares, blocks, strict=True))
+            c = sum(multiply_back(r, v, steady) for r, v in zip(shares, self.forms(blocks, form), strict=True))
         return c.unflatten(0, s.shape[:-1])
+
+    def forms(self, blocks: tuple[Tensor, ...], form: Form | str) -> Iterator[Tensor]:
+        """Yield a form of each block, in the same memory: the allocator would not find the last one's again."""
+        memory = torch.empty_like(blocks[0])
+        for block in blocks:
+            yield take(block, form, memory[: len(block)])
 
     def is_steady(self, form: Form | str) -> bool:
         """Tell whether this product must have the same bits for any batch."""

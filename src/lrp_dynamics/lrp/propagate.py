@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from lrp_dynamics.lrp.rules import ALL, NEGATIVE, POSITIVE, AlphaBeta, Form, Gamma, Part, Stabilized, ZBox
@@ -72,26 +71,26 @@ def per_sample(tensor: Tensor) -> Tensor:
     return tensor.flatten(1)
 
 
-def take(tensor: Tensor, form: Form | str) -> Tensor:
-    """Return a form of weights or bias.
+def take(tensor: Tensor, form: Form | str, out: Tensor | None = None) -> Tensor:
+    """Return a form of weights or bias, in memory that is given or new.
 
     >>> take(torch.tensor([2.0, -3.0]), (1.5, 1.0))
     tensor([ 3., -3.])
     """
     if form == "square":
-        return tensor.square()
+        return torch.mul(tensor, tensor, out=out)
     if form == "one":
-        return torch.ones_like(tensor)
+        return torch.ones_like(tensor) if out is None else out.fill_(1)
     up, down = form
     if up == down:
-        return tensor if up == 1 else tensor * up
+        return tensor if up == 1 else torch.mul(tensor, up, out=out)
     if down == 0:
-        return tensor.clamp(min=0) if up == 1 else tensor.clamp(min=0).mul_(up)
+        found = torch.clamp(tensor, min=0, out=out)
+        return found if up == 1 else found.mul_(up)
     if up == 0:
-        return tensor.clamp(max=0) if down == 1 else tensor.clamp(max=0).mul_(down)
-    if up == 1:
-        return F.leaky_relu(tensor, down)
-    return torch.add(tensor * down if down != 1 else tensor, tensor.clamp(min=0), alpha=up - down)
+        found = torch.clamp(tensor, max=0, out=out)
+        return found if down == 1 else found.mul_(down)
+    return torch.clamp(tensor, min=0, out=out).mul_(up - down).add_(tensor, alpha=down)
 
 
 class Forms:
