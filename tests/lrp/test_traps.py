@@ -2,6 +2,7 @@
 
 import copy
 import random
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -229,6 +230,14 @@ def test_half_precision_with_a_learnt_activation():
 def test_an_input_of_another_size_names_the_layer(shape, message):
     with pytest.raises(UserError, match=message):
         lrp.relevance(small_cnn(torch.float32), torch.rand(shape), "predicted")
+
+
+def test_a_lack_of_memory_is_told_as_torch_tells_it():
+    """Callers catch it, and try smaller batches."""
+    explain = lrp.Explainer(small_cnn())
+    with patch.object(explain.plan[0], "forward", side_effect=torch.OutOfMemoryError("CUDA out of memory")):
+        with pytest.raises(torch.OutOfMemoryError):
+            explain(images(), "predicted")
 
 
 def test_inside_inference_mode():

@@ -129,6 +129,8 @@ class Explainer:
         for k, layer in enumerate(self.plan):
             try:
                 value, extra = layer.forward(*(values[i] for i in layer.inputs))
+            except torch.OutOfMemoryError:
+                raise
             except (RuntimeError, IndexError) as error:  # of torch, such as for images of a size not meant
                 shapes = [tuple(values[i].shape) for i in layer.inputs if isinstance(values[i], Tensor)]
                 raise UserError(
