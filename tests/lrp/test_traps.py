@@ -235,9 +235,9 @@ def test_an_input_of_another_size_names_the_layer(shape, message):
 def test_a_lack_of_memory_is_told_as_torch_tells_it():
     """Callers catch it, and try smaller batches."""
     explain = lrp.Explainer(small_cnn())
-    with patch.object(explain.plan[0], "forward", side_effect=torch.OutOfMemoryError("CUDA out of memory")):
-        with pytest.raises(torch.OutOfMemoryError):
-            explain(images(), "predicted")
+    lack = patch.object(explain.plan[0], "forward", side_effect=torch.OutOfMemoryError("CUDA out of memory"))
+    with lack, pytest.raises(torch.OutOfMemoryError):
+        explain(images(), "predicted")
 
 
 def test_inside_inference_mode():
