@@ -2,8 +2,8 @@
 
 On the CPU torch and the libraries below it choose another kernel, which adds up in another order, for a small single
 image, for convolutions by 1×1 of few images, and for what is left of a matrix product beyond a multiple of four rows or
-columns. Rules that divide by sums near 0 amplify such last bits without a bound, so none of these is left to chance; only
-on the way back through a net whose rules sum terms of one sign does nothing amplify them (``steady`` is false).
+columns. Rules that divide by sums near 0 amplify such last bits without a bound, so none is left to chance, but
+for the way back through a net whose rules sum terms of one sign: there nothing amplifies (``steady`` is false).
 """
 
 from __future__ import annotations
