@@ -245,11 +245,12 @@ class Linear(Layer):
     def parameters(self, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
         """Return weight and bias as they are now, with a following BatchNorm merged in."""
         weight, bias = (parameter(self.module, key, self.name) for key in ("weight", "bias"))
-        weight, bias = weight.to(dtype), None if bias is None else bias.to(dtype)
+        weight = weight.to(dtype)
         if self.batch_norm is not None:
-            scale, shift = batch_norm_affine(self.batch_norm, dtype)
-            weight = weight * scale.view(-1, *[1] * (weight.dim() - 1))
-            bias = shift if bias is None else torch.addcmul(shift, bias, scale)
+            scale, shift = batch_norm_affine(self.batch_norm)
+            weight = weight * scale.to(dtype).view(-1, *[1] * (weight.dim() - 1))
+            bias = shift if bias is None else torch.addcmul(shift, bias.double(), scale)
+        bias = None if bias is None else bias.to(dtype)
         return like_images(weight), bias
 
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:

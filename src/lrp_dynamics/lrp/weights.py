@@ -33,20 +33,23 @@ def parameter(module: Any, key: str, name: str) -> Tensor | None:
     return None if found is None else found.detach()
 
 
-def batch_norm_affine(module: nn.Module, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Return scale and shift per channel of a BatchNorm with its running statistics."""
-    scale = (module.running_var.to(dtype) + module.eps).rsqrt()
+def batch_norm_affine(module: nn.Module) -> tuple[Tensor, Tensor]:
+    """Return scale and shift per channel of a BatchNorm with its running statistics, in float64.
+
+    Their rounding would move all values of a channel to the same side; so it happens once, where they are used.
+    """
+    scale = (module.running_var.double() + module.eps).rsqrt()
     if module.weight is not None:
-        scale = scale * module.weight.detach().to(dtype)
-    shift = -module.running_mean.to(dtype) * scale
+        scale = scale * module.weight.detach().double()
+    shift = -module.running_mean.double() * scale
     if module.bias is not None:
-        shift = shift + module.bias.detach().to(dtype)
+        shift = shift + module.bias.detach().double()
     return scale, shift
 
 
 def batch_norm(module: nn.Module, x: Tensor) -> Tensor:
     """Return what a BatchNorm makes of x with its running statistics."""
-    scale, shift = (t.view(-1, *[1] * (x.dim() - 2)) for t in batch_norm_affine(module, x.dtype))
+    scale, shift = (t.to(x.dtype).view(-1, *[1] * (x.dim() - 2)) for t in batch_norm_affine(module))
     return torch.addcmul(shift, x, scale)
 
 
