@@ -1,8 +1,10 @@
 """How fast is LRP here, beside zennit, Captum and a plain forward pass?
 
 All run in one process, on the same model and the same input, one after the other in every round, so that whatever else
-the machine does slows all of them. A number is the median over the rounds of the ratio to the same round's forward
-pass. Maps are compared before anything is timed. Peak memory is what a fresh process adds while it explains.
+the machine does slows all of them; every other round goes the other way round, since each finds the caches as the last
+one left them. A number is the median over the rounds of the ratio to the same round's forward pass. Maps are compared
+before anything is timed. Peak memory is what a second explanation adds to a process whose first one has loaded the
+libraries' code.
 
     python benchmarks/lrp.py [--quick] [--device cuda] [--threads 2] --output benchmarks/results/lrp.json
     python benchmarks/lrp.py --table benchmarks/results/lrp.json [--into docs/lrp/speed.md]
@@ -12,6 +14,8 @@ from __future__ import annotations
 
 import argparse
 import copy
+import ctypes
+import gc
 import json
 import statistics
 import subprocess
@@ -170,7 +174,7 @@ def measure(case: str, device: str, rounds: int) -> dict:
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     clock = time.process_time if single(device) else time.perf_counter
     for k in range(rounds + 1):  # the first round warms up
-        for name, run in runs.items():
+        for name, run in list(runs.items())[:: -1 if k % 2 else 1]:
             if device == "cuda":
                 torch.cuda.synchronize()
             start = clock()
@@ -195,18 +199,19 @@ def single(device: str) -> bool:
 
 
 def peak(case: str, device: str, way: str) -> float:
-    """Return the memory in MiB that a way adds to a process that has run the forward pass."""
+    """Return the memory in MiB that a way adds to a process that has run it once."""
     name, samples, _, ours, zennit, _, captum = CASES[case]
     net, x, target = build(name, samples, device)
     make = {"ours": our_way, "zennit": zennit_way, "captum": captum_way}[way]
     run = make({"ours": ours, "zennit": zennit, "captum": captum}[way], net, x, target)
+    run()
+    gc.collect()
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         run()
         return (torch.cuda.max_memory_allocated() - before) / 2**20
-    with torch.no_grad():
-        net(x)
+    ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
     before = memory("VmRSS")
     run()

@@ -184,6 +184,28 @@ def test_one_sample_alone_has_the_bits_it_has_in_a_batch(net, composite):
         assert torch.equal(found.input[0], together.input[k])
 
 
+@pytest.mark.parametrize("net", ["small_cnn", "bottleneck", "resnet18"])
+def test_neither_the_layout_of_images_nor_of_weights_matters(net):
+    net, x = build(net)
+    net, target = net.float(), torch.tensor([3, 7])
+    expected = lrp.relevance(net, x, target, "epsilon").input
+    last = torch.channels_last
+    assert torch.equal(lrp.relevance(net, x.contiguous(memory_format=last), target, "epsilon").input, expected)
+    assert torch.equal(lrp.relevance(net.to(memory_format=last), x, target, "epsilon").input, expected)
+
+
+@pytest.mark.parametrize("channels", [16, 64, 512])
+def test_sums_over_channels_are_as_exact_as_those_of_torch(channels):
+    """Its own layout decides how a convolution adds up, and so how much it rounds."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(channels, 32, 3), nn.Flatten())
+    x = torch.rand(3, channels, 16, 16)
+    with torch.no_grad():
+        plain, exact = net(x).double(), net.double()(x.double())
+    found = lrp.relevance(net.float(), x, "predicted", "epsilon").output.double()
+    assert (found - exact).norm() < 1.5 * (plain - exact).norm()
+
+
 @given(
     channels=st.integers(1, 4),
     size=st.tuples(st.integers(7, 10), st.integers(7, 10)),

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from lrp_dynamics.errors import UserError
 from lrp_dynamics.lrp.composites import Composite, make_composite, table
 from lrp_dynamics.lrp.graph import BATCH_NORMS, annotate, trace
-from lrp_dynamics.lrp.kernels import like_images
-from lrp_dynamics.lrp.layers import Linear, Number
+from lrp_dynamics.lrp.kernels import in_layout, laid_out, narrow
+from lrp_dynamics.lrp.layers import Conv, Linear, Number
 from lrp_dynamics.lrp.propagate import Books, per_sample
 from lrp_dynamics.lrp.rules import Flat, Rule, WSquare, ZBox, ZPlus
 
@@ -99,6 +99,7 @@ class Explainer:
         steady = not all(adds_up(layer.rule) for layer in weighted)
         for layer in weighted:
             layer.steady = steady
+        self._narrow = narrow([layer.channels() for layer in weighted if isinstance(layer, Conv)])
         self._batch_norms = [(n, m) for n, m in model.named_modules() if isinstance(m, BATCH_NORMS)]
         self._structure = [(module, dict(module._modules)) for module in model.modules()]
         self._annotated: tuple[bool, list[list[int]]] | None = None
@@ -190,7 +191,8 @@ class Explainer:
         """Return the input as the engine computes with it, and whether it is >= 0; refuse what cannot be right."""
         parameter = next(self.model.parameters(), inputs)
         dtype = torch.promote_types(torch.promote_types(inputs.dtype, parameter.dtype), torch.float32)
-        x = like_images(inputs.detach().clone() if inputs.is_inference() else inputs.detach()).to(dtype)
+        x = (inputs.detach().clone() if inputs.is_inference() else inputs.detach()).to(dtype)
+        x = in_layout(x, self._narrow and x.device.type == "cpu")
         if self._boxes:
             bounds = limits(self.bounds, x)
             for layer in self._boxes:
@@ -230,7 +232,7 @@ class Explainer:
         top = flat.topk(max(1, int(self.composite.top_k * flat.shape[1])), 1)
         kept = torch.zeros_like(flat).scatter_(1, top.indices, top.values).view(r.shape)
         books.absorb(f"{name} (top_k)", books.total(r), [kept])
-        return like_images(kept)
+        return laid_out(kept, r)
 
 
 def adds_up(rule: Rule) -> bool:

@@ -14,19 +14,41 @@ from torch import Tensor
 
 SMALL = 20480  # values of a single image up to which torch does not take oneDNN (use_mkldnn in its Convolution.cpp)
 FEW = 4  # channels of a convolution's input, as of images
+WIDE = 64  # channels of a convolution's input from which on it matters how they are added up
 
 
-def like_images(tensor: Tensor) -> Tensor:
-    """Return images and kernels with channels last where that is faster: on the CPU."""
-    if tensor.dim() != 4 or tensor.device.type != "cpu":
+def narrow(channels: list[int]) -> bool:
+    """Tell whether images had better have their channels last, for convolutions that read so many channels each.
+
+    That is faster for few of them; for many it is as fast, but the library then adds up all products in one row, which
+    rounds up to five times as much.
+    """
+    return all(count < WIDE for count in channels)
+
+
+def channels_last(images: Tensor) -> bool:
+    """Tell how images or kernels lie in memory, as torch takes it where sizes of 1 leave it open."""
+    return images.dim() == 4 and images.stride(1) == 1 and images.stride(3) == images.shape[1]
+
+
+def in_layout(tensor: Tensor, last: bool) -> Tensor:
+    """Return images or kernels with their channels last, or first."""
+    if tensor.dim() != 4:
         return tensor
-    return tensor.contiguous(memory_format=torch.channels_last)
+    if last:
+        return tensor.contiguous(memory_format=torch.channels_last)
+    return tensor.contiguous().flatten(1).view(tensor.shape)  # contiguous() alone leaves open what sizes of 1 do
+
+
+def laid_out(tensor: Tensor, like: Tensor) -> Tensor:
+    """Return images or kernels in the layout of others."""
+    return in_layout(tensor, channels_last(like))
 
 
 def blank(like: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Return a tensor without values yet, in the layout of `like_images`."""
-    layout = torch.channels_last if len(shape) == 4 and like.device.type == "cpu" else torch.contiguous_format
-    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=layout)
+    """Return a tensor without values yet, in the layout of others."""
+    order = torch.channels_last if channels_last(like) else torch.contiguous_format
+    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=order)
 
 
 def full_rows(x: Tensor) -> Tensor:
@@ -69,7 +91,7 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: tuple, st
     if x.dim() == 4 and x.dtype == torch.float32 and torch.backends.mkldnn.is_available():
         stride, padding, dilation, _, _, groups = geometry
         return torch.mkldnn_convolution(x, weight, bias, padding, stride, dilation, groups)
-    return torch.convolution(like_images(x.expand(2, *x.shape[1:])), weight, bias, *geometry)[:1]
+    return torch.convolution(laid_out(x.expand(2, *x.shape[1:]), x), weight, bias, *geometry)[:1]
 
 
 def convolve_back(s: Tensor, x: Tensor, weight: Tensor, geometry: tuple, steady: bool) -> Tensor:
@@ -80,7 +102,7 @@ def convolve_back(s: Tensor, x: Tensor, weight: Tensor, geometry: tuple, steady:
     if not steady:
         return library_back(s, x, weight, geometry)
     pair = blank(x, (2, *x.shape[1:]))  # only its shape is read
-    return convolve_back(like_images(s.expand(2, *s.shape[1:])), pair, weight, geometry, steady)[:1]
+    return convolve_back(laid_out(s.expand(2, *s.shape[1:]), x), pair, weight, geometry, steady)[:1]
 
 
 def library_back(s: Tensor, x: Tensor, weight: Tensor, geometry: tuple) -> Tensor:
@@ -97,7 +119,7 @@ def few_channels_back(s: Tensor, x: Tensor, weight: Tensor, geometry: tuple) -> 
     stride, padding, dilation, *_ = geometry
     n, channels, height, width = x.shape
     columns, positions = weight.shape[3], s.shape[3]
-    tall = like_images(weight.permute(0, 3, 1, 2).flatten(1, 2).unsqueeze(3))
+    tall = laid_out(weight.permute(0, 3, 1, 2).flatten(1, 2).unsqueeze(3), weight)
     down = ((stride[0], 1), (padding[0], 0), (dilation[0], 1), False, (0, 0), 1)
     shares = library_back(s, blank(s, (n, columns * channels, height, positions)), tall, down)
     result = blank(s, (n, channels, height, width + 2 * padding[1])).zero_()

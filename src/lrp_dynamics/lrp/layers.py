@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lrp_dynamics.errors import UserError
-from lrp_dynamics.lrp.kernels import blank, convolve, convolve_back, geometry_of, like_images, multiply, multiply_back
+from lrp_dynamics.lrp.kernels import blank, convolve, convolve_back, geometry_of, laid_out, multiply, multiply_back
 from lrp_dynamics.lrp.propagate import Books, Forms, divide, is_output, parts_of, propagate, take
 from lrp_dynamics.lrp.rules import ALL, AlphaBeta, Average, Form, Norm, Pass, Rule, Winner, ZBox
 from lrp_dynamics.lrp.weights import batch_norm_affine, parameter
@@ -120,7 +120,7 @@ class Rearrange(Layer):
 
     def backward(self, r: Tensor, xs: tuple, z: Tensor, saved: list, books: Books) -> list[Tensor | None]:
         if self.kind == "Flatten":
-            return [like_images(r.reshape(saved[0].shape))] + [None] * (len(xs) - 1)
+            return [laid_out(r.reshape(saved[0].shape), saved[0])] + [None] * (len(xs) - 1)
         before = books.total(r)
         zeros = [r.new_zeros(x.shape) if isinstance(x, Tensor) else x for x in saved]
         parts = adjoint(self.function, r, *zeros)
@@ -242,19 +242,19 @@ class Linear(Layer):
     def vanishes(self, output: bool) -> bool:
         return all(form in ("x", "x+", "x-") for part in self.rule.parts() for form, _ in part.terms)
 
-    def parameters(self, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
-        """Return weight and bias as they are now, with a following BatchNorm merged in."""
+    def parameters(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return weight and bias as they are now, with a following BatchNorm merged in, to go with an input x."""
         weight, bias = (parameter(self.module, key, self.name) for key in ("weight", "bias"))
-        weight = weight.to(dtype)
+        weight = weight.to(x.dtype)
         if self.batch_norm is not None:
             scale, shift = batch_norm_affine(self.batch_norm)
-            weight = weight * scale.to(dtype).view(-1, *[1] * (weight.dim() - 1))
+            weight = weight * scale.to(x.dtype).view(-1, *[1] * (weight.dim() - 1))
             bias = shift if bias is None else torch.addcmul(shift, bias.double(), scale)
-        bias = None if bias is None else bias.to(dtype)
-        return like_images(weight), bias
+        bias = None if bias is None else bias.to(x.dtype)
+        return laid_out(weight, x), bias
 
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
-        weight, bias = self.parameters(x.dtype)
+        weight, bias = self.parameters(x)
         if self.batch_norm is not None and self.kind == "Linear" and x.dim() > 2:
             raise UserError(
                 f"layer {self.name!r}: a BatchNorm after a dense layer with inputs of {x.dim()} dimensions normalizes "
@@ -320,6 +320,10 @@ class Conv(Linear):
 
     def per_channel(self, bias: Tensor) -> Tensor:
         return bias.view(-1, *[1] * len(self.module.kernel_size))
+
+    def channels(self) -> int:
+        """Return how many channels each output sums over."""
+        return parameter(self.module, "weight", self.name).shape[1]
 
     def padded(self, x: Tensor) -> Tensor:
         """Return the input as the convolution sees it, where padding is not the convolution's own."""

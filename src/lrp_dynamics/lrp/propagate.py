@@ -205,7 +205,7 @@ def denominators(
 
 def propagate(layer: Linear, r: Tensor, x: Tensor, z: Tensor, books: Books) -> Tensor:
     """Return the relevance of a weighted layer's input; r and z are overwritten."""
-    rule, (weight, bias), before = layer.rule, layer.parameters(x.dtype), books.total(r)
+    rule, (weight, bias), before = layer.rule, layer.parameters(x), books.total(r)
     weight = Forms(weight)
     parts, result = parts_of(layer), None
     # A part that is for one sign of z looks at z before anything overwrites it.
