@@ -18,9 +18,9 @@ def rules_of(composite, model=None):
 
 
 def test_the_first_key_that_fits_decides():
-    rules = {"first": "flat", "8": "alpha_beta", "2": "w_square", "Conv2d": "gamma", "3-": "epsilon", "*": "z_plus"}
+    rules = {"first": "flat", "[8]": "alpha_beta", "2": "w_square", "Conv2d": "gamma", "3-": "epsilon", "*": "z_plus"}
     found = rules_of(rules)
-    assert [found[k] for k in ("0", "3", "8", "11")] == ["flat", "w_square", "epsilon", "epsilon"]
+    assert [found[k] for k in ("0", "3", "8", "11")] == ["flat", "w_square", "alpha_beta", "epsilon"]
     assert [found[k] for k in ("2", "6", "7")] == ["winner", "norm", "pass"]
 
 
@@ -91,6 +91,7 @@ def test_the_tutorial_is_for_vgg16():
         ({"*": {"rule": "epsilon", "bias": "none"}}, "bias is 'none'; expected drop, positive, full"),
         ({"convs.*": "gamma", "*": "epsilon"}, "no layer fits the key 'convs"),
         ({"Conv2d 9-": "gamma", "*": "epsilon"}, "no layer has the depth '9-'; the network has . layers with weights"),
+        ({"5": "gamma", "*": "epsilon"}, "no layer has the depth '5'.*; for the layer of that name write '.5.'"),
         ({"MaxPool2d": "gamma", "*": "epsilon"}, "'2' .MaxPool2d. the rule 'gamma', which is for weighted layers"),
         ({"rules": {"*": "epsilon"}, "initial": "max"}, "initial is 'max'; expected one of logit"),
         ({"rules": {"*": "epsilon"}, "top_k": 0}, "top_k is 0"),

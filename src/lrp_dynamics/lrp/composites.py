@@ -86,10 +86,11 @@ class Composite:
         for key in self.rules:
             for word in key.split():
                 first = word.partition("-")[0]
-                if DEPTH.fullmatch(word) and first.isdigit() and int(first) > total and word not in names:
+                if DEPTH.fullmatch(word) and first.isdigit() and int(first) > total:
+                    hint = f"; for the layer of that name write '[{word}]'" if word in names else ""
                     raise UserError(
                         f"composite {self.name!r}: no layer has the depth {word!r}; the network has {total} layers "
-                        "with weights"
+                        f"with weights{hint}"
                     )
             if key not in used and not all(DEPTH.fullmatch(k) or k in TYPES or k == "*" for k in key.split()):
                 close = get_close_matches(key, names, 1) or names[:1]
