@@ -194,6 +194,15 @@ def test_neither_the_layout_of_images_nor_of_weights_matters(net):
     assert torch.equal(lrp.relevance(net.to(memory_format=last), x, target, "epsilon").input, expected)
 
 
+def test_a_library_that_was_switched_off_is_used():
+    """Without oneDNN torch has other kernels for single images, and a map would depend on its batch."""
+    net, x = build("blog_cnn")
+    expected = lrp.relevance(net, x[:1], "predicted", "epsilon").input
+    with torch.backends.mkldnn.flags(enabled=False):
+        assert torch.equal(lrp.relevance(net, x[:1], "predicted", "epsilon").input, expected)
+        assert not torch.backends.mkldnn.enabled
+
+
 @pytest.mark.parametrize("channels", [16, 64, 512])
 def test_sums_over_channels_are_as_exact_as_those_of_torch(channels):
     """Its own layout decides how a convolution adds up, and so how much it rounds."""

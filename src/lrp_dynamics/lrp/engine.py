@@ -249,7 +249,7 @@ def exact(device: torch.device) -> Iterator[None]:
     products = (backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv)
     settings = [(product, "fp32_precision", "ieee") for product in products]
     settings += [(backends.cudnn, "enabled", True), (backends.cudnn, "benchmark", False)]
-    settings += [(backends.cudnn, "deterministic", True)]
+    settings += [(backends.cudnn, "deterministic", True), (backends.mkldnn, "enabled", True)]
     outside = [getattr(owner, name) for owner, name, _ in settings]
     try:
         for owner, name, value in settings:

@@ -20,8 +20,8 @@ WIDE = 64  # channels of a convolution's input from which on it matters how they
 def narrow(channels: list[int]) -> bool:
     """Tell whether images had better have their channels last, for convolutions that read so many channels each.
 
-    That is faster for few of them; for many it is as fast, but the library then adds up all products in one row, which
-    rounds up to five times as much.
+    That is faster for few of them; for many it is little faster, and the library then adds up all products in one long
+    row, which rounds more.
     """
     return all(count < WIDE for count in channels)
 
