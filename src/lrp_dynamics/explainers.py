@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from lrp_dynamics import lrp
 from lrp_dynamics.errors import UserError
 from lrp_dynamics.lrp.gradients import of_twin
-from lrp_dynamics.lrp.graph import structure_copy
+from lrp_dynamics.lrp.twin import structure_copy
 
 Explainer = Callable[[Tensor, Tensor], lrp.Relevance]
 GRADIENTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {

@@ -57,6 +57,7 @@ def test_small_denominators_are_told_from_a_large_absolute_stabilizer():
         ({"rule": "epsilon", "epsilon": float("nan")}, "expected a number"),
         ({"rule": "gamma", "gamma": -0.5}, "at least 0"),
         (None, "expected a name, or a mapping"),
+        ({"rule": ["epsilon"]}, "is unknown; choose one of"),
     ],
 )
 def test_options_of_rules(spec, told):
@@ -109,6 +110,7 @@ def test_an_input_may_miss_its_bounds_by_a_rounding():
     ("inputs", "target", "options", "told"),
     [
         (np.ones((1, 2)), "predicted", {}, "type ndarray"),
+        (torch.ones(1, 2).double().to_sparse(), "predicted", {}, r"torch\.sparse_coo; make it dense"),
         (torch.ones(1, 2).double(), None, {}, "target is a NoneType"),
         (torch.ones(1, 2).double(), ["cat"], {}, "target is a list"),
         (torch.ones(1, 2).double(), torch.tensor([[torch.nan]]), {}, "initial relevance holds NaN"),
@@ -118,6 +120,11 @@ def test_an_input_may_miss_its_bounds_by_a_rounding():
 def test_arguments(inputs, target, options, told):
     with pytest.raises(UserError, match=told):
         lrp.relevance(layer([1.0, 2.0]), inputs, target, **options)
+
+
+def test_a_layer_without_weights_yet():
+    with pytest.raises(UserError, match="'0' has no weight yet; run the model once"):
+        lrp.relevance(nn.Sequential(nn.LazyLinear(2)), torch.ones(1, 2), "predicted")
 
 
 def test_a_single_layer_may_be_asked_for_by_its_name():

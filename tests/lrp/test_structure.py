@@ -56,7 +56,43 @@ def norm_of_an_alias(s, x):
     return s.c(s.norm(s.same(h)).relu() + h)
 
 
+def plus_equals(s, x):
+    h = s.a(x)
+    short = h
+    h += s.g(x)
+    return s.c(s.b(h.relu()) + short)
+
+
+def minus_equals_of_a_size(s, x):
+    size = x.shape[1]
+    before = size
+    size -= 1
+    return s.c(s.a(x).relu().view(-1, size)[:, : before - 1])
+
+
+def view_by_sizes(s, x):
+    h = s.a(x)
+    view = h.view(h.size(0), -1)
+    s.relu(h)
+    return s.c(s.b(view) + h)
+
+
+def contiguous_copy(s, x):
+    crossed = s.a(x)[:, :4].view(-1, 2, 2).transpose(1, 2)
+    copied = crossed.contiguous()
+    s.relu(copied)
+    return s.c(torch.cat([copied.flatten(1), crossed[:, 0, :1]], 1))
+
+
 RIGHT = {
+    "+= behind an alias": plus_equals,
+    "-= of a size": minus_equals_of_a_size,
+    "a shift that is a view of a parameter": lambda s, x: s.c((s.a(x) + s.b.bias.view(1, -1)).relu()),
+    "a shift that is a sum of parameters": lambda s, x: s.c((s.a(x) + (s.b.bias + s.a.bias)).relu()),
+    "a shift made of sizes": lambda s, x: s.c((s.a(x) + torch.arange(x.shape[1] - 1)).relu()),
+    "a parameter beside a ReLU": lambda s, x: s.head(
+        torch.cat([s.a(x).relu(), s.b.bias.unsqueeze(0).expand(x.shape[0], -1)], 1)
+    ),
     "add(input, other=...)": lambda s, x: s.c(torch.add(s.a(x), other=s.g(x)).relu()),
     "sub(input, other=...)": lambda s, x: s.c(torch.sub(s.a(x), other=s.g(x)).relu()),
     "in place behind Identity": residual(lambda s, h: s.same(h)),
@@ -87,7 +123,7 @@ def test_output_and_map_are_those_of_the_network(name, n):
     torch.testing.assert_close(found.output, net(x))
     assert found.input.shape == x.shape
     torch.testing.assert_close(found.initial, found.input.sum(1) + sum(found.absorbed.values()))
-    if "BatchNorm" not in name and "tensor made" not in name:  # whose shift, or factor, passes all relevance on
+    if not any(words in name for words in ("BatchNorm", "tensor made", "shift")):  # which pass all relevance on
         torch.testing.assert_close(found.input, lrp.gradient_x_input(net, x, "predicted"))
 
 
@@ -109,6 +145,9 @@ def test_constants_below_zero_are_not_taken_for_activations_above(name):
 REFUSED = {
     "torch.mul(input, other=...)": (lambda s, x: s.c(torch.mul(s.a(x), other=s.g(x).sigmoid())), "factors"),
     "in place into a view read later": (residual(lambda s, h: h[:, :]), "in place"),
+    "in place into a view by sizes": (view_by_sizes, "in place"),
+    "in place into a copy": (contiguous_copy, "give another output than the model"),
+    "a layer of parameters alone": (lambda s, x: s.c(s.a(x) * s.b(s.a.bias)), "reads no activation"),
     "in place into a reshaped view": (residual(lambda s, h: h.view(-1, 5)), "in place"),
     "parts of a chunk at once": (lambda s, x: s.c(torch.cat(s.a(x).chunk(5, 1), 1)), "single parts"),
     "samples in another dimension": (lambda s, x: s.c(torch.stack([s.a(x), s.g(x)]).mean(0)), "first dimension"),
@@ -122,6 +161,18 @@ def test_what_would_be_wrong_is_refused(name):
     forward, told = REFUSED[name]
     with pytest.raises(UserError, match=told):
         lrp.relevance(Net(forward), inputs(), "predicted", "z_plus")
+
+
+@pytest.mark.parametrize("explain", [lrp.relevance, lrp.gradient_x_input])
+def test_buffers_that_a_forward_changes_stay_as_they_are(explain):
+    def forward(s, x):
+        s.order += 1
+        return s.c(s.a(x))
+
+    net = Net(forward)
+    before = net.order.clone()
+    explain(net, inputs(), "predicted")
+    assert torch.equal(net.order, before)
 
 
 def test_a_constant_that_spreads_a_channel_gathers_its_relevance():

@@ -18,6 +18,7 @@ from lrp_dynamics.lrp.kernels import in_layout, laid_out, narrow
 from lrp_dynamics.lrp.layers import Conv, Linear, Number
 from lrp_dynamics.lrp.propagate import Books, per_sample
 from lrp_dynamics.lrp.rules import Flat, Rule, WSquare, ZBox, ZPlus
+from lrp_dynamics.lrp.twin import differs
 
 
 @dataclass
@@ -55,8 +56,9 @@ class Relevance:
 class Explainer:
     """A model traced once, with a rule for every layer; its weights are read anew at every call.
 
-    The model is only read: never run, changed or hooked (so hooks of the model do not act). Relevance is that of the
-    model in eval mode: dropout is the identity and BatchNorm uses its running statistics.
+    The model is only read: never run, changed or hooked (so hooks of the model do not act). Where it overwrites tensors
+    that something else may read, a copy of its structure is run at the first call and must give the same output.
+    Relevance is that of the model in eval mode: dropout is the identity and BatchNorm uses its running statistics.
 
     Parameters
     ----------
@@ -146,6 +148,7 @@ class Explainer:
                 values[i] = None
 
         output = values[self._trace.output].clone()
+        self._check(x, output)
         initial = initial_relevance(output, target, self.composite.initial)
         books, kept = Books(initial), {}
         arriving: dict[int, Tensor] = {self._trace.output: initial.clone()}
@@ -169,10 +172,23 @@ class Explainer:
         residual = first - books.total(r)
         return Relevance(r.contiguous(), output, first, residual, books.absorbed, books.min_abs_z(), kept)
 
+    def _check(self, x: Tensor, output: Tensor) -> None:
+        """Compare the plan's output with the model's own, at the first call, where what overwrites what is not sure."""
+        rerun, self._trace.rerun = self._trace.rerun, None
+        if rerun is None or next(self.model.parameters(), x).dtype != x.dtype:
+            return
+        if differs(output, rerun.run(in_layout(x, last=False).clone())):
+            raise UserError(
+                "the model overwrites a tensor in place that something else still reads, in a way that is not "
+                "understood: its layers, as traced, give another output than the model; write it out of place"
+            )
+
     def _refuse(self, inputs: Tensor) -> None:
         """Refuse what cannot be right, as far as it shows without a look at values."""
         if not isinstance(inputs, Tensor):
             raise UserError(f"the input is of type {type(inputs).__name__}; expected a torch.Tensor")
+        if inputs.layout != torch.strided:
+            raise UserError(f"the input is a tensor of layout {inputs.layout}; make it dense, by to_dense()")
         if inputs.dim() < 2:
             raise UserError(f"the input has shape {tuple(inputs.shape)}; expected (N, ...), samples first, also if one")
         parameter = next(self.model.parameters(), inputs)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lrp_dynamics.lrp.engine import initial_relevance
-from lrp_dynamics.lrp.graph import structure_copy
+from lrp_dynamics.lrp.twin import buffers_kept, structure_copy
 
 
 def gradient(model: nn.Module, inputs: Tensor, target) -> Tensor:
@@ -19,7 +19,7 @@ def gradient(model: nn.Module, inputs: Tensor, target) -> Tensor:
 
 def of_twin(twin: nn.Module, inputs: Tensor, target) -> tuple[Tensor, Tensor]:
     """Return the gradient of the target's logit, and the logits, both in at least float32."""
-    with torch.inference_mode(False), torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad(), buffers_kept(twin):
         dtype = next(twin.parameters(), inputs).dtype
         x = inputs.detach().clone().to(dtype).requires_grad_()
         logits = twin(x * 1)  # not the leaf, which a first layer could not overwrite

@@ -14,6 +14,21 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from lrp_dynamics.errors import UserError
+from lrp_dynamics.lrp.kinds import (
+    ACTIVATIONS,
+    ADD,
+    BATCH_NORMS,
+    FIXED,
+    FLATTEN,
+    IDENTITIES,
+    REARRANGE,
+    RELUS,
+    REMEDIES,
+    SCALE,
+    SIZES,
+    SUBTRACT,
+    WEIGHTED,
+)
 from lrp_dynamics.lrp.layers import (
     Activation,
     Constant,
@@ -27,46 +42,8 @@ from lrp_dynamics.lrp.layers import (
     Sum,
     adaptive_average,
 )
+from lrp_dynamics.lrp.twin import Rerun, Symbolic, buffers_kept, doubtful, structure_copy, writes_in_place
 from lrp_dynamics.lrp.weights import batch_norm, parameter, prelu
-
-WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-IDENTITIES = (
-    nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout, nn.Identity,
-    F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout,
-    "contiguous", "detach", "float", "double",
-)  # fmt: skip
-# Functions of single values, by whether their output is >= 0.
-ACTIVATIONS = {
-    **dict.fromkeys((nn.ReLU, F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_"), True),
-    **dict.fromkeys((nn.ReLU6, nn.Sigmoid, nn.Softplus, nn.Hardsigmoid, F.relu6, F.softplus, F.hardsigmoid), True),
-    **dict.fromkeys((torch.sigmoid, F.sigmoid, "sigmoid"), True),
-    **dict.fromkeys((nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh), False),
-    **dict.fromkeys((nn.Hardswish, nn.Hardtanh, nn.Softsign, F.leaky_relu, F.elu, F.selu, F.celu, F.gelu), False),
-    **dict.fromkeys((F.silu, F.mish, F.hardswish, F.hardtanh, torch.tanh, F.tanh, "tanh"), False),
-}
-RELUS = {nn.ReLU, F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_"}
-FIXED = {
-    nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d,
-    F.avg_pool1d, F.avg_pool2d, F.avg_pool3d, F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d,
-    torch.mean, torch.sum, "mean", "sum",
-}  # fmt: skip
-FLATTEN = {nn.Flatten, nn.Unflatten, torch.flatten, torch.reshape, torch.squeeze, torch.unsqueeze}
-FLATTEN |= {"flatten", "view", "reshape", "squeeze", "unsqueeze", "unflatten"}
-REARRANGE = {
-    torch.cat, torch.concat, torch.stack, torch.permute, torch.transpose, operator.getitem, torch.chunk, torch.split,
-    F.pixel_shuffle, nn.PixelShuffle, nn.PixelUnshuffle, nn.ChannelShuffle, nn.ZeroPad2d, nn.ReflectionPad2d,
-    nn.ReplicationPad2d, nn.CircularPad2d, "permute", "transpose", "chunk", "split", "expand", "narrow",
-}  # fmt: skip
-ADD = {operator.add, operator.iadd, torch.add, "add", "add_"}
-SUBTRACT = {operator.sub, operator.isub, torch.sub, "sub", "sub_"}
-SCALE = {operator.mul, operator.imul, torch.mul, "mul", "mul_", operator.truediv, operator.itruediv, torch.div, "div"}
-SIZES = {"size", "dim", "numel"}
-REMEDIES = {
-    "softmax": "explain the scores before it: leave it out of the model",
-    "log_softmax": "explain the scores before it: leave it out of the model",
-    "mul": "products of two activations have no LRP rule here; only constants can be factors",
-}
 
 
 @dataclass
@@ -77,32 +54,23 @@ class Plan:
     output: int = 0
     names: dict[str, int] = field(default_factory=dict)  # module or function -> the value it computes
     merged: dict[str, str] = field(default_factory=dict)  # BatchNorm -> the layer that it became a part of
+    rerun: Rerun | None = None  # the model itself, where what overwrites what is not sure
 
 
 def trace(model: nn.Module) -> Plan:
     """Return the plan of a model; raise a UserError that names what cannot be traced or explained."""
     try:
         twin = structure_copy(model)
-        graph = fx.Tracer().trace(twin)
+        with buffers_kept(model):
+            graph = Symbolic().trace(twin)
     except Exception as error:
         raise UserError(
             f"torch.fx cannot trace the model ({error}); a forward that branches on values of tensors, or that was "
             "compiled or scripted, cannot be traced: explain a submodule that can be"
         ) from error
-    return Tracer(model, twin, graph).plan
-
-
-def structure_copy(model: nn.Module) -> nn.Module:
-    """Return a copy of a model in eval mode, without its hooks, that shares its parameters and buffers."""
-    attributes = (value for module in model.modules() for value in vars(module).values())
-    tensors = [*model.parameters(), *model.buffers(), *(v for v in attributes if isinstance(v, Tensor))]
-    shared = {id(t): t for t in tensors}
-    twin = copy.deepcopy(model, shared).eval()
-    for module in twin.modules():
-        for hooks in (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks):
-            hooks.clear()
-        module._backward_pre_hooks.clear()
-    return twin
+    plan = Tracer(model, twin, graph).plan
+    plan.rerun = doubtful(twin, graph)
+    return plan
 
 
 class Tracer:
@@ -139,9 +107,12 @@ class Tracer:
         name = self.unique(str(node.target) if module is not None else node.name, module is not None)
         kind = type(module) if module is not None else node.target
         sources = [n for n in node.all_input_nodes if n not in self.constants]
-        if (
-            module is not None and isinstance(module, BATCH_NORMS) and self.merges(node, name, module)
-        ) or kind in IDENTITIES:
+        if not sources and (module is not None or writes_in_place(node, module)):
+            raise UserError(
+                f"layer {name!r} reads no activation but only parameters or buffers, which is not supported"
+            )
+        is_norm = module is not None and isinstance(module, BATCH_NORMS)
+        if sources and (kind in IDENTITIES or (is_norm and self.merges(node, name, module))):
             value = self.index[sources[0]]
         elif kind in (torch.chunk, torch.split, "chunk", "split"):
             if any(user.target is not operator.getitem for user in node.users):
@@ -152,7 +123,7 @@ class Tracer:
             self.plan.layers.append(self.make(node, name, kind, module, sources))
             value = len(self.plan.layers)
         self.index[node] = value
-        if self.writes_in_place(node, module):
+        if value not in self.numbers and writes_in_place(node, module):
             self.overwrite(node, sources[0], value)
         scopes = [scope.split("@")[0] for scope in (node.meta.get("nn_module_stack") or {})]
         for scope in [*scopes, name]:  # a container's value is that of the last layer within
@@ -169,7 +140,7 @@ class Tracer:
         function = partial(self.run, node, sources) if module is None else partial(run_module, out_of_place(module))
         title = kind.__name__ if hasattr(kind, "__name__") else str(kind)
         of_shape = kind in SIZES or (kind is getattr and node.args[1] in ("shape", "ndim"))
-        if of_shape or (inputs and all(i in self.numbers for i in inputs)):
+        if of_shape or (module is None and all(i in self.numbers for i in inputs)):
             self.numbers.add(len(self.plan.layers) + 1)
             number = Number(name, "Number", inputs, function)
             number.is_size = of_shape or getattr(kind, "__module__", "") in ("_operator", "builtins", "math")
@@ -211,10 +182,12 @@ class Tracer:
         if kind in ("clone", torch.clone):
             return Layer(name, "Clone", inputs, function)
         if kind in ADD | SUBTRACT | SCALE:
-            return self.arithmetic(node, name, kind, inputs, function)
+            return self.arithmetic(node, name, kind, inputs, function, sources)
         raise unsupported(name, title)
 
-    def arithmetic(self, node: fx.Node, name: str, kind: Any, inputs: tuple[int, ...], function: Any) -> Layer:
+    def arithmetic(
+        self, node: fx.Node, name: str, kind: Any, inputs: tuple[int, ...], function: Any, sources: list[fx.Node]
+    ) -> Layer:
         """Return a sum or difference of two activations, or arithmetic with a constant."""
         given = dict(zip(("input", "other"), node.args, strict=False)) | dict(node.kwargs)
         operands = [given.get("input"), given.get("other")]
@@ -223,7 +196,7 @@ class Tracer:
         if len(activations) == 1:
             if kind in SCALE and operands[0] is not activations[0] and "div" in str(kind):
                 raise unsupported(name, "division by an activation")
-            return Constant(name, "Constant", inputs, function)
+            return Constant(name, "Constant", inputs, function, sources.index(activations[0]))
         if kind in SCALE or node.kwargs.get("alpha", 1) != 1:
             raise unsupported(name, "mul")
         return Sum(name, "Add", tuple(self.index[n] for n in activations), 1.0 if kind in ADD else -1.0)
@@ -290,17 +263,12 @@ class Tracer:
 
     def base(self, value: int) -> int:
         """Return the value of which another is a view, as far as can be told."""
-        while value and isinstance(layer := self.plan.layers[value - 1], Rearrange) and len(set(layer.inputs)) == 1:
-            value = layer.inputs[0]
+        while value and isinstance(layer := self.plan.layers[value - 1], Rearrange):
+            viewed = set(layer.inputs) - self.numbers
+            if len(viewed) != 1:
+                break
+            value = viewed.pop()
         return value
-
-    def writes_in_place(self, node: fx.Node, module: nn.Module | None) -> bool:
-        """Tell whether a call overwrites the tensor it reads."""
-        if module is not None:
-            return bool(getattr(module, "inplace", False))
-        name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-        in_place = node.kwargs.get("inplace", False) or name in ("iadd", "isub", "imul", "itruediv")
-        return bool(in_place or (name.endswith("_") and not name.startswith("_")))
 
     def unique(self, name: str, module: bool) -> str:
         """Return a name that no layer has yet: a module's second call is `name#2`."""
@@ -318,7 +286,7 @@ class Tracer:
         like = next((v for v in values if isinstance(v, Tensor)), None)
         for n, v in constants.items():
             if isinstance(v, Tensor):
-                constants[n] = v.detach().to(like.dtype if v.is_floating_point() else v.dtype)
+                constants[n] = v.detach().to(like.dtype if like is not None and v.is_floating_point() else v.dtype)
         return call(node, [*sources, *constants], [*values, *constants.values()])
 
 

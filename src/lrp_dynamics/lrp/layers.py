@@ -84,11 +84,15 @@ class Number(Layer):
 class Constant(Layer):
     """Arithmetic with a constant: relevance passes, and gathers where the constant spread a value."""
 
+    def __init__(self, name: str, kind: str, inputs: tuple[int, ...], function: Callable, activation: int):
+        super().__init__(name, kind, inputs, function)
+        self.activation = activation  # which of the inputs it is; others are numbers
+
     def forward(self, *xs: Any) -> tuple[Any, Any]:
-        return self.function(*xs), [x.shape if isinstance(x, Tensor) else None for x in xs]
+        return self.function(*xs), xs[self.activation].shape
 
     def backward(self, r: Tensor, xs: tuple, z: Tensor, saved: Any, books: Books) -> list[Tensor | None]:
-        return [None if shape is None else r.sum_to_size(shape) for shape in saved]
+        return [r.sum_to_size(saved) if k == self.activation else None for k in range(len(xs))]
 
 
 class Activation(Layer):

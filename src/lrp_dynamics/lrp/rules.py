@@ -330,7 +330,7 @@ def make_rule(spec: str | dict | Rule) -> Rule:
         raise UserError(f"rule {spec!r}: expected a name, or a mapping of 'rule' and its options")
     options = {"rule": spec} if isinstance(spec, str) else dict(spec)
     name = options.pop("rule", None)
-    if name not in RULES:
+    if not isinstance(name, str) or name not in RULES:
         raise UserError(f"rule {name!r} is unknown; choose one of {', '.join(RULES)}")
     known = [field.name for field in fields(RULES[name])]
     for option in options:

@@ -30,6 +30,8 @@ def parameter(module: Any, key: str, name: str) -> Tensor | None:
             "(torch.nn.utils.prune.remove, remove_weight_norm) or use torch.nn.utils.parametrizations"
         )
     found = getattr(module, key)
+    if nn.parameter.is_lazy(found):
+        raise UserError(f"layer {name!r} has no {key} yet; run the model once, which makes it")
     return None if found is None else found.detach()
 
 
