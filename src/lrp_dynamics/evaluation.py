@@ -23,6 +23,7 @@ from lrp_dynamics.errors import UserError
 
 def pixel_map(relevance: Tensor) -> Tensor:
     """Return (N, H, W) float64 relevance of each pixel: the sum over its channels."""
+    relevance = torch.as_tensor(relevance)
     if relevance.dim() not in (3, 4):
         raise UserError(f"relevance has shape {tuple(relevance.shape)}; expected (N, C, H, W) or (N, H, W)")
     relevance = relevance.detach().cpu().double()
@@ -86,7 +87,7 @@ def rank_accuracy(relevance: Tensor, mask: Tensor) -> Tensor:
             continue
         threshold = values.sort(descending=True).values[k - 1]
         above, tied = values > threshold, values == threshold
-        share = (k - above.sum()) / tied.sum()
+        share = (k - above.sum()).double() / tied.sum()
         result.append((((above & inside).sum() + share * (tied & inside).sum()) / k).item())
     return torch.tensor(result, dtype=torch.float64)
 
@@ -144,7 +145,10 @@ def replacement(inputs: Tensor, fill: str | Tensor) -> Tensor:
     is an eighth of its height; a tensor is used as it is.
     """
     if isinstance(fill, Tensor):
-        return fill.to(inputs).expand_as(inputs)
+        try:
+            return fill.to(inputs).expand_as(inputs)
+        except RuntimeError as error:
+            raise UserError(f"fill has shape {tuple(fill.shape)}; expected one for {tuple(inputs.shape)}") from error
     if fill == "mean":
         return inputs.mean((2, 3), keepdim=True).expand_as(inputs)
     if fill == "blur":
@@ -188,9 +192,18 @@ def pixel_flipping(
         Number K of steps, in equal parts up to the wholly replaced image; at most one a region.
     seed
         Regions that tie are taken in an order drawn from this seed, not from top left to bottom right.
+
+    Returns
+    -------
+    Flipping
+        NaN for samples whose map holds NaN, since it orders nothing.
     """
+    if inputs.dim() != 4 or steps < 1:
+        raise UserError(
+            f"inputs of shape {tuple(inputs.shape)}, {steps} steps; expected (N, C, H, W), at least one step"
+        )
     height, width = inputs.shape[2:]
-    if region < 1 or height % region or width % region:
+    if not isinstance(region, int) or region < 1 or height % region or width % region:
         raise UserError(f"region is {region}; expected a divisor of the image's height and width, {height}×{width}")
     pixels = pixel_map(relevance)
     if pixels.shape != (len(inputs), height, width):
@@ -212,7 +225,9 @@ def pixel_flipping(
             chosen = (ranks < number).view(-1, 1, height // region, width // region)
             chosen = chosen.repeat_interleave(region, 2).repeat_interleave(region, 3).to(inputs.device)
             scores.append(score(torch.where(chosen, other, inputs)).detach().cpu().double())
-        return torch.stack(scores, 1)
+            if scores[-1].shape != inputs.shape[:1]:
+                raise UserError(f"score gives shape {tuple(scores[-1].shape)}; expected one number a sample, (N,)")
+        return torch.stack(scores, 1).masked_fill(pixels.isnan().flatten(1).any(1, keepdim=True), torch.nan)
 
     return Flipping(flipped.double() / count, curve(rank), curve(count - 1 - rank))
 
@@ -243,6 +258,8 @@ def max_sensitivity(
     bounds
         (low, high) that noisy inputs are clipped to, where the explanation demands it.
     """
+    if draws < 1:
+        raise UserError(f"draws is {draws}; expected at least 1")
     generator = torch.Generator().manual_seed(seed)
     base = explain(inputs).detach().flatten(1).double()
     worst = base.new_zeros(len(base))
@@ -265,7 +282,10 @@ def spearman(a: Tensor, b: Tensor) -> Tensor:
     >>> spearman(torch.tensor([[[1.0, 2.0, 9.0]]]), torch.tensor([[[2.0, 4.0, 3.0]]])).tolist()
     [0.5]
     """
-    ranks = [torch.from_numpy(rankdata(pixel_map(maps).flatten(1).numpy(), axis=1)) for maps in (a, b)]
+    a, b = pixel_map(a), pixel_map(b)
+    if a.shape != b.shape:
+        raise UserError(f"the maps have shapes {tuple(a.shape)} and {tuple(b.shape)}; expected the same")
+    ranks = [torch.from_numpy(rankdata(maps.flatten(1).numpy(), axis=1)) for maps in (a, b)]
     x, y = (rank - rank.mean(1, keepdim=True) for rank in ranks)
     return (x * y).sum(1) / (x.square().sum(1) * y.square().sum(1)).sqrt()
 
@@ -357,6 +377,9 @@ def histogram_entropy(relevance: Tensor, bins: int = 100) -> Tensor:
     """Entropy in nats of the histogram of a map's pixel values (N,): how many kinds of values there are."""
     result = []
     for values in pixel_map(relevance).flatten(1).numpy():
+        if not np.isfinite(values).all():
+            result.append(np.nan)
+            continue
         share = np.histogram(values, bins=bins)[0] / values.size
         result.append(-(share[share > 0] * np.log(share[share > 0])).sum())
     return torch.tensor(result, dtype=torch.float64)

@@ -32,17 +32,24 @@ def explain_files(
     composite
         Name of the relevance rules.
     target
-        What to explain: "predicted", "runner-up", or the name or number of a class.
+        What to explain: "predicted", "runner-up", or the name or number of a class. Composites that begin with the
+        softmax explain all classes at once; there it must be "predicted".
     out
         Folder for NAME-heatmap.png, NAME-overlay.png and predictions.csv.
 
     Raises
     ------
     UserError
-        If model, composite or target are unknown, or no image can be read.
+        If model, composite or target are unknown or do not go together, or no image can be read.
     """
     network = load(model, weights)
     explainer = Explainer(network.model, composite, bounds=network.bounds)
+    together = explainer.composite.initial == "softmax"
+    if together and target != "predicted":
+        raise UserError(
+            f"target: found {target!r}, but the composite {composite!r} explains all classes at once, by their "
+            "softmax; leave the target out or choose another composite"
+        )
     fixed = None if target in ("predicted", "runner-up") else class_index(target, network.about.classes)
     rows: dict[str, list] = {}
     for path, name in zip(images, unique_names(images), strict=True):
@@ -56,11 +63,12 @@ def explain_files(
         order = logits.argsort(descending=True)
         explained = int(fixed if fixed is not None else order[int(target == "runner-up")])
         result = explainer(inputs, torch.tensor([explained]))
-        table = predictions(path.name, logits, explained, network.about.classes, result)
+        table = predictions(path.name, logits, None if together else explained, network.about.classes, result)
         for key, values in table.items():
             rows.setdefault(key, []).extend(values)
         probability = logits.softmax(0)[explained].item()
         title = f"{network.about.classes[explained]} ({100 * probability:.1f} %)"
+        title = "all classes, by their softmax" if together else title
         origin = f"{path.name} · {network.about.model} ({network.about.trained_on}) · {composite}"
         relevance = pixel_map(result.input)[0].numpy()
         save_heatmap(out / f"{name}-heatmap.png", relevance, title, origin)
@@ -80,7 +88,7 @@ def forward(network: Network, inputs: torch.Tensor) -> torch.Tensor:
 
 def class_index(target: str, classes: Sequence[str]) -> int:
     """Return the number of a class given by number or name; the case of letters does not matter."""
-    if target.isdigit() and target not in classes:
+    if target.isdecimal() and target not in classes:
         if int(target) < len(classes):
             return int(target)
         raise UserError(f"target: found {target}, expected a class from 0 to {len(classes) - 1}")
@@ -96,15 +104,15 @@ def class_index(target: str, classes: Sequence[str]) -> int:
 
 
 def predictions(
-    image: str, logits: torch.Tensor, explained: int, classes: Sequence[str], result: Relevance
+    image: str, logits: torch.Tensor, explained: int | None, classes: Sequence[str], result: Relevance
 ) -> dict[str, list]:
-    """Return the rows of an image: the best classes, and the explained one wherever it ranks.
+    """Return the rows of an image: the best classes, and the explained one wherever it ranks; None for all at once.
 
-    `relevance` is the sum of the map and `absorbed` what biases, stabilizers and dead units took; both add up to the
-    logit. They are known for the explained class only.
+    `relevance` is the sum of the map and `absorbed` what biases, stabilizers and dead units took. They are known for
+    the explained class only, whose initial relevance, by default its logit, they add up to.
     """
     order = logits.argsort(descending=True).tolist()
-    shown = order[:TOP] + ([explained] if explained not in order[:TOP] else [])
+    shown = order[:TOP] + ([] if explained is None or explained in order[:TOP] else [explained])
     probability = logits.softmax(0)
     arrived, lost = result.input.sum().item(), result.residual.item()
     return {

@@ -164,6 +164,31 @@ def test_what_cannot_be_flipped_is_refused():
         ev.pixel_flipping(linear_score(1.0), x, x, region=4)
     with pytest.raises(UserError, match="expected 'mean', 'blur'"):
         ev.pixel_flipping(linear_score(1.0), x, x, fill="median")
+    with pytest.raises(UserError, match=r"fill has shape \(6, 2\)"):
+        ev.pixel_flipping(linear_score(1.0), x, x, fill=torch.rand(6, 2))
+    with pytest.raises(UserError, match=r"region is 2\.0"):
+        ev.pixel_flipping(linear_score(1.0), x, x, region=2.0)
+    with pytest.raises(UserError, match="at least one step"):
+        ev.pixel_flipping(linear_score(1.0), x, x, steps=0)
+    with pytest.raises(UserError, match=r"score gives shape \(1, 5\); expected one number a sample"):
+        ev.pixel_flipping(lambda batch: torch.rand(len(batch), 5), x, x)
+    with pytest.raises(UserError, match="draws is 0"):
+        ev.max_sensitivity(lambda batch: batch, x, draws=0)
+    with pytest.raises(UserError, match="expected the same"):
+        ev.spearman(torch.rand(2, 4, 4), torch.rand(3, 4, 4))
+
+
+def test_what_is_not_a_number_has_no_measure():
+    x = torch.rand(2, 1, 6, 6)
+    maps = x.clone()
+    maps[0, 0, 2, 3] = torch.nan
+    flipping = ev.pixel_flipping(linear_score(1.0), x, maps)
+    for measure in (flipping.aopc, flipping.abpc, ev.histogram_entropy(maps), ev.gini(maps), ev.entropy(maps)):
+        assert measure.isnan().tolist() == [True, False]
+
+
+def test_maps_may_be_arrays_and_measures_have_all_digits():
+    assert ev.rank_accuracy(np.ones((1, 1, 3)), np.array([[[1, 0, 0]]])).item() == 1 / 3
 
 
 # --- robustness and dependence on the model

@@ -225,6 +225,18 @@ def test_names_that_two_classes_share_need_a_number():
         class_index("crane", ("crane", "dog", "Crane"))
     assert class_index("2", ("a", "b", "c")) == 2
     assert class_index("2", ("2", "b", "c")) == 0
+    with pytest.raises(UserError, match="found '²'"):
+        class_index("²", ("a", "b", "c"))
+
+
+def test_a_composite_for_all_classes_has_no_target(capsys, tmp_path, weights, picture):
+    picture.save(tmp_path / "a.png")
+    command = (tmp_path / "a.png", "--model", weights, "--composite", "from_scratch", "--out", tmp_path)
+    status, _, errors = explain(capsys, *command, "--target", "3")
+    assert status != 0
+    assert "explains all classes at once" in errors
+    assert explain(capsys, *command)[0] == 0
+    assert not any(read_csv(tmp_path / "predictions.csv")["explained"])
 
 
 def test_results_get_different_names():

@@ -93,6 +93,7 @@ def test_the_tutorial_is_for_vgg16():
         ({"Conv2d 9-": "gamma", "*": "epsilon"}, "no layer has the depth '9-'; the network has . layers with weights"),
         ({"5": "gamma", "*": "epsilon"}, "no layer has the depth '5'.*; for the layer of that name write '.5.'"),
         ({"MaxPool2d": "gamma", "*": "epsilon"}, "'2' .MaxPool2d. the rule 'gamma', which is for weighted layers"),
+        ({"Linear": "winner", "*": "epsilon"}, "'8' .Linear. the rule 'winner', which is for maxpool layers"),
         ({"rules": {"*": "epsilon"}, "initial": "max"}, "initial is 'max'; expected one of logit"),
         ({"rules": {"*": "epsilon"}, "top_k": 0}, "top_k is 0"),
         ({"rules": {"*": "epsilon"}, "topk": 0.1}, "key 'topk' is unknown"),

@@ -194,6 +194,28 @@ def test_neither_the_layout_of_images_nor_of_weights_matters(net):
     assert torch.equal(lrp.relevance(net.to(memory_format=last), x, target, "epsilon").input, expected)
 
 
+class PreActivation(nn.Module):
+    """A residual block whose sums are of both signs."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.norm, self.conv = nn.BatchNorm2d(width), nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x):
+        return x + self.conv(torch.relu(self.norm(x)))
+
+
+def test_residual_sums_that_cancel_are_the_same_in_any_batch():
+    """Their relevance is divided by what may be near 0, though z+ itself only adds."""
+    torch.manual_seed(0)
+    blocks = [PreActivation(8) for _ in range(6)]
+    net = randomize(nn.Sequential(nn.Conv2d(3, 8, 3), *blocks, nn.Flatten(), nn.Linear(8 * 196, 4)))
+    x, target = torch.randn(7, 3, 16, 16), torch.arange(7) % 4
+    together = lrp.relevance(net, x, target, "z_plus").input
+    for k in range(7):
+        assert torch.equal(lrp.relevance(net, x[k : k + 1], target[k : k + 1], "z_plus").input[0], together[k])
+
+
 def test_a_library_that_was_switched_off_is_used():
     """Without oneDNN torch has other kernels for single images, and a map would depend on its batch."""
     net, x = build("blog_cnn")

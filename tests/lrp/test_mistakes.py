@@ -58,6 +58,7 @@ def test_small_denominators_are_told_from_a_large_absolute_stabilizer():
         ({"rule": "gamma", "gamma": -0.5}, "at least 0"),
         (None, "expected a name, or a mapping"),
         ({"rule": ["epsilon"]}, "is unknown; choose one of"),
+        ({"rule": "alpha_beta", "conserving": "false"}, "conserving is 'false'; expected true or false"),
     ],
 )
 def test_options_of_rules(spec, told):
@@ -130,6 +131,20 @@ def test_a_layer_without_weights_yet():
 def test_a_single_layer_may_be_asked_for_by_its_name():
     net = nn.Sequential(*[nn.Linear(2, 2) for _ in range(11)])
     assert list(lrp.relevance(net, torch.ones(1, 2), "predicted", "epsilon", layers="10").layers) == ["10"]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "told"),
+    [
+        (np.ones((1, 2)), "type ndarray"),
+        (torch.ones(1, 2, dtype=torch.uint8), "torch.uint8; expected floats"),
+        (torch.full((1, 2), torch.nan), "NaN"),
+        (torch.ones(1, 5), r"the model fails for an input of shape \(1, 5\)"),
+    ],
+)
+def test_arguments_of_gradients(inputs, told):
+    with pytest.raises(UserError, match=told):
+        lrp.sensitivity(layer([1.0, 2.0]).float(), inputs, "predicted")
 
 
 @pytest.mark.parametrize("measure", [lrp.sensitivity, lrp.gradient_x_input])

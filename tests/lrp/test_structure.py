@@ -4,6 +4,7 @@ Two oracles: the network's own output, and the gradient, which times the input i
 """
 
 import copy
+from threading import Thread
 
 import pytest
 import torch
@@ -147,6 +148,7 @@ REFUSED = {
     "in place into a view read later": (residual(lambda s, h: h[:, :]), "in place"),
     "in place into a view by sizes": (view_by_sizes, "in place"),
     "in place into a copy": (contiguous_copy, "give another output than the model"),
+    "a slice of chunks": (lambda s, x: s.c(torch.cat(s.a(x).chunk(5, 1)[:5], 1)), "single parts"),
     "a layer of parameters alone": (lambda s, x: s.c(s.a(x) * s.b(s.a.bias)), "reads no activation"),
     "in place into a reshaped view": (residual(lambda s, h: h.view(-1, 5)), "in place"),
     "parts of a chunk at once": (lambda s, x: s.c(torch.cat(s.a(x).chunk(5, 1), 1)), "single parts"),
@@ -161,6 +163,86 @@ def test_what_would_be_wrong_is_refused(name):
     forward, told = REFUSED[name]
     with pytest.raises(UserError, match=told):
         lrp.relevance(Net(forward), inputs(), "predicted", "z_plus")
+
+
+@pytest.mark.parametrize("kind", ["buffer", "attribute", "parameter"])
+def test_what_is_computed_from_tensors_of_the_model_is_computed_anew(kind):
+    """As a FrozenBatchNorm does, whose statistics are loaded later."""
+    net, x = Net(lambda s, x: s.c(s.a(x) * (1 / s.scale).view(1, -1))), inputs()
+    scale = torch.rand(5, dtype=torch.float64) + 0.5
+    if kind == "buffer":
+        net.register_buffer("scale", scale)
+    else:
+        net.scale = nn.Parameter(scale) if kind == "parameter" else scale
+    explain = lrp.Explainer(net, "epsilon")
+    explain(x, "predicted")
+    with torch.no_grad():
+        net.scale.mul_(torch.tensor([0.1, 5.0, 1.0, -1.0, 3.0]))
+    torch.testing.assert_close(explain(x, "predicted").output, net(x))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_doubt_is_settled_at_every_call_and_in_every_precision(dtype):
+    """A ReLU in place changes nothing as long as all values are positive."""
+    net = Net(contiguous_copy)
+    with torch.no_grad():
+        net.a.bias.fill_(100.0)
+    explain, x = lrp.Explainer(net.to(dtype), "epsilon"), inputs().to(torch.promote_types(dtype, torch.float32))
+    explain(x, "predicted")
+    with torch.no_grad():
+        net.a.bias.fill_(0.0)
+    with pytest.raises(UserError, match="overwrites in 'relu' what something else still reads"):
+        explain(x, "predicted")
+
+
+def test_threads_take_turns():
+    """Inputs of another sign need another plan."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(6, 50), nn.ReLU(), nn.Linear(50, 50), nn.ReLU(), nn.Linear(50, 3)).double()
+    explain = lrp.Explainer(net, {"*": {"rule": "z_plus"}})
+    xs = [torch.rand(3, 6).double(), -torch.rand(3, 6).double()]
+    expected = [explain(x, "predicted").input for x in xs]
+    wrong = []
+
+    def work(k):
+        for _ in range(100):
+            wrong.extend([k] * (not torch.equal(explain(xs[k], "predicted").input, expected[k])))
+
+    threads = [Thread(target=work, args=(k,)) for k in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+@pytest.mark.parametrize("name", ["", "a", "norm"])
+def test_a_forward_put_on_an_instance_is_refused(name):
+    net = Net(lambda s, x: s.c(s.norm(s.a(x))))
+    module = net.get_submodule(name)
+    module.forward = lambda x: x
+    with pytest.raises(UserError, match=f"layer '{name or 'Net'}' has a forward that was put on it"):
+        lrp.relevance(net, inputs(), "predicted", "epsilon")
+
+
+def test_further_arguments_of_a_forward_keep_their_defaults():
+    class Optional(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = nn.Linear(6, 3).double()
+
+        def forward(self, x, features=False, *, scale=2.0):
+            return x if features else self.a(x) * scale
+
+    net = Optional()
+    torch.testing.assert_close(lrp.relevance(net, inputs(), "predicted", "epsilon").output, net(inputs()))
+
+
+def test_a_layer_that_no_relevance_reaches_has_none():
+    net = Net(lambda s, x: s.c(s.a(x) + 0 * s.b(s.g(x)).shape[0]))
+    found = lrp.relevance(net, inputs(), "predicted", "epsilon", layers=["a", "b"])
+    assert found.layers["a"].any()
+    assert torch.equal(found.layers["b"], torch.zeros(3, 5, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("explain", [lrp.relevance, lrp.gradient_x_input])

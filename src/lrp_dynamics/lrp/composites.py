@@ -70,17 +70,19 @@ class Composite:
             fitting = [key for key in self.rules if all(fits(k, layer, depth, total) for k in key.split())]
             used.update(fitting)
             suited = [key for key in fitting if self.rules[key].layers == layer.accepts]
+            named = [key for key in fitting if key in (layer.kind, layer.name) and not DEPTH.fullmatch(key)]
+            mistaken = [key for key in named if key not in suited]
+            if mistaken:
+                raise UserError(
+                    f"composite {self.name!r} gives layer {layer.name!r} ({layer.kind}) the rule "
+                    f"{self.rules[mistaken[0]].name!r}, which is for {self.rules[mistaken[0]].layers} layers"
+                )
             if suited:
                 layer.rule = self.rules[suited[0]]
             elif layer.accepts == "weighted":
                 raise UserError(
                     f"composite {self.name!r} has no rule for layer {layer.name!r} ({layer.kind}); "
                     f"add an entry such as '{layer.kind}: epsilon'"
-                )
-            elif mistaken := [k for k in fitting if k in (layer.kind, layer.name) and not DEPTH.fullmatch(k)]:
-                raise UserError(
-                    f"composite {self.name!r} gives layer {layer.name!r} ({layer.kind}) the rule "
-                    f"{self.rules[mistaken[0]].name!r}, which is for {self.rules[mistaken[0]].layers} layers"
                 )
         names = [layer.name for layer in layers]
         for key in self.rules:

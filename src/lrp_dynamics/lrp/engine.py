@@ -6,19 +6,24 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import isfinite
+from threading import RLock
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from lrp_dynamics.errors import UserError
+from lrp_dynamics.lrp.arguments import initial_relevance, limits, refuse_input
 from lrp_dynamics.lrp.composites import Composite, make_composite, table
-from lrp_dynamics.lrp.graph import BATCH_NORMS, annotate, trace
+from lrp_dynamics.lrp.graph import annotate, trace
 from lrp_dynamics.lrp.kernels import in_layout, laid_out, narrow
-from lrp_dynamics.lrp.layers import Conv, Linear, Number
+from lrp_dynamics.lrp.kinds import BATCH_NORMS
+from lrp_dynamics.lrp.layers import Conv, Layer, Number
 from lrp_dynamics.lrp.propagate import Books, per_sample
-from lrp_dynamics.lrp.rules import Flat, Rule, WSquare, ZBox, ZPlus
+from lrp_dynamics.lrp.rules import Average, Flat, Norm, Pass, Winner, WSquare, ZBox, ZPlus
 from lrp_dynamics.lrp.twin import differs
+
+TURNS = RLock()  # of threads: some settings of torch are those of the process
 
 
 @dataclass
@@ -57,8 +62,8 @@ class Explainer:
     """A model traced once, with a rule for every layer; its weights are read anew at every call.
 
     The model is only read: never run, changed or hooked (so hooks of the model do not act). Where it overwrites tensors
-    that something else may read, a copy of its structure is run at the first call and must give the same output.
-    Relevance is that of the model in eval mode: dropout is the identity and BatchNorm uses its running statistics.
+    that something else may read, a copy of its structure is run as well and must give the same output. Threads take
+    turns. Relevance is that of the model in eval mode: dropout is the identity and BatchNorm uses running statistics.
 
     Parameters
     ----------
@@ -97,11 +102,7 @@ class Explainer:
         for layer in self._boxes:
             if layer.inputs != (0,):
                 raise UserError(f"layer {layer.name!r} does not read the input itself, so that z_box is not for it")
-        weighted = [layer for layer in self.plan if isinstance(layer, Linear)]
-        steady = not all(adds_up(layer.rule) for layer in weighted)
-        for layer in weighted:
-            layer.steady = steady
-        self._narrow = narrow([layer.channels() for layer in weighted if isinstance(layer, Conv)])
+        self._narrow = narrow([layer.channels() for layer in self.plan if isinstance(layer, Conv)])
         self._batch_norms = [(n, m) for n, m in model.named_modules() if isinstance(m, BATCH_NORMS)]
         self._structure = [(module, dict(module._modules)) for module in model.modules()]
         self._annotated: tuple[bool, list[list[int]]] | None = None
@@ -119,16 +120,20 @@ class Explainer:
         """Return the relevance of inputs; parameters as in :func:`relevance`."""
         self._refuse(inputs)
         wanted = self._wanted(layers)
-        with exact(inputs.device):
+        with TURNS, exact(inputs.device):
             return self._explain(*self._prepare(inputs), target, wanted)
 
     def _explain(self, x: Tensor, nonnegative: bool, target: Tensor | str, wanted: dict[int, list[str]]) -> Relevance:
         """Run the two loops."""
         if self._annotated is None or self._annotated[0] != nonnegative:
             self._annotated = (nonnegative, annotate(self._trace, nonnegative))
+            steady = not all(adds_up(layer) for layer in self.plan)
+            for layer in self.plan:
+                layer.steady = steady
         release = self._annotated[1]
         values: list[Any] = [x]
         saved: list[Any] = []
+        shapes = [x.shape]
         for k, layer in enumerate(self.plan):
             try:
                 value, extra = layer.forward(*(values[i] for i in layer.inputs))
@@ -144,13 +149,16 @@ class Explainer:
                 raise UserError(f"layer {layer.name!r}: the first dimension of its output is not that of the samples")
             values.append(value)
             saved.append(extra)
+            shapes.append(value.shape if isinstance(value, Tensor) else None)
             for i in release[k]:
                 values[i] = None
 
         output = values[self._trace.output].clone()
         self._check(x, output)
         initial = initial_relevance(output, target, self.composite.initial)
-        books, kept = Books(initial), {}
+        books = Books(initial)
+        reached = [(k, name) for k, names in wanted.items() for name in names if shapes[k] is not None]
+        kept = {name: x.new_zeros(shapes[k]) for k, name in reached}  # it stays so where no relevance arrives
         arriving: dict[int, Tensor] = {self._trace.output: initial.clone()}
         for k in range(len(self.plan), -1, -1):
             r = arriving.pop(k, None)
@@ -173,27 +181,18 @@ class Explainer:
         return Relevance(r.contiguous(), output, first, residual, books.absorbed, books.min_abs_z(), kept)
 
     def _check(self, x: Tensor, output: Tensor) -> None:
-        """Compare the plan's output with the model's own, at the first call, where what overwrites what is not sure."""
-        rerun, self._trace.rerun = self._trace.rerun, None
-        if rerun is None or next(self.model.parameters(), x).dtype != x.dtype:
-            return
-        if differs(output, rerun.run(in_layout(x, last=False).clone())):
+        """Compare the plan's output with the model's own, where what overwrites what is not sure."""
+        rerun = self._trace.rerun
+        if rerun is not None and len(x) and differs(output, rerun.output_of(in_layout(x, last=False).clone())):
             raise UserError(
-                "the model overwrites a tensor in place that something else still reads, in a way that is not "
-                "understood: its layers, as traced, give another output than the model; write it out of place"
+                f"the model overwrites in {', '.join(map(repr, rerun.suspects))} what something else still reads, and "
+                "the layers found for it give another output than the model: write that call out of place"
             )
 
     def _refuse(self, inputs: Tensor) -> None:
         """Refuse what cannot be right, as far as it shows without a look at values."""
-        if not isinstance(inputs, Tensor):
-            raise UserError(f"the input is of type {type(inputs).__name__}; expected a torch.Tensor")
-        if inputs.layout != torch.strided:
-            raise UserError(f"the input is a tensor of layout {inputs.layout}; make it dense, by to_dense()")
-        if inputs.dim() < 2:
-            raise UserError(f"the input has shape {tuple(inputs.shape)}; expected (N, ...), samples first, also if one")
+        refuse_input(inputs)
         parameter = next(self.model.parameters(), inputs)
-        if not inputs.is_floating_point():
-            raise UserError(f"the input has dtype {inputs.dtype}; expected floats, scaled as in training")
         if inputs.device != parameter.device:
             raise UserError(f"the input is on {inputs.device}, the model on {parameter.device}; move one of them")
         if any(module._modules != children for module, children in self._structure):
@@ -251,11 +250,14 @@ class Explainer:
         return laid_out(kept, r)
 
 
-def adds_up(rule: Rule) -> bool:
-    """Tell whether all that a rule sums up has one sign, so that nothing cancels."""
+def adds_up(layer: Layer) -> bool:
+    """Tell whether all that a layer's rule sums up has one sign, so that nothing cancels."""
+    rule = layer.rule
     if isinstance(rule, ZPlus):
         return rule.bias != "full" and rule.negative != "unsplit"
-    return isinstance(rule, WSquare | Flat)
+    if isinstance(rule, Norm | Average):
+        return layer.nonnegative_output()
+    return isinstance(rule, WSquare | Flat | Winner | Pass)
 
 
 @contextmanager
@@ -275,50 +277,6 @@ def exact(device: torch.device) -> Iterator[None]:
     finally:
         for (owner, name, _), value in zip(settings, outside, strict=True):
             setattr(owner, name, value)
-
-
-def limits(bounds: tuple[float | Tensor, float | Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the bounds of an input as tensors that broadcast to it."""
-    try:
-        low, high = (torch.as_tensor(bound, dtype=x.dtype, device=x.device) for bound in bounds)
-        low.expand(1, x.shape[1], *[1] * (x.dim() - 2)), high.expand(1, x.shape[1], *[1] * (x.dim() - 2))
-    except (TypeError, ValueError, RuntimeError) as error:
-        shape = (x.shape[1], *[1] * (x.dim() - 2))
-        raise UserError(f"bounds: expected (low, high), numbers or tensors that broadcast to {shape}") from error
-    if not (torch.isfinite(low).all() and torch.isfinite(high).all() and (low < high).all()):
-        raise UserError(f"bounds: found {low.tolist()} and {high.tolist()}; expected finite values, low below high")
-    return low, high
-
-
-def initial_relevance(logits: Tensor, target: Tensor | str, form: str) -> Tensor:
-    """Return the relevance (N, K) that is put in at the output."""
-    if logits.dim() != 2:
-        raise UserError(f"the model's output has shape {tuple(logits.shape)}; expected (N, K) class scores")
-    if isinstance(target, str):
-        if target != "predicted":
-            raise UserError(f'target is {target!r}; expected class indices (N,), "predicted" or a float tensor (N, K)')
-        target = logits.argmax(1)
-    try:
-        target = torch.as_tensor(target, device=logits.device)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise UserError(
-            f'target is a {type(target).__name__}; expected class indices (N,), "predicted" or a float tensor (N, K)'
-        ) from error
-    if target.is_floating_point():
-        if target.shape != logits.shape:
-            raise UserError(f"the initial relevance has shape {tuple(target.shape)}; expected {tuple(logits.shape)}")
-        if not torch.isfinite(target).all():
-            raise UserError("the initial relevance holds NaN or infinite values")
-        return target.detach().to(logits.dtype)
-    if target.shape != logits.shape[:1]:
-        raise UserError(f"target has shape {tuple(target.shape)}; expected one class per sample, ({len(logits)},)")
-    if len(target) and (target.min() < 0 or target.max() >= logits.shape[1]):
-        raise UserError(f"target holds a class outside 0 to {logits.shape[1] - 1}")
-    if form == "softmax":
-        return logits.softmax(1)
-    index = target.long().unsqueeze(1)
-    value = {"logit": lambda v: v, "relu": torch.relu, "one": torch.ones_like}[form](logits.gather(1, index))
-    return torch.zeros_like(logits).scatter_(1, index, value)
 
 
 def relevance(

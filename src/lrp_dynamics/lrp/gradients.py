@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lrp_dynamics.lrp.engine import initial_relevance
+from lrp_dynamics.errors import UserError
+from lrp_dynamics.lrp.arguments import initial_relevance, refuse_input
 from lrp_dynamics.lrp.twin import buffers_kept, structure_copy
 
 
@@ -19,10 +20,20 @@ def gradient(model: nn.Module, inputs: Tensor, target) -> Tensor:
 
 def of_twin(twin: nn.Module, inputs: Tensor, target) -> tuple[Tensor, Tensor]:
     """Return the gradient of the target's logit, and the logits, both in at least float32."""
+    refuse_input(inputs)
+    if not torch.isfinite(inputs).all():
+        raise UserError("the input holds NaN or infinite values; clean it first")
     with torch.inference_mode(False), torch.enable_grad(), buffers_kept(twin):
         dtype = next(twin.parameters(), inputs).dtype
         x = inputs.detach().clone().to(dtype).requires_grad_()
-        logits = twin(x * 1)  # not the leaf, which a first layer could not overwrite
+        try:
+            logits = twin(x * 1)  # not the leaf, which a first layer could not overwrite
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:  # such as for images of a size not meant
+            raise UserError(
+                f"the model fails for an input of shape {tuple(x.shape)}: {str(error).splitlines()[0]}"
+            ) from error
         weights = initial_relevance(logits.detach(), target, "one")
         (found,) = torch.autograd.grad(logits, x, weights)
     wide = torch.promote_types(dtype, torch.float32)

@@ -42,7 +42,7 @@ from lrp_dynamics.lrp.layers import (
     Sum,
     adaptive_average,
 )
-from lrp_dynamics.lrp.twin import Rerun, Symbolic, buffers_kept, doubtful, structure_copy, writes_in_place
+from lrp_dynamics.lrp.twin import Rerun, Symbolic, arguments, doubtful, structure_copy, writes_in_place
 from lrp_dynamics.lrp.weights import batch_norm, parameter, prelu
 
 
@@ -59,10 +59,19 @@ class Plan:
 
 def trace(model: nn.Module) -> Plan:
     """Return the plan of a model; raise a UserError that names what cannot be traced or explained."""
+    for path, module in model.named_modules():
+        if "forward" in vars(module):
+            raise UserError(
+                f"layer {path or type(module).__name__!r} has a forward that was put on it after it was made; write a "
+                "class with that forward"
+            )
     try:
         twin = structure_copy(model)
-        with buffers_kept(model):
-            graph = Symbolic().trace(twin)
+        if arguments(twin) > 1:
+            raise UserError("the model takes more than one input; wrap it in a module that takes one")
+        graph = Symbolic().trace(twin)
+    except UserError:
+        raise
     except Exception as error:
         raise UserError(
             f"torch.fx cannot trace the model ({error}); a forward that branches on values of tensors, or that was "
@@ -89,8 +98,6 @@ class Tracer:
     def add(self, node: fx.Node) -> None:
         """Translate one node."""
         if node.op == "placeholder":
-            if self.index:
-                raise UserError("the model takes more than one input; wrap it in a module that takes one")
             self.index[node] = 0
         elif node.op == "output":
             if not isinstance(node.args[0], fx.Node):
@@ -107,7 +114,10 @@ class Tracer:
         name = self.unique(str(node.target) if module is not None else node.name, module is not None)
         kind = type(module) if module is not None else node.target
         sources = [n for n in node.all_input_nodes if n not in self.constants]
-        if not sources and (module is not None or writes_in_place(node, module)):
+        written = writes_in_place(node, module)
+        if not sources and written and not node.users and len(node.all_input_nodes[0].users) == 1:
+            return  # a count of calls, or the like
+        if not sources and (module is not None or written):
             raise UserError(
                 f"layer {name!r} reads no activation but only parameters or buffers, which is not supported"
             )
@@ -115,7 +125,7 @@ class Tracer:
         if sources and (kind in IDENTITIES or (is_norm and self.merges(node, name, module))):
             value = self.index[sources[0]]
         elif kind in (torch.chunk, torch.split, "chunk", "split"):
-            if any(user.target is not operator.getitem for user in node.users):
+            if any(u.target is not operator.getitem or not isinstance(u.args[1], int) for u in node.users):
                 raise UserError(f"layer {name!r}: only the single parts of a {node.target} have rules; name each part")
             self.tuples[node] = node
             return
@@ -123,7 +133,7 @@ class Tracer:
             self.plan.layers.append(self.make(node, name, kind, module, sources))
             value = len(self.plan.layers)
         self.index[node] = value
-        if value not in self.numbers and writes_in_place(node, module):
+        if value not in self.numbers and written:
             self.overwrite(node, sources[0], value)
         scopes = [scope.split("@")[0] for scope in (node.meta.get("nn_module_stack") or {})]
         for scope in [*scopes, name]:  # a container's value is that of the last layer within

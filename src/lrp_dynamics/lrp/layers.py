@@ -38,11 +38,14 @@ class Layer:
         What the graph says: every input is >= 0; relevance reaches the output only where the output is > 0.
     needs_input, needs_output
         Whether ``backward`` reads them.
+    steady
+        False where no layer of the net has a rule whose sums cancel, so that the way back amplifies nothing.
     """
 
     accepts = "pass"
     default: Rule = Pass()
     needs_input = needs_output = False
+    steady = True
 
     def __init__(self, name: str, kind: str, inputs: tuple[int, ...], function: Callable | None = None):
         self.name, self.kind, self.inputs, self.function = name, kind, inputs, function
@@ -232,7 +235,6 @@ class Linear(Layer):
     needs_input = True
     batch_norm: nn.Module | None = None
     bounds: tuple[Tensor, Tensor] | None = None  # of the input, for the rule z_box
-    steady = True  # False where no layer of the net has a rule whose sums cancel: the way back amplifies nothing
     block = 2**20  # so many values of a form of large weights are computed at a time: they stay in the cache
 
     def __init__(self, name: str, kind: str, inputs: tuple[int, ...], module: Any):

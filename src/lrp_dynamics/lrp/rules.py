@@ -58,6 +58,10 @@ class Rule:
                 raise UserError(
                     f"rule {self.name!r}: {option} is {getattr(self, option)!r}; expected {', '.join(get_args(hint))}"
                 )
+            if hint is bool and not isinstance(getattr(self, option), bool):
+                raise UserError(
+                    f"rule {self.name!r}: {option} is {getattr(self, option)!r}; expected true or false, without quotes"
+                )
             if hint is float and not is_number(getattr(self, option)):
                 raise UserError(
                     f"rule {self.name!r}: {option} is {getattr(self, option)!r}; expected a number (in YAML 1.0e-6, "
