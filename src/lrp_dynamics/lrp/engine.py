@@ -154,8 +154,8 @@ class Explainer:
                 values[i] = None
 
         output = values[self._trace.output].clone()
-        self._check(x, output)
         initial = initial_relevance(output, target, self.composite.initial)
+        self._check(x, output)
         books = Books(initial)
         reached = [(k, name) for k, names in wanted.items() for name in names if shapes[k] is not None]
         kept = {name: x.new_zeros(shapes[k]) for k, name in reached}  # it stays so where no relevance arrives

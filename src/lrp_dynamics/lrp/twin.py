@@ -103,7 +103,8 @@ class Rerun(fx.Interpreter):
     def output_of(self, x: Tensor) -> Tensor:
         """Return the model's output for an input, computed in the input's precision."""
         same = all(p.dtype == x.dtype for p in self.module.parameters())
-        return (self if same else Rerun(copy.deepcopy(self.module).to(x.dtype))).run(x)
+        with buffers_kept(self.module):
+            return (self if same else Rerun(copy.deepcopy(self.module).to(x.dtype))).run(x)
 
 
 def doubtful(twin: nn.Module, graph: fx.Graph) -> Rerun | None:
