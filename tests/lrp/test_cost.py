@@ -30,14 +30,14 @@ def flops(function):
 @pytest.mark.parametrize(
     ("layer", "shape"),
     [
-        (nn.Conv2d(4, 6, 3, padding=1), (4, 9, 9)),
-        (nn.Conv2d(4, 6, 3, stride=2, groups=2), (4, 9, 9)),
-        (nn.Linear(40, 32), (40,)),  # by fours: other rows are filled up with zeros, which are counted as well
+        (lambda: nn.Conv2d(4, 6, 3, padding=1), (4, 9, 9)),
+        (lambda: nn.Conv2d(4, 6, 3, stride=2, groups=2), (4, 9, 9)),
+        (lambda: nn.Linear(40, 32), (40,)),  # by fours: other rows are filled up with zeros, which are counted as well
     ],
 )
 def test_flops(rule, layer, shape):
     torch.manual_seed(0)
-    x = torch.rand(SAMPLES, *shape)
+    x, layer = torch.rand(SAMPLES, *shape), layer()
     outputs = layer(x).flatten(1).shape[1]
     head = nn.Linear(outputs, 2)
     composite = {"last": "epsilon", "*": rule}
