@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -62,6 +63,14 @@ def in_session(leader: int) -> list[psutil.Process]:
     return found
 
 
+def both_at_work(main: psutil.Process) -> bool:
+    """Tell whether both halves run, with children of their own; other children come and go."""
+    try:
+        return [bool(half.children()) for half in main.children()] == [True, True]
+    except psutil.NoSuchProcess:
+        return False
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux kills a process with its parent")
 @pytest.mark.parametrize("killed", ["what started it", "itself"])
 def test_asking_both_tools_about_every_parameter_leaves_no_process_behind(project, killed):
@@ -79,10 +88,10 @@ def test_asking_both_tools_about_every_parameter_leaves_no_process_behind(projec
     try:
         wait_until(project.root.with_name("other-half").exists, parent)
         [main] = psutil.Process(parent.pid).children()
-        # Both halves are at work, with children of their own.
-        wait_until(lambda: [bool(half.children()) for half in main.children()] == [True, True], parent)
+        wait_until(lambda: both_at_work(main), parent)
         for half in main.children():
-            half.suspend()  # so that it does not end by itself
+            with suppress(psutil.NoSuchProcess):
+                half.suspend()  # so that it does not end by itself
         if killed == "itself":
             main.terminate()
         else:
