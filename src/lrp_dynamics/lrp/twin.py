@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from lrp_dynamics.lrp.kinds import BATCH_NORMS, IDENTITIES, WEIGHTED
+from lrp_dynamics.lrp.kinds import ADD, BATCH_NORMS, IDENTITIES, SCALE, SUBTRACT, WEIGHTED
 
 
 def structure_copy(model: nn.Module) -> nn.Module:
@@ -116,8 +116,12 @@ def doubtful(twin: nn.Module, graph: fx.Graph) -> Rerun | None:
 
     def shared(node: fx.Node) -> bool:
         """Tell whether others may read the memory of a node's value; calls that are not known to make it hand it on."""
-        made = isinstance(module(node), (*WEIGHTED, *BATCH_NORMS))
-        return len(node.users) > 1 or (not made and any(shared(source) for source in node.all_input_nodes))
+        handed = node.all_input_nodes
+        if writes_in_place(node, module(node)):
+            handed = handed[:1]
+        elif isinstance(module(node), (*WEIGHTED, *BATCH_NORMS)) or node.target in ADD | SUBTRACT | SCALE:
+            handed = []
+        return len(node.users) > 1 or any(shared(source) for source in handed)
 
     written = [node for node in graph.nodes if writes_in_place(node, module(node))]
     suspects = [node.name for node in written if shared(node.all_input_nodes[0])]
