@@ -42,13 +42,31 @@ def randomize(model, seed=0):
     draw = lambda t: torch.rand(t.shape, generator=generator, dtype=torch.float64).to(t.dtype)  # noqa: E731
     with torch.no_grad():
         for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d):
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.running_mean.copy_(draw(module.running_mean) - 0.5)
                 module.running_var.copy_(draw(module.running_var) + 0.5)
                 module.weight.copy_(draw(module.weight) + 0.5)
             if getattr(module, "bias", None) is not None:
                 module.bias.copy_(draw(module.bias) - 0.5)
     return model.eval()
+
+
+class PreActivation(nn.Module):
+    """A residual block whose BatchNorm has no convolution before it, and whose sums are of both signs."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.norm, self.conv = nn.BatchNorm2d(width), nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x):
+        return x + self.conv(torch.relu(self.norm(x)))
+
+
+def preactivation():
+    """Return a net of such blocks."""
+    blocks = [PreActivation(8) for _ in range(3)]
+    head = [nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 10)]
+    return nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), *blocks, *head)
 
 
 class Residual(nn.Module):
@@ -75,6 +93,7 @@ def build(name):
     torch.manual_seed(0)
     size = {"small_cnn": 12, "residual": 16}.get(name, 32)
     ours = {"blog_cnn": blog_cnn, "small_cnn": small_cnn, "residual": Residual, "bottleneck": bottleneck}
+    ours["preactivation"] = preactivation
     if name in ours:
         net = ours[name]()
     else:

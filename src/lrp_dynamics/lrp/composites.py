@@ -14,7 +14,8 @@ from lrp_dynamics.lrp.layers import Layer
 from lrp_dynamics.lrp.rules import Rule, is_number, make_rule
 
 DEPTH = re.compile(r"first|last|\d+(-\d*)?")
-TYPES = {"Conv1d", "Conv2d", "Conv3d", "Linear", "MaxPool2d", "AvgPool2d", "AdaptiveAvgPool2d", "Add"}
+TYPES = {"Conv1d", "Conv2d", "Conv3d", "Linear", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d"}
+TYPES |= {"MaxPool2d", "AvgPool2d", "AdaptiveAvgPool2d", "Add", "Shift"}
 INITIAL = ("logit", "relu", "softmax", "one")
 
 
@@ -79,7 +80,7 @@ class Composite:
                 )
             if suited:
                 layer.rule = self.rules[suited[0]]
-            elif layer.accepts == "weighted":
+            elif layer.accepts == "weighted" and layer.default.layers != "weighted":
                 raise UserError(
                     f"composite {self.name!r} has no rule for layer {layer.name!r} ({layer.kind}); "
                     f"add an entry such as '{layer.kind}: epsilon'"

@@ -20,7 +20,7 @@ from lrp_dynamics.lrp.kernels import in_layout, laid_out, narrow
 from lrp_dynamics.lrp.kinds import BATCH_NORMS
 from lrp_dynamics.lrp.layers import Conv, Layer, Number
 from lrp_dynamics.lrp.propagate import Books, per_sample
-from lrp_dynamics.lrp.rules import Average, Flat, Norm, Pass, Winner, WSquare, ZBox, ZPlus
+from lrp_dynamics.lrp.rules import ZBox
 from lrp_dynamics.lrp.twin import differs
 
 TURNS = RLock()  # of threads: some settings of torch are those of the process
@@ -35,7 +35,7 @@ class Relevance:
     input
         Relevance of every input value, shaped as the input.
     output
-        The model's output (N, K).
+        The model's output (N, K); of a model with an output activation, the scores before it.
     initial
         Sum of the relevance put in at the output (N,).
     residual
@@ -47,6 +47,9 @@ class Relevance:
         there was none.
     layers
         Relevance that arrived at the output of each layer asked for, shaped as that output.
+    output_activation
+        Name of the activation at the model's end that was left out, such as a sigmoid or a softmax, None if there is
+        none. Those turn the sign of a score below 0, and with it of each contribution: what is explained is the score.
     """
 
     input: Tensor
@@ -56,6 +59,7 @@ class Relevance:
     absorbed: dict[str, Tensor]
     min_abs_z: Tensor
     layers: dict[str, Tensor] = field(default_factory=dict)
+    output_activation: str | None = None
 
 
 class Explainer:
@@ -127,9 +131,6 @@ class Explainer:
         """Run the two loops."""
         if self._annotated is None or self._annotated[0] != nonnegative:
             self._annotated = (nonnegative, annotate(self._trace, nonnegative))
-            steady = not all(adds_up(layer) for layer in self.plan)
-            for layer in self.plan:
-                layer.steady = steady
         release = self._annotated[1]
         values: list[Any] = [x]
         saved: list[Any] = []
@@ -178,7 +179,8 @@ class Explainer:
         first = books.total(initial)
         r = torch.zeros_like(x) if r is None else r
         residual = first - books.total(r)
-        return Relevance(r.contiguous(), output, first, residual, books.absorbed, books.min_abs_z(), kept)
+        ending = self._trace.output_activation
+        return Relevance(r.contiguous(), output, first, residual, books.absorbed, books.min_abs_z(), kept, ending)
 
     def _check(self, x: Tensor, output: Tensor) -> None:
         """Compare the plan's output with the model's own, where what overwrites what is not sure."""
@@ -250,16 +252,6 @@ class Explainer:
         return laid_out(kept, r)
 
 
-def adds_up(layer: Layer) -> bool:
-    """Tell whether all that a layer's rule sums up has one sign, so that nothing cancels."""
-    rule = layer.rule
-    if isinstance(rule, ZPlus):
-        return rule.bias != "full" and rule.negative != "unsplit"
-    if isinstance(rule, Norm | Average):
-        return layer.nonnegative_output()
-    return isinstance(rule, WSquare | Flat | Winner | Pass)
-
-
 @contextmanager
 def exact(device: torch.device) -> Iterator[None]:
     """Compute in full float32, deterministically, whatever autocast, TF32 and their like are set to outside."""
@@ -267,7 +259,7 @@ def exact(device: torch.device) -> Iterator[None]:
     products = (backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv)
     settings = [(product, "fp32_precision", "ieee") for product in products]
     settings += [(backends.cudnn, "enabled", True), (backends.cudnn, "benchmark", False)]
-    settings += [(backends.cudnn, "deterministic", True), (backends.mkldnn, "enabled", True)]
+    settings += [(backends.cudnn, "deterministic", True)]
     outside = [getattr(owner, name) for owner, name, _ in settings]
     try:
         for owner, name, value in settings:
@@ -290,7 +282,7 @@ def relevance(
 ) -> Relevance:
     """Explain a model's output for inputs by layer-wise relevance propagation.
 
-    To explain one model many times, also while it trains, keep an :class:`Explainer`.
+    Of a model that ends with a sigmoid, a softmax or their like the scores before it are explained. To explain one model many times, also while it trains, keep an :class:`Explainer`.
 
     Parameters
     ----------

@@ -21,16 +21,19 @@ from lrp_dynamics.lrp.kinds import (
     FIXED,
     FLATTEN,
     IDENTITIES,
+    OUTPUT_ACTIVATIONS,
     REARRANGE,
     RELUS,
     REMEDIES,
     SCALE,
     SIZES,
+    SOFTMAX,
     SUBTRACT,
     WEIGHTED,
 )
 from lrp_dynamics.lrp.layers import (
     Activation,
+    BatchNorm,
     Constant,
     Conv,
     FixedMap,
@@ -38,12 +41,14 @@ from lrp_dynamics.lrp.layers import (
     Linear,
     MaxPool,
     Number,
+    OutputActivation,
     Rearrange,
+    Shift,
     Sum,
     adaptive_average,
 )
 from lrp_dynamics.lrp.twin import Rerun, Symbolic, arguments, doubtful, structure_copy, writes_in_place
-from lrp_dynamics.lrp.weights import batch_norm, parameter, prelu
+from lrp_dynamics.lrp.weights import parameter, prelu
 
 
 @dataclass
@@ -54,6 +59,7 @@ class Plan:
     output: int = 0
     names: dict[str, int] = field(default_factory=dict)  # module or function -> the value it computes
     merged: dict[str, str] = field(default_factory=dict)  # BatchNorm -> the layer that it became a part of
+    output_activation: str | None = None  # before which LRP starts
     rerun: Rerun | None = None  # the model itself, where what overwrites what is not sure
 
 
@@ -77,9 +83,9 @@ def trace(model: nn.Module) -> Plan:
             f"torch.fx cannot trace the model ({error}); a forward that branches on values of tensors, or that was "
             "compiled or scripted, cannot be traced: explain a submodule that can be"
         ) from error
-    plan = Tracer(model, twin, graph).plan
-    plan.rerun = doubtful(twin, graph)
-    return plan
+    tracer = Tracer(model, twin, graph)
+    tracer.plan.rerun = doubtful(twin, graph, tracer.ending)
+    return tracer.plan
 
 
 class Tracer:
@@ -92,8 +98,27 @@ class Tracer:
         self.constants: dict[fx.Node, str] = {}  # parameters and buffers that functions read
         self.numbers: set[int] = set()  # values that are sizes, not activations
         self.tuples: dict[fx.Node, Any] = {}  # chunk, split: only their items become layers
+        self.ending = self.output_activation(graph)
         for node in graph.nodes:
             self.add(node)
+
+    def kind(self, node: fx.Node) -> Any:
+        """Return the type of the module that a node calls, or the function or the name of the method."""
+        return type(self.modules.get(node.target)) if node.op == "call_module" else node.target
+
+    def output_activation(self, graph: fx.Graph) -> fx.Node | None:
+        """Return the activation before which LRP starts, if the model ends with one (only reshaped after it)."""
+        node = next(iter(next(n for n in graph.nodes if n.op == "output").all_input_nodes), None)
+        while node is not None and self.kind(node) in FLATTEN | set(IDENTITIES):
+            node = next(iter(node.all_input_nodes), None)
+        if node is None or self.kind(node) not in OUTPUT_ACTIVATIONS or len(node.users) != 1:
+            return None
+        if self.kind(node) in SOFTMAX:
+            module = self.modules.get(node.target) if node.op == "call_module" else None
+            dim = module.dim if module is not None else dict(enumerate(node.args)).get(1, node.kwargs.get("dim"))
+            if dim not in (1, -1, None):
+                return None
+        return node
 
     def add(self, node: fx.Node) -> None:
         """Translate one node."""
@@ -112,7 +137,7 @@ class Tracer:
         """Translate a call; identities and merged BatchNorms become the value they read."""
         module = self.modules.get(node.target) if node.op == "call_module" else None
         name = self.unique(str(node.target) if module is not None else node.name, module is not None)
-        kind = type(module) if module is not None else node.target
+        kind = self.kind(node)
         sources = [n for n in node.all_input_nodes if n not in self.constants]
         written = writes_in_place(node, module)
         if not sources and written and not node.users and len(node.all_input_nodes[0].users) == 1:
@@ -164,12 +189,15 @@ class Tracer:
             return self.weighted((Linear if base is nn.Linear else Conv)(name, base.__name__, inputs, module))
         if kind in (F.linear, torch.conv1d, torch.conv2d, torch.conv3d):
             return self.functional(node, name, kind, inputs)
+        if node is self.ending:
+            self.plan.output_activation = name
+            return OutputActivation(name, title, inputs)
         if kind in ACTIVATIONS:
             if isinstance(module, nn.PReLU):
                 function = partial(prelu, module)
             return Activation(name, "ReLU" if kind in RELUS else title, inputs, function, ACTIVATIONS[kind])
         if isinstance(module, BATCH_NORMS):
-            return Layer(name, title, inputs, partial(batch_norm, module))
+            return BatchNorm(name, title, inputs, module)
         if kind in (nn.MaxPool2d, F.max_pool2d, torch.max_pool2d):
             return self.max_pool(node, name, inputs, module)
         if kind in (nn.AdaptiveAvgPool2d, F.adaptive_avg_pool2d) and len(inputs) == 1:
@@ -206,7 +234,12 @@ class Tracer:
         if len(activations) == 1:
             if kind in SCALE and operands[0] is not activations[0] and "div" in str(kind):
                 raise unsupported(name, "division by an activation")
-            return Constant(name, "Constant", inputs, function, sources.index(activations[0]))
+            activation = sources.index(activations[0])
+            if kind in SCALE:
+                return Constant(name, "Constant", inputs, function, activation)
+            factor = -1.0 if kind in SUBTRACT else 1.0
+            factor = 1.0 if operands[0] is activations[0] else factor * node.kwargs.get("alpha", 1)
+            return Shift(name, "Shift", inputs, function, activation, factor)
         if kind in SCALE or node.kwargs.get("alpha", 1) != 1:
             raise unsupported(name, "mul")
         return Sum(name, "Add", tuple(self.index[n] for n in activations), 1.0 if kind in ADD else -1.0)

@@ -22,6 +22,13 @@ ACTIVATIONS = {
     **dict.fromkeys((nn.Hardswish, nn.Hardtanh, nn.Softsign, F.leaky_relu, F.elu, F.selu, F.celu, F.gelu), False),
     **dict.fromkeys((F.silu, F.mish, F.hardswish, F.hardtanh, torch.tanh, F.tanh, "tanh"), False),
 }
+# Activations that give a score below 0 another sign, and so each contribution to it; those of SOFTMAX mix the classes.
+SOFTMAX = {nn.Softmax, F.softmax, torch.softmax, "softmax", nn.LogSoftmax, F.log_softmax, torch.log_softmax}
+SOFTMAX |= {"log_softmax"}
+OUTPUT_ACTIVATIONS = SOFTMAX | {
+    nn.Sigmoid, torch.sigmoid, F.sigmoid, "sigmoid", torch.sigmoid_, "sigmoid_", nn.Hardsigmoid, F.hardsigmoid,
+    nn.Softplus, F.softplus, nn.LogSigmoid, F.logsigmoid,
+}  # fmt: skip
 RELUS = {nn.ReLU, F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_"}
 FIXED = {
     nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d,
@@ -40,7 +47,8 @@ SUBTRACT = {operator.sub, operator.isub, torch.sub, "sub", "sub_"}
 SCALE = {operator.mul, operator.imul, torch.mul, "mul", "mul_", operator.truediv, operator.itruediv, torch.div, "div"}
 SIZES = {"size", "dim", "numel"}
 REMEDIES = {
-    "softmax": "explain the scores before it: leave it out of the model",
-    "log_softmax": "explain the scores before it: leave it out of the model",
+    "softmax": "only at the very end, over the classes, can it be left out: explain the scores before it",
+    "logsoftmax": "only at the very end, over the classes, can it be left out: explain the scores before it",
+    "log_softmax": "only at the very end, over the classes, can it be left out: explain the scores before it",
     "mul": "products of two activations have no LRP rule here; only constants can be factors",
 }

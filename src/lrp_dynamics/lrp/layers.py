@@ -17,14 +17,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lrp_dynamics.errors import UserError
-from lrp_dynamics.lrp.kernels import blank, convolve, convolve_back, geometry_of, laid_out, multiply, multiply_back
+from lrp_dynamics.lrp.kernels import blank, convolve_back, geometry_of, laid_out
 from lrp_dynamics.lrp.propagate import Books, Forms, divide, is_output, parts_of, propagate, take
-from lrp_dynamics.lrp.rules import ALL, AlphaBeta, Average, Form, Norm, Pass, Rule, Winner, ZBox
+from lrp_dynamics.lrp.rules import ALL, AlphaBeta, Average, Epsilon, Form, LeftOut, Norm, Pass, Rule, Winner, ZBox
 from lrp_dynamics.lrp.weights import batch_norm_affine, parameter
 
 
 class Layer:
-    """A traced layer; by itself one whose relevance passes: activation, BatchNorm, arithmetic with constants.
+    """A traced layer; by itself one whose relevance passes.
 
     Attributes
     ----------
@@ -38,14 +38,11 @@ class Layer:
         What the graph says: every input is >= 0; relevance reaches the output only where the output is > 0.
     needs_input, needs_output
         Whether ``backward`` reads them.
-    steady
-        False where no layer of the net has a rule whose sums cancel, so that the way back amplifies nothing.
     """
 
     accepts = "pass"
     default: Rule = Pass()
     needs_input = needs_output = False
-    steady = True
 
     def __init__(self, name: str, kind: str, inputs: tuple[int, ...], function: Callable | None = None):
         self.name, self.kind, self.inputs, self.function = name, kind, inputs, function
@@ -85,7 +82,7 @@ class Number(Layer):
 
 
 class Constant(Layer):
-    """Arithmetic with a constant: relevance passes, and gathers where the constant spread a value."""
+    """Multiplication by a constant: relevance passes, and gathers where the constant spread a value."""
 
     def __init__(self, name: str, kind: str, inputs: tuple[int, ...], function: Callable, activation: int):
         super().__init__(name, kind, inputs, function)
@@ -96,6 +93,41 @@ class Constant(Layer):
 
     def backward(self, r: Tensor, xs: tuple, z: Tensor, saved: Any, books: Books) -> list[Tensor | None]:
         return [r.sum_to_size(saved) if k == self.activation else None for k in range(len(xs))]
+
+
+class Shift(Constant):
+    """A constant added to ``factor`` times an activation: the activation gets its share, as beside a bias."""
+
+    accepts = "fixed"
+    default = Norm()
+    needs_input = needs_output = True
+
+    def __init__(
+        self, name: str, kind: str, inputs: tuple[int, ...], function: Callable, activation: int, factor: float
+    ):
+        super().__init__(name, kind, inputs, function, activation)
+        self.factor = factor
+
+    def backward(self, r: Tensor, xs: tuple, z: Tensor, saved: Any, books: Books) -> list[Tensor | None]:
+        before = books.total(r)
+        s, offset = divide(r, z, self.rule, 0)
+        part = (self.factor * xs[self.activation] * s).sum_to_size(saved)
+        books.absorb(self.name, before, [part])
+        books.divided(z, s, offset, 0)
+        return [part if k == self.activation else None for k in range(len(xs))]
+
+    def vanishes(self, output: bool) -> bool:
+        return True
+
+
+class OutputActivation(Layer):
+    """An activation at the very end of a model, which turns signs: left out, so that the scores before it are explained."""
+
+    accepts = "output"
+    default = LeftOut()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, None]:
+        return x, None
 
 
 class Activation(Layer):
@@ -277,23 +309,19 @@ class Linear(Layer):
 
     def map(self, x: Tensor, weight: Forms, form: Form | str, bias: Tensor | None = None) -> Tensor:
         """Return x V + b for a form V of the weights."""
-        rows, steady, blocks = x.flatten(0, -2), self.is_steady(form), self.blocks(weight.weight, form)
+        blocks = self.blocks(weight.weight, form)
         if len(blocks) == 1:
-            y = multiply(rows, weight[form], bias, steady)
-        else:
-            y = torch.cat([multiply(rows, v, None, steady) for v in self.forms(blocks, form)], -1)
-            y = y if bias is None else y.add_(bias)
-        return y.unflatten(0, x.shape[:-1])
+            return F.linear(x, weight[form], bias)
+        y = torch.cat([F.linear(x, v) for v in self.forms(blocks, form)], -1)
+        return y if bias is None else y.add_(bias)
 
     def adjoint(self, s: Tensor, weight: Forms, form: Form | str, x: Tensor) -> Tensor:
         """Return s V^T for a form V of the weights, shaped as x."""
-        rows, steady, blocks = s.flatten(0, -2), self.is_steady(form), self.blocks(weight.weight, form)
+        blocks = self.blocks(weight.weight, form)
         if len(blocks) == 1:
-            c = multiply_back(rows, weight[form], steady)
-        else:
-            shares = rows.split(len(blocks[0]), -1)
-            c = sum(multiply_back(r, v, steady) for r, v in zip(shares, self.forms(blocks, form), strict=True))
-        return c.unflatten(0, s.shape[:-1])
+            return s @ weight[form]
+        shares = s.split(len(blocks[0]), -1)
+        return sum(part @ v for part, v in zip(shares, self.forms(blocks, form), strict=True))
 
     def forms(self, blocks: tuple[Tensor, ...], form: Form | str) -> Iterator[Tensor]:
         """Yield a form of each block, in the same memory: the allocator would not find the last one's again."""
@@ -301,15 +329,30 @@ class Linear(Layer):
         for block in blocks:
             yield take(block, form, memory[: len(block)])
 
-    def is_steady(self, form: Form | str) -> bool:
-        """Tell whether this product must have the same bits for any batch."""
-        return self.steady or form == ALL
-
     def blocks(self, weight: Tensor, form: Form | str) -> tuple[Tensor, ...]:
         """Return the weights in blocks of rows; in one where their form costs nothing or is small."""
         if form == ALL or weight.numel() <= 4 * self.block:
             return (weight,)
         return weight.split(max(1, self.block // weight.shape[1]))
+
+
+class BatchNorm(Linear):
+    """A BatchNorm that cannot be merged, with running statistics: a scale and a shift for each channel.
+
+    It is the depthwise convolution by 1×1 with this weight and bias, and gets what that would get.
+    """
+
+    default = Epsilon()
+
+    def parameters(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        scale, shift = (t.to(x.dtype).view(-1, *[1] * (x.dim() - 2)) for t in batch_norm_affine(self.module))
+        return scale, shift
+
+    def map(self, x: Tensor, weight: Forms, form: Form | str, bias: Tensor | None = None) -> Tensor:
+        return x * weight[form] if bias is None else torch.addcmul(bias, x, weight[form])
+
+    def adjoint(self, s: Tensor, weight: Forms, form: Form | str, x: Tensor) -> Tensor:
+        return s * weight[form]
 
 
 class Conv(Linear):
@@ -337,11 +380,11 @@ class Conv(Linear):
 
     def map(self, x: Tensor, weight: Forms, form: Form | str, bias: Tensor | None = None) -> Tensor:
         x = x if self.pad is None else self.padded(x)
-        return convolve(x, weight[form], bias, self.geometry, self.is_steady(form))
+        return torch.convolution(x, weight[form], bias, *self.geometry)
 
     def adjoint(self, s: Tensor, weight: Forms, form: Form | str, x: Tensor) -> Tensor:
         seen = x if self.pad is None else self.padded(x)
-        c = convolve_back(s, seen, weight[form], self.geometry, self.is_steady(form))
+        c = convolve_back(s, seen, weight[form], self.geometry)
         return c if self.pad is None else adjoint(self.padded, c, x)[0]
 
 

@@ -50,7 +50,7 @@ class Rule:
     """Base of all rules; by itself one without options."""
 
     name: ClassVar[str] = ""
-    layers: ClassVar[str] = "weighted"  # the layers it is for: "weighted", "fixed" (pools, sums), "maxpool", "pass"
+    layers: ClassVar[str] = "weighted"  # it is for: "weighted", "fixed" (pools, sums), "maxpool", "pass" or "output"
 
     def __post_init__(self):
         for option, hint in get_type_hints(type(self)).items():
@@ -315,10 +315,18 @@ class Average(Stabilized):
 
 @dataclass(frozen=True)
 class Pass(Rule):
-    """$R_i = R_j$: activations, merged or lone BatchNorm, reshaping, arithmetic with constants."""
+    """$R_i = R_j$: activations, merged BatchNorm, reshaping, multiplication by constants."""
 
     name: ClassVar[str] = "pass"
     layers: ClassVar[str] = "pass"
+
+
+@dataclass(frozen=True)
+class LeftOut(Rule):
+    """No rule to choose: what stands in the table for an activation at the very end, before which LRP starts."""
+
+    name: ClassVar[str] = "left out"
+    layers: ClassVar[str] = "output"
 
 
 RULES: dict[str, type[Rule]] = {

@@ -92,9 +92,16 @@ class Rerun(fx.Interpreter):
     ----------
     suspects
         Names of the calls that overwrite what something else may read.
+    ending
+        The activation at the end that is left out, if any.
     """
 
     suspects: list[str]
+    ending: fx.Node | None = None
+
+    def run_node(self, n: fx.Node) -> Any:
+        """Run a node, or leave it out."""
+        return self.env[n.all_input_nodes[0]] if n is self.ending else super().run_node(n)
 
     def call_function(self, target: Any, args: tuple, kwargs: dict) -> Any:
         """Run a function."""
@@ -103,11 +110,13 @@ class Rerun(fx.Interpreter):
     def output_of(self, x: Tensor) -> Tensor:
         """Return the model's output for an input, computed in the input's precision."""
         same = all(p.dtype == x.dtype for p in self.module.parameters())
+        rerun = self if same else Rerun(copy.deepcopy(self.module).to(x.dtype), graph=self.graph)
+        rerun.ending = self.ending
         with buffers_kept(self.module):
-            return (self if same else Rerun(copy.deepcopy(self.module).to(x.dtype))).run(x)
+            return rerun.run(x)
 
 
-def doubtful(twin: nn.Module, graph: fx.Graph) -> Rerun | None:
+def doubtful(twin: nn.Module, graph: fx.Graph, ending: fx.Node | None) -> Rerun | None:
     """Return what runs a twin if it overwrites a tensor that something else may read, so that its plan may be wrong."""
     modules = dict(twin.named_modules(remove_duplicate=False))
 
@@ -127,8 +136,8 @@ def doubtful(twin: nn.Module, graph: fx.Graph) -> Rerun | None:
     suspects = [node.name for node in written if shared(node.all_input_nodes[0])]
     if not suspects:
         return None
-    rerun = Rerun(fx.GraphModule(twin, graph))
-    rerun.suspects = suspects
+    rerun = Rerun(fx.GraphModule(twin, graph), graph=graph)
+    rerun.suspects, rerun.ending = suspects, ending
     return rerun
 
 

@@ -49,12 +49,6 @@ def batch_norm_affine(module: nn.Module) -> tuple[Tensor, Tensor]:
     return scale, shift
 
 
-def batch_norm(module: nn.Module, x: Tensor) -> Tensor:
-    """Return what a BatchNorm makes of x with its running statistics."""
-    scale, shift = (t.to(x.dtype).view(-1, *[1] * (x.dim() - 2)) for t in batch_norm_affine(module))
-    return torch.addcmul(shift, x, scale)
-
-
 def prelu(module: nn.Module, x: Tensor) -> Tensor:
     """Return what a PReLU makes of x with its weights as they are now."""
     return F.prelu(x, module.weight.detach().to(x.dtype))
