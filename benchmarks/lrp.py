@@ -4,7 +4,7 @@ All run in one process, on the same model and the same input, one after the othe
 the machine does slows all of them; every other round goes the other way round, since each finds the caches as the last
 one left them. A number is the median over the rounds of the ratio to the same round's forward pass. Maps are compared
 before anything is timed. Peak memory is what a second explanation adds to a process whose first one has loaded the
-libraries' code.
+libraries' code. All of it, peers and forward pass included, is in full float32.
 
     python benchmarks/lrp.py [--quick] [--device cuda] [--threads 2] --output benchmarks/results/lrp.json
     python benchmarks/lrp.py --table benchmarks/results/lrp.json [--into docs/lrp/speed.md]
@@ -47,6 +47,13 @@ CASES = {
     "ResNet-18, ε+, 8": ("resnet18", 8, 5, "zennit_epsilon_plus", "epsilon_plus", None, None),
 }
 QUICK = ("blog_cnn, z+, 1", "blog_cnn, z+, 100")
+
+
+def full_float32() -> None:
+    """Let nothing be computed in TF32 or less, which torch does by default for convolutions on a GPU."""
+    backends = torch.backends
+    for part in (backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv):
+        part.fp32_precision = "ieee"
 
 
 def build(name: str, samples: int, device: str):
@@ -261,6 +268,7 @@ def main() -> None:
     parser.add_argument("--peak", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    full_float32()
     keep_freed_memory()  # as in every stage of the pipeline; otherwise the system's work of clearing pages is timed too
     if arguments.table:
         text = table(json.loads(arguments.table.read_text()))

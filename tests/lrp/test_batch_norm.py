@@ -91,7 +91,7 @@ def test_lrp_0_is_gradient_times_input(name):
 
 
 def test_a_rule_for_its_type_and_a_default_where_no_key_fits():
-    net, x = made("pre-activation")
+    net = made("pre-activation")[0]
     rules = {"Conv2d": "z_plus", "Linear": "epsilon"}
     table = lrp.Explainer(net, rules).describe()
     assert table["1.norm"] == {"layer": "BatchNorm2d", **lrp.RULES["epsilon"]().describe()}

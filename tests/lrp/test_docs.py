@@ -3,6 +3,8 @@
 import importlib.util
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,3 +27,15 @@ def test_the_speed_table_is_that_of_the_result_file():
     spec.loader.exec_module(benchmark)
     results = json.loads((DOCS / "speed.json").read_text())
     assert benchmark.table(results) in (DOCS / "speed.md").read_text()
+
+
+def test_the_benchmark_runs_nothing_in_less_than_float32():
+    """TF32, which torch takes for convolutions on a GPU unless told otherwise, gives peers another map."""
+    code = (
+        "import runpy, sys, torch; sys.argv = ['lrp.py', '--table', sys.argv[1]];"
+        "torch.backends.cudnn.conv.fp32_precision = torch.backends.cuda.matmul.fp32_precision = 'tf32';"
+        "runpy.run_path('benchmarks/lrp.py', run_name='__main__');"
+        "print(torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, DOCS / "speed.json"], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "ieee ieee", done.stderr

@@ -1,4 +1,4 @@
-"""Maps in float32 lie within the stated bound of those in float64: in any batch, layout and setting, on any processor."""
+"""Maps in float32 lie within the stated bound of those in float64, in any batch and layout, on any processor."""
 
 import pytest
 import torch

@@ -134,7 +134,9 @@ def test_rules_without_bias_conserve(composite, seed, depth, groups):
     assert (found.residual.abs() <= 1e-4 * found.initial.abs()).all()
 
 
-@pytest.mark.parametrize("net", ["blog_cnn", "bottleneck", "preactivation", pytest.param("vgg11", marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "net", ["blog_cnn", "bottleneck", "preactivation", pytest.param("vgg11", marks=pytest.mark.long)]
+)
 def test_a_map_does_not_depend_on_its_batch_mates(net):
     """Single samples, pairs and all at once, in float64; what float32 adds to it is in test_float32.py."""
     net = build(net)[0].double()

@@ -36,7 +36,7 @@ def error(found, expected):
 
 
 def agree(ours, theirs, net, x):
-    """Compare two ways to get a map in float64: they agree to 1e-10, and ours in float32 is within its bound of them."""
+    """Compare two ways to get a map: to 1e-10 in float64; ours in float32 is within its bound of theirs in float64."""
     net = net.float()
     x = clear(net, x.shape[1:], len(x))
     expected, limit = bound(ours, net, x)

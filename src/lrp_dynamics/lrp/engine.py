@@ -16,9 +16,9 @@ from lrp_dynamics.errors import UserError
 from lrp_dynamics.lrp.arguments import initial_relevance, limits, refuse_input
 from lrp_dynamics.lrp.composites import Composite, make_composite, table
 from lrp_dynamics.lrp.graph import annotate, trace
-from lrp_dynamics.lrp.kernels import in_layout, laid_out, narrow
+from lrp_dynamics.lrp.kernels import in_layout, laid_out
 from lrp_dynamics.lrp.kinds import BATCH_NORMS
-from lrp_dynamics.lrp.layers import Conv, Layer, Number
+from lrp_dynamics.lrp.layers import Number
 from lrp_dynamics.lrp.propagate import Books, per_sample
 from lrp_dynamics.lrp.rules import ZBox
 from lrp_dynamics.lrp.twin import differs
@@ -106,7 +106,6 @@ class Explainer:
         for layer in self._boxes:
             if layer.inputs != (0,):
                 raise UserError(f"layer {layer.name!r} does not read the input itself, so that z_box is not for it")
-        self._narrow = narrow([layer.channels() for layer in self.plan if isinstance(layer, Conv)])
         self._batch_norms = [(n, m) for n, m in model.named_modules() if isinstance(m, BATCH_NORMS)]
         self._structure = [(module, dict(module._modules)) for module in model.modules()]
         self._annotated: tuple[bool, list[list[int]]] | None = None
@@ -209,7 +208,7 @@ class Explainer:
         parameter = next(self.model.parameters(), inputs)
         dtype = torch.promote_types(torch.promote_types(inputs.dtype, parameter.dtype), torch.float32)
         x = (inputs.detach().clone() if inputs.is_inference() else inputs.detach()).to(dtype)
-        x = in_layout(x, self._narrow and x.device.type == "cpu")
+        x = in_layout(x, last=x.device.type == "cpu")
         if self._boxes:
             bounds = limits(self.bounds, x)
             for layer in self._boxes:
@@ -282,7 +281,8 @@ def relevance(
 ) -> Relevance:
     """Explain a model's output for inputs by layer-wise relevance propagation.
 
-    Of a model that ends with a sigmoid, a softmax or their like the scores before it are explained. To explain one model many times, also while it trains, keep an :class:`Explainer`.
+    Of a model that ends with a sigmoid, a softmax or their like the scores before it are explained. To explain one
+    model many times, also while it trains, keep an :class:`Explainer`.
 
     Parameters
     ----------

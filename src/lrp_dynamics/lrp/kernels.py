@@ -6,16 +6,6 @@ import torch
 from torch import Tensor
 
 FEW = 4  # channels of a convolution's input, as of images
-WIDE = 64  # channels of a convolution's input from which on it matters how they are added up
-
-
-def narrow(channels: list[int]) -> bool:
-    """Tell whether images had better have their channels last, for convolutions that read so many channels each.
-
-    That is faster for few of them; for many it is little faster, and the library then adds up all products in one long
-    row, which rounds more.
-    """
-    return all(count < WIDE for count in channels)
 
 
 def channels_last(images: Tensor) -> bool:

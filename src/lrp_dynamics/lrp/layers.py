@@ -121,7 +121,7 @@ class Shift(Constant):
 
 
 class OutputActivation(Layer):
-    """An activation at the very end of a model, which turns signs: left out, so that the scores before it are explained."""
+    """An activation at the very end that turns signs: left out, so that the scores before it are explained."""
 
     accepts = "output"
     default = LeftOut()
@@ -369,10 +369,6 @@ class Conv(Linear):
 
     def per_channel(self, bias: Tensor) -> Tensor:
         return bias.view(-1, *[1] * len(self.module.kernel_size))
-
-    def channels(self) -> int:
-        """Return how many channels each output sums over."""
-        return parameter(self.module, "weight", self.name).shape[1]
 
     def padded(self, x: Tensor) -> Tensor:
         """Return the input as the convolution sees it, where padding is not the convolution's own."""
