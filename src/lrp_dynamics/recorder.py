@@ -92,6 +92,7 @@ class Recorder:
         resume: Mapping[str, Any] | None = None,
     ):
         _check(samples, targets, every, maps, batch, attributes or {})
+        every, maps, batch = int(every), int(maps), int(batch)
         samples, targets = samples.detach(), targets.detach().to(samples.device, torch.int64)
         self.path, self.every = Path(path), every
         # Copies: a loop may fill the same tensors anew, and kernels may depend on how the memory of a batch is aligned.
@@ -119,9 +120,9 @@ class Recorder:
                 raise UserError(
                     f"Recorder: {path} was begun with other rules, samples or `every`; go on with the same, or anew"
                 )
-            self._writer = RelevanceWriter.reopen(path, resume["accum"])
-            self._accum = {k: np.copy(v) for k, v in resume["accum"].items()}
-            self._last = resume["last"]
+            self._accum = {name: _array(resume["accum"][name]) for name in ACCUMULATORS} | {"n": resume["accum"]["n"]}
+            self._last = None if resume["last"] is None else _array(resume["last"])
+            self._writer = RelevanceWriter.reopen(path, self._accum)
         self._identity = [rules, every, batch, count, *shape]
         self._iteration: float = -np.inf if resume is None else resume["iteration"]
 
@@ -234,11 +235,18 @@ class Recorder:
         self._pending.clear()
 
     def state(self) -> dict[str, Any]:
-        """Write what is pending and return what `resume` needs to go on from here after a crash."""
+        """Write what is pending and return what `resume` needs to go on from here after a crash.
+
+        Returns
+        -------
+        dict
+            Tensors, numbers, text and None only, so that `torch.load(..., weights_only=True)` reads what `torch.save`
+            made of it, beside the weights of the same moment.
+        """
         self.flush()
         return {
-            "accum": {k: np.copy(v) for k, v in self._accum.items()},
-            "last": self._last,
+            "accum": {name: torch.tensor(self._accum[name]) for name in ACCUMULATORS} | {"n": self._accum["n"]},
+            "last": None if self._last is None else torch.tensor(self._last),
             "identity": self._identity,
             "iteration": self._iteration,
         }
@@ -248,6 +256,11 @@ class Recorder:
         if self._writer.file.id.valid:
             self.flush()
             self._writer.close(complete=complete)
+
+
+def _array(value: Tensor | np.ndarray) -> np.ndarray:
+    """A copy in the main memory, whatever device a checkpoint was loaded to."""
+    return torch.as_tensor(value).detach().cpu().numpy().copy()
 
 
 def _normalized(maps: np.ndarray) -> np.ndarray:
