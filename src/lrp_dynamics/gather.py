@@ -10,7 +10,8 @@ import numpy as np
 
 from lrp_dynamics.errors import UserError
 from lrp_dynamics.files import atomic, sha256, write_json
-from lrp_dynamics.store import ACCUMULATORS, ATTRIBUTES, STEPS, RelevanceFile, RelevanceWriter, open_relevance
+from lrp_dynamics.store import ACCUMULATORS, ATTRIBUTES, STEPS, RelevanceFile, open_relevance
+from lrp_dynamics.writer import RelevanceWriter
 
 SHARED = ("model.safetensors", "training.csv", "training.json")
 ROWS = 256  # steps joined at a time
@@ -91,7 +92,8 @@ def _join(parts: Sequence[RelevanceFile], path: Path) -> None:
     samples: dict = {name: joined(name) for name in first.file["samples"] if name != "factors"}
     samples["factors"] = {name: joined(f"factors/{name}") for name in first.file["samples"].get("factors", ())}
     attributes = {name: first.file.attrs[name] for name in ATTRIBUTES}
-    writer = RelevanceWriter(path, attributes, samples, first.shape, sum(part.map_samples for part in parts))
+    maps, predicted = sum(part.map_samples for part in parts), first.file["scalars/predicted"].dtype.str[1:]
+    writer = RelevanceWriter(path, attributes, samples, first.shape, maps, predicted=predicted, overwrite=True)
     file = writer.file
     for group in ("steps", "scalars", "relevance"):
         for name in file[group]:
