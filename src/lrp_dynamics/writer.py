@@ -86,7 +86,7 @@ class RelevanceWriter:
             self._lock.release()
             raise
         try:
-            with self._writing():
+            with self.writing():
                 disk.reserve(self.file, _size(samples) + sum(len(str(value)) for value in attributes.values()))
                 self._create(attributes, samples, shape, predicted)
                 if live:
@@ -140,13 +140,13 @@ class RelevanceWriter:
             raise
         writer.file = file
         writer.count, writer.maps = file["samples/image"].shape[0], file["relevance/map"].shape[1]
-        with writer._writing():
+        with writer.writing():
             disk.reserve(file, 2 * _size(accum))
             file.attrs["complete"] = False
         for slot in "AB":
             writer._put({f"accum/{slot}/{name}": accum[name] for name in (*ACCUMULATORS, "n")})
         # After them: a file with more steps than its accumulators hold is read rightly, one with fewer is not.
-        with writer._writing():
+        with writer.writing():
             for dataset in time_series(file):
                 dataset.resize(writer.whole, axis=0)
             file.flush()
@@ -243,35 +243,35 @@ class RelevanceWriter:
         values, scale = quantize(maps) if self.maps else (maps, np.zeros((len(maps), 0), np.float32))
         blocks = {f"steps/{k}": v for k, v in steps.items()} | {f"scalars/{k}": v for k, v in scalars.items()}
         slot = 1 - int(self.file["accum/valid_slot"][()])
-        self._put(blocks | {"relevance/map": values, "relevance/scale": scale}, start=self.whole)
-        self._put({f"accum/{'AB'[slot]}/{name}": accum[name] for name in (*ACCUMULATORS, "n")})
+        sums = {f"accum/{'AB'[slot]}/{name}": accum[name] for name in (*ACCUMULATORS, "n")}
+        self._put(blocks | {"relevance/map": values, "relevance/scale": scale} | sums)
         self._put({"accum/valid_slot": slot})
         self.whole += len(maps)
 
-    def _put(self, blocks: Mapping[str, Any], start: int | None = None) -> None:
-        """Write whole datasets, or rows from `start` to the end; return when they are on the disk and read back."""
-        with self._writing():
+    def _put(self, blocks: Mapping[str, Any]) -> None:
+        """Write accumulators, and steps after the whole ones; return when they are on the disk and read back."""
+        with self.writing():
             # Held until they are flushed: a dataset that cannot write says so then, but not from its destructor.
             held = {name: self.file[name] for name in blocks}
             with np.errstate(over="ignore"):
                 written = {
                     name: np.asarray(block).astype(held[name].dtype, copy=False) for name, block in blocks.items()
                 }
-            rows = ... if start is None else slice(start, None)
+            rows = {name: ... if name.startswith("accum/") else slice(self.whole, None) for name in blocks}
             for name, dataset in held.items():
-                if start is not None:
-                    dataset.resize(start + len(written[name]), axis=0)
-                dataset[rows] = written[name]
+                if rows[name] is not ...:
+                    dataset.resize(self.whole + len(written[name]), axis=0)
+                dataset[rows[name]] = written[name]
                 dataset.flush()
             self.file.flush()
             os.fsync(self.file.id.get_vfd_handle())
             held.clear()  # and with them what HDF5 has in memory: what follows is read from the file
             for name, block in written.items():
-                if not np.array_equal(self.file[name][rows], block, equal_nan=True):
+                if not np.array_equal(_bytes(self.file[name][rows[name]]), _bytes(block)):
                     raise OSError(f"/{name} does not read back as it was written")
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def writing(self) -> Iterator[None]:
         """Whatever fails in here ends the recording, with the blocks that were whole before."""
         try:
             yield
@@ -320,6 +320,10 @@ def _size(arrays: Mapping[str, Any]) -> int:
     nested = [value for value in arrays.values() if isinstance(value, Mapping)]
     plain = [value for value in arrays.values() if value is not None and not isinstance(value, Mapping)]
     return sum(np.asarray(value).nbytes for value in plain) + sum(map(_size, nested)) + disk.SLACK
+
+
+def _bytes(array: np.ndarray) -> np.ndarray:
+    return array.ravel().view(np.uint8)
 
 
 def _give_way(path: Path, overwrite: bool) -> None:
