@@ -264,12 +264,11 @@ def rewrite(path: str | Path, *, complete: bool, live: bool = False) -> int:
                 _copy(recording, file, complete)
             return recording.steps
     except FAILURES as error:
+        kept = "is whole, but not marked as complete" if complete else "is left as it was"
+        remedy = "run `lrp-dynamics recover --mark-complete`" if complete else "try again"
         raise StorageError(
-            f"{path}: is whole, but not marked as complete, since the disk of {path.parent} has no room for a second "
-            f"copy ({reason(error)}): free {size / 1e6:.0f} MB and run `lrp-dynamics recover --mark-complete`"
-            if complete
-            else f"{path}: is as before, since the disk of {path.parent} has no room for a second copy "
-            f"({reason(error)}): free {size / 1e6:.0f} MB and try again"
+            f"{path}: {kept}, since a second copy cannot be made on the disk of {path.parent} ({reason(error)}): with "
+            f"{size / 1e6:.0f} MB free there, {remedy}"
         ) from error
 
 

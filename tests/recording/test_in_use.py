@@ -102,6 +102,8 @@ def test_two_recorders_of_one_process(tmp_path):
         for name in ("r.h5", "link.h5"):
             with pytest.raises(StorageError, match=f"being written by process {os.getpid()}"):
                 Recorder(tmp_path / name, **arguments(), overwrite=True)
+            with open_relevance(tmp_path / name) as recording:
+                assert recording.writer.startswith(f"process {os.getpid()} on ")
         first.record(1)
     assert validate(tmp_path / "r.h5") == []
 
