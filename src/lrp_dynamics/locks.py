@@ -41,8 +41,14 @@ class Lock:
         for attempt in range(TRIES if fcntl else 0):
             if attempt:
                 time.sleep(PAUSE)
-            # Opened for appending: until the lock is ours, the text is another's.
-            file = open(self.path, "a+", encoding="utf-8")  # noqa: SIM115
+            try:  # for appending: until the lock is ours, the text is another's
+                file = open(self.path, "a+", encoding="utf-8")  # noqa: SIM115
+            except PermissionError:
+                if not self.path.exists():
+                    raise
+                if holder(path) is None:
+                    self.path.unlink()  # another user's, and held no more
+                continue
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

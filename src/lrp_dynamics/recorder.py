@@ -134,7 +134,9 @@ class Recorder:
                 raise UserError(
                     f"Recorder: {path} was begun with other rules, samples or `every`; go on with the same, or anew"
                 )
-            self._accum = {name: _array(resume["accum"][name]) for name in ACCUMULATORS} | {"n": resume["accum"]["n"]}
+            self._accum = {name: _array(resume["accum"][name]) for name in ACCUMULATORS} | {
+                "n": int(resume["accum"]["n"])
+            }
             self._last = None if resume["last"] is None else _array(resume["last"])
             self._iteration = resume["iteration"]
             self._writer = RelevanceWriter.reopen(path, self._accum, self._iteration, live=live)

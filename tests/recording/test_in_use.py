@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import h5py
 import pytest
@@ -126,6 +128,28 @@ def test_an_existing_file_is_replaced_only_if_asked_for(tmp_path):
     with pytest.raises(UserError, match="folder: found a folder"):
         Recorder(tmp_path / "folder", **arguments(), overwrite=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "r.h5"]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can act as another user")
+@pytest.mark.parametrize("held", [False, True])
+def test_the_lock_of_another_user(held):
+    """Left by a killed process, it blocks nobody; held, it tells who holds it."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o777)
+        path = Path(folder, "r.h5")
+        Path(folder, ".r.h5.lock").touch(0o644)
+        own = locks.Lock(path) if held else None
+        child = os.fork()
+        if child == 0:
+            os.setuid(65534)
+            try:
+                locks.Lock(path)
+                os._exit(0)
+            except StorageError as error:
+                os._exit(1 if f"process {os.getppid()} on" in str(error) else 2)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == held
+        if own:
+            own.release()
 
 
 def test_without_locks_everything_else_works(tmp_path, monkeypatch):
