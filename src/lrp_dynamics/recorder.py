@@ -101,7 +101,6 @@ class Recorder:
     ):
         check_samples(samples, targets)
         every, maps, batch = whole("every", every, 1), whole("maps", maps, 0), whole("batch", batch, 1)
-        attributes = check_attributes(attributes or {})
         samples, targets = samples.detach(), targets.detach().to(samples.device, torch.int64)
         details = check_details(samples, targets, details or {})
         self.path, self.every = Path(path), every
@@ -116,13 +115,8 @@ class Recorder:
         rules = canonical_json(self._explainer.describe() if isinstance(self._explainer, lrp.Explainer) else {})
         self._identity = [rules, every, batch, count, *shape]
         if resume is None:
-            attributes = {
-                "composite": name,
-                "composite_json": rules,
-                "channel_reduction": "sum",
-                "every": every,
-                **attributes,
-            }
+            own = {"composite": name, "composite_json": rules, "channel_reduction": "sum", "every": every}
+            attributes = check_attributes(own | dict(attributes or {}))
             self._accum: dict[str, Any] = {name: np.zeros((count, *shape)) for name in ACCUMULATORS} | {"n": 0}
             self._last: np.ndarray | None = None
             self._iteration: float = -np.inf

@@ -128,13 +128,9 @@ class RelevanceWriter:
         try:
             if is_open(writer.path):
                 raise StorageError(f"{path}: is open in this or another process; close it there first")
-            try:
-                if live:
-                    raise OSError
-                file = h5py.File(path, "r+")
-            except OSError:  # recorded live: such a file opens only for reading after a crash
+            if live or not _can_go_on(writer.path):
                 rewrite(path, complete=False, live=live)
-                file = h5py.File(path, "r+", libver="latest" if live else None)
+            file = h5py.File(path, "r+", libver="latest" if live else None)
         except BaseException:
             writer._lock.release()
             raise
@@ -337,6 +333,15 @@ def _give_way(path: Path, overwrite: bool) -> None:
     if is_open(path):
         raise StorageError(f"{path}: is open in this or another process; close it there first, or choose another path")
     path.unlink()  # and not truncated, for those who read it live
+
+
+def _can_go_on(path: Path) -> bool:
+    """Whether HDF5 opens a file for writing; one that was recorded live and not closed opens for reading only."""
+    try:
+        h5py.File(path, "r+").close()
+    except OSError:
+        return False
+    return True
 
 
 def _check_same(path: Path, accum: Mapping[str, Any], iteration: float) -> None:
