@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lrp_dynamics.store import BLOCK, RelevanceWriter
+from lrp_dynamics.store import BLOCK
+from lrp_dynamics.writer import RelevanceWriter
 
 SIZE = 8
 
@@ -103,7 +104,7 @@ def write_recording(
         "seed": seed,
         "every": every,
     }
-    writer = RelevanceWriter(path, attributes, details, (SIZE, SIZE), stored)
+    writer = RelevanceWriter(path, attributes, details, (SIZE, SIZE), stored, overwrite=True)
     final = plain_accumulators(maps) | (accumulators or {})
     for start in range(0, steps, BLOCK):
         block = slice(start, start + BLOCK)

@@ -297,6 +297,7 @@ def open_recorder(
         }
         | ({"composite": recording["name"]} if "name" in recording else {}),
         resume=state,
+        overwrite=True,  # what an interrupted run has left
     )
 
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from typing import Any
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` on success, delete it on any error.
+
+    The content is on the disk before the name is: after a power cut `path` holds the old file or the new one, whole.
 
     Parameters
     ----------
@@ -28,9 +30,32 @@ def atomic(path: str | Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
         yield temporary
+        sync(temporary)
         os.replace(temporary, path)
+        sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sync(path: str | Path) -> None:
+    """Have what was written to a file, or the names in a folder, put on the disk; return when it is there.
+
+    Raises
+    ------
+    OSError
+        If the file's content could not be stored, as on a full or broken disk. Folders that the system does not sync
+        (Windows, some network file systems) are passed over.
+    """
+    if not os.path.isdir(path):
+        with open(path, "rb+") as file:
+            os.fsync(file.fileno())
+        return
+    with suppress(OSError):
+        folder = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from lrp_dynamics.disk import SLACK, reserve
 from lrp_dynamics.errors import UserError
 from lrp_dynamics.files import atomic, sha256, write_json
-from lrp_dynamics.store import ACCUMULATORS, ATTRIBUTES, STEPS, RelevanceFile, RelevanceWriter, open_relevance
+from lrp_dynamics.store import ACCUMULATORS, ATTRIBUTES, STEPS, RelevanceFile, open_relevance
+from lrp_dynamics.writer import RelevanceWriter
 
 SHARED = ("model.safetensors", "training.csv", "training.json")
 ROWS = 256  # steps joined at a time
@@ -91,16 +93,19 @@ def _join(parts: Sequence[RelevanceFile], path: Path) -> None:
     samples: dict = {name: joined(name) for name in first.file["samples"] if name != "factors"}
     samples["factors"] = {name: joined(f"factors/{name}") for name in first.file["samples"].get("factors", ())}
     attributes = {name: first.file.attrs[name] for name in ATTRIBUTES}
-    writer = RelevanceWriter(path, attributes, samples, first.shape, sum(part.map_samples for part in parts))
+    maps, predicted = sum(part.map_samples for part in parts), first.file["scalars/predicted"].dtype.str[1:]
+    writer = RelevanceWriter(path, attributes, samples, first.shape, maps, predicted=predicted, overwrite=True)
     file = writer.file
-    for group in ("steps", "scalars", "relevance"):
-        for name in file[group]:
-            file[group][name].resize(first.steps, axis=0)
-            for start in range(0, first.steps, ROWS):
-                rows = slice(start, min(start + ROWS, first.steps))
-                values = [part.file[group][name][rows] for part in parts]
-                file[group][name][rows] = values[0] if group == "steps" else np.concatenate(values, axis=1)
-    for name in ACCUMULATORS:
-        file["accum/A"][name][...] = np.concatenate([part.accumulated(name) for part in parts])
-    file["accum/A/n"][...] = first.steps
+    with writer.writing():
+        reserve(file, sum(part.path.stat().st_size for part in parts) + SLACK)
+        for group in ("steps", "scalars", "relevance"):
+            for name in file[group]:
+                file[group][name].resize(first.steps, axis=0)
+                for start in range(0, first.steps, ROWS):
+                    rows = slice(start, min(start + ROWS, first.steps))
+                    values = [part.file[group][name][rows] for part in parts]
+                    file[group][name][rows] = values[0] if group == "steps" else np.concatenate(values, axis=1)
+        for name in ACCUMULATORS:
+            file["accum/A"][name][...] = np.concatenate([part.accumulated(name) for part in parts])
+        file["accum/A/n"][...] = first.steps
     writer.close(complete=True)

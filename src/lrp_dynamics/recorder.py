@@ -20,8 +20,10 @@ from lrp_dynamics import lrp
 from lrp_dynamics.errors import UserError
 from lrp_dynamics.explainers import Explainer, make_explainer
 from lrp_dynamics.files import canonical_json
+from lrp_dynamics.recorder_arguments import check_attributes, check_details, check_samples, check_state, number, whole
 from lrp_dynamics.shards import BATCH
-from lrp_dynamics.store import ACCUMULATORS, ATTRIBUTES, BLOCK, SCALARS, STEPS, RelevanceWriter
+from lrp_dynamics.store import ACCUMULATORS, BLOCK, SCALARS, STEPS, class_type
+from lrp_dynamics.writer import RelevanceWriter
 
 
 class Recorder:
@@ -59,13 +61,18 @@ class Recorder:
         Values for `lrp_dynamics.store.ATTRIBUTES`.
     live : bool
         Let other processes read while the recording goes on (SWMR).
+    overwrite : bool
+        Replace an existing file. One that is being written or read is never replaced.
     resume : mapping, optional
-        What `state()` returned: go on with the file at `path` from there.
+        What `state()` returned: go on with the file at `path` from there. What was recorded after it is cut off.
 
     Raises
     ------
     UserError
-        If shapes do not fit, or the network or composite cannot be explained.
+        If an argument cannot be what is described here, the network or composite cannot be explained, or there is a
+        file already. No file has been touched then.
+    StorageError
+        If the file is in use, which the message tells by whom; or the disk is full.
 
     Notes
     -----
@@ -89,41 +96,44 @@ class Recorder:
         details: Mapping[str, Any] | None = None,
         attributes: Mapping[str, Any] | None = None,
         live: bool = False,
+        overwrite: bool = False,
         resume: Mapping[str, Any] | None = None,
     ):
-        _check(samples, targets, every, maps, batch, attributes or {})
+        check_samples(samples, targets)
+        every, maps, batch = whole("every", every, 1), whole("maps", maps, 0), whole("batch", batch, 1)
         samples, targets = samples.detach(), targets.detach().to(samples.device, torch.int64)
+        details = check_details(samples, targets, details or {})
         self.path, self.every = Path(path), every
         # Copies: a loop may fill the same tensors anew, and kernels may depend on how the memory of a batch is aligned.
         self._batches = [
             (x.clone(), t.clone()) for x, t in zip(samples.split(batch), targets.split(batch), strict=True)
         ]
         name, self._explainer = make_explainer(model, composite, bounds)
+        predicted = self._try(samples[:1].clone(), targets)
         self._pending: list[tuple[dict, dict, np.ndarray]] = []
         count, shape = len(samples), tuple(samples.shape[2:])
         rules = canonical_json(self._explainer.describe() if isinstance(self._explainer, lrp.Explainer) else {})
+        self._identity = [rules, every, batch, count, *shape]
         if resume is None:
-            attributes = {
-                "composite": name,
-                "composite_json": rules,
-                "channel_reduction": "sum",
-                "every": every,
-                **(attributes or {}),
-            }
-            details = _details(samples, targets, details or {})
-            self._writer = RelevanceWriter(path, attributes, details, shape, min(maps, count), live=live)
+            own = {"composite": name, "composite_json": rules, "channel_reduction": "sum", "every": every}
+            attributes = check_attributes(own | dict(attributes or {}))
             self._accum: dict[str, Any] = {name: np.zeros((count, *shape)) for name in ACCUMULATORS} | {"n": 0}
             self._last: np.ndarray | None = None
+            self._iteration: float = -np.inf
+            options = {"predicted": predicted, "live": live, "overwrite": overwrite}
+            self._writer = RelevanceWriter(path, attributes, details, shape, min(maps, count), **options)
         else:
-            if resume["identity"] != [rules, every, batch, count, *shape]:
+            check_state(resume)
+            if list(resume["identity"]) != self._identity:
                 raise UserError(
                     f"Recorder: {path} was begun with other rules, samples or `every`; go on with the same, or anew"
                 )
-            self._writer = RelevanceWriter.reopen(path, resume["accum"])
-            self._accum = {k: np.copy(v) for k, v in resume["accum"].items()}
-            self._last = resume["last"]
-        self._identity = [rules, every, batch, count, *shape]
-        self._iteration: float = -np.inf if resume is None else resume["iteration"]
+            self._accum = {name: _array(resume["accum"][name]) for name in ACCUMULATORS} | {
+                "n": int(resume["accum"]["n"])
+            }
+            self._last = None if resume["last"] is None else _array(resume["last"])
+            self._iteration = resume["iteration"]
+            self._writer = RelevanceWriter.reopen(path, self._accum, self._iteration, live=live)
 
     def __enter__(self) -> "Recorder":
         return self
@@ -132,7 +142,12 @@ class Recorder:
         self.close(complete=kind is None)
 
     def record(
-        self, iteration: int, *, loss: float = float("nan"), lr: float = float("nan"), epoch: float = float("nan")
+        self,
+        iteration: int,
+        *,
+        loss: float | Tensor = float("nan"),
+        lr: float | Tensor = float("nan"),
+        epoch: float | Tensor = float("nan"),
     ) -> bool:
         """Record the network as it is now.
 
@@ -140,25 +155,33 @@ class Recorder:
         ----------
         iteration : int
             Number of training steps so far; 0 is the untrained network. Must increase from call to call.
-        loss, lr, epoch : float
-            Training loss of the step, learning rate and (fractional) epoch, stored beside the maps.
+        loss, lr, epoch : float, or a number of NumPy or PyTorch
+            Training loss of the step, learning rate and (fractional) epoch, stored beside the maps. Of a tensor, only
+            the value is kept.
 
         Returns
         -------
         bool
-            Whether this iteration was recorded (see `every`).
+            Whether this iteration was recorded (see `every`). The disk has room for what was.
 
         Raises
         ------
         UserError
-            If the iteration does not increase, or a map is not finite, as after a training has diverged.
+            If the iteration is no whole number or does not increase, another value is no number, or a map is not
+            finite, as after a training has diverged.
+        StorageError
+            If the disk is full or fails. The recording has ended then, with the blocks that were whole before.
         """
+        self._check_open()
+        iteration = whole("iteration", iteration)
         if iteration % self.every:
             return False
-        if not self._writer.file.id.valid:
-            raise UserError(f"Recorder: {self.path} is closed")
         if iteration <= self._iteration:
             raise UserError(f"Recorder: iteration {iteration} after {self._iteration}; iterations must increase")
+        numbers = number("epoch", epoch), number("lr", lr), number("loss", loss)
+        steps = dict(zip(STEPS, (iteration, *numbers), strict=True))
+        if not self._pending:
+            self._writer.make_room()
         parts = [self._explain(*batch) for batch in self._batches]
         scalars = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         maps = scalars.pop("map")
@@ -168,13 +191,30 @@ class Recorder:
                 f"Recorder: at iteration {iteration} the relevance of sample {bad} is not finite; the training has "
                 "probably diverged: lower the learning rate, or choose a composite with a larger stabilizer"
             )
-        scalars["step_divergence"] = self._accumulate(maps)
-        steps = dict(zip(STEPS, (iteration, epoch, lr, loss), strict=True))
-        self._pending.append((steps, scalars, maps[: self._writer.maps]))
+        try:
+            scalars["step_divergence"] = self._accumulate(maps)
+            self._pending.append((steps, scalars, maps[: self._writer.maps]))
+        except BaseException:  # the sums may hold half of this step, and must not be written
+            self._pending.clear()
+            self.close(complete=False)
+            raise
         self._iteration = iteration
         if len(self._pending) == BLOCK:
             self.flush()
         return True
+
+    def _try(self, sample: Tensor, targets: Tensor) -> str:
+        """Explain one sample, so that what cannot be explained says so at once; return the type for its classes."""
+        relevance = self._explainer(sample, targets[:1].clone())
+        found, output = tuple(relevance.input.shape), tuple(relevance.output.shape)
+        if found != tuple(sample.shape) or len(output) != 2:
+            raise UserError(
+                f"Recorder: the explanation of samples of shape {tuple(sample.shape)} has maps of shape {found} and "
+                f"outputs of shape {output}, expected maps of the samples' shape and outputs (N, K)"
+            )
+        if targets.max() >= output[1]:
+            raise UserError(f"Recorder: found target {int(targets.max())}, but the network has {output[1]} outputs")
+        return class_type(0, output[1] - 1)
 
     def _explain(self, samples: Tensor, targets: Tensor) -> dict[str, np.ndarray]:
         """The maps of one batch, (n, H, W), and everything of `SCALARS` but the step divergence, each (n,)."""
@@ -182,9 +222,11 @@ class Recorder:
         maps = relevance.input.sum(1).cpu().numpy().astype(np.float32, copy=False)
         logits, target = relevance.output.float(), targets[:, None]
         logit = logits.gather(1, target)
+        # The only logit has no margin to others.
+        others = logits.scatter(1, target, -torch.inf if logits.shape[1] > 1 else torch.nan)
         scalars = {
             "logit": logit[:, 0],
-            "margin": logit[:, 0] - logits.scatter(1, target, -torch.inf).amax(1),
+            "margin": logit[:, 0] - others.amax(1),
             "probability": logits.softmax(1).gather(1, target)[:, 0],
             "predicted": logits.argmax(1),
             "initial": relevance.initial,
@@ -221,75 +263,64 @@ class Recorder:
         return step
 
     def flush(self) -> None:
-        """Write what is pending to the file."""
+        """Write what is pending to the file; raise `StorageError` as `record` does."""
         if not self._pending:
             return
-        steps, scalars, maps = zip(*self._pending, strict=True)
-        self._writer.append(
-            {name: np.array([step[name] for step in steps]) for name in STEPS},
-            {name: np.stack([scalar[name] for scalar in scalars]) for name in (*SCALARS, "predicted")},
-            np.stack(maps),
-            self._accum,
-        )
-        self._pending.clear()
+        # Taken off first, so that nothing is written twice, whatever happens.
+        (steps, scalars, maps), self._pending = zip(*self._pending, strict=True), []
+        try:
+            self._writer.append(
+                {name: np.array([step[name] for step in steps]) for name in STEPS},
+                {name: np.stack([scalar[name] for scalar in scalars]) for name in (*SCALARS, "predicted")},
+                np.stack(maps),
+                self._accum,
+            )
+        except BaseException:
+            self._writer.close(complete=False)
+            raise
 
     def state(self) -> dict[str, Any]:
-        """Write what is pending and return what `resume` needs to go on from here after a crash."""
+        """Write what is pending and return what `resume` needs to go on from here after a crash.
+
+        Returns
+        -------
+        dict
+            Tensors, numbers, text and None only, so that `torch.load(..., weights_only=True)` reads what `torch.save`
+            made of it, beside the weights of the same moment.
+        """
+        self._check_open()
         self.flush()
         return {
-            "accum": {k: np.copy(v) for k, v in self._accum.items()},
-            "last": self._last,
+            "accum": {name: torch.tensor(self._accum[name]) for name in ACCUMULATORS} | {"n": self._accum["n"]},
+            "last": None if self._last is None else torch.tensor(self._last),
             "identity": self._identity,
             "iteration": self._iteration,
         }
 
     def close(self, *, complete: bool = True) -> None:
-        """Write what is pending and close the file, marked complete unless told otherwise."""
+        """Write what is pending and close the file, marked complete unless told otherwise, or nothing was recorded.
+
+        Raises
+        ------
+        StorageError
+            If the disk has no room for what is pending, or for the copy that is marked complete. What was written is
+            kept, not marked.
+        """
         if self._writer.file.id.valid:
             self.flush()
             self._writer.close(complete=complete)
+
+    def _check_open(self) -> None:
+        if not self._writer.file.id.valid:
+            raise UserError(f"Recorder: {self.path} is closed")
+
+
+def _array(value: Tensor | np.ndarray) -> np.ndarray:
+    """A copy in the main memory, whatever device a checkpoint was loaded to."""
+    return torch.as_tensor(value).detach().cpu().numpy().copy()
 
 
 def _normalized(maps: np.ndarray) -> np.ndarray:
     """Each map divided by its Σ|R|; a map of zeros stays zero."""
     total = np.abs(maps).sum((1, 2), keepdims=True)
     return maps / np.where(total > 0, total, 1)
-
-
-def _check(samples: Tensor, targets: Tensor, every: int, maps: int, batch: int, attributes: Mapping[str, Any]) -> None:
-    """Refuse arguments that could only fail later, or be passed over."""
-    if samples.ndim != 4 or not len(samples) or targets.shape != samples.shape[:1]:
-        raise UserError(
-            f"Recorder: found samples of shape {tuple(samples.shape)} and targets of shape {tuple(targets.shape)}, "
-            "expected (N, C, H, W) and (N,) with N at least 1"
-        )
-    if targets.is_floating_point():
-        raise UserError(f"Recorder: targets are {targets.dtype}, expected class indices of an integer type")
-    for name, value, lowest in (("every", every, 1), ("maps", maps, 0), ("batch", batch, 1)):
-        if value < lowest:
-            raise UserError(f"Recorder: {name} is {value}, expected at least {lowest}")
-    for name, value in attributes.items():
-        if name not in ATTRIBUTES or value is None:
-            raise UserError(f"Recorder: attributes[{name!r}] is {value!r}, expected a value of {', '.join(ATTRIBUTES)}")
-
-
-def _details(samples: Tensor, targets: Tensor, details: Mapping[str, Any]) -> dict[str, Any]:
-    """Fill in what the caller does not know about the samples, and check names and shapes."""
-    count, label = len(samples), targets.cpu().numpy()
-    low, high = samples.min().item(), samples.max().item()
-    stretched = ((samples - low) / max(high - low, 1e-12) * 255).round().to(torch.uint8).cpu().numpy()
-    known = {"index": np.arange(count), "split": np.zeros(count), "label": label, "label_clean": label}
-    shapes = dict.fromkeys(known, (count,)) | {
-        "image": (count, *samples.shape[1:]),
-        "mask": (count, *samples.shape[2:]),
-    }
-    details = {name: value for name, value in details.items() if value is not None}
-    factors = details.get("factors", {})
-    for name, value in details.items():
-        if name != "factors" and (name not in shapes or np.shape(value) != shapes[name]):
-            expected = f"shape {shapes[name]}" if name in shapes else f"one of {', '.join([*shapes, 'factors'])}"
-            raise UserError(f"Recorder: details[{name!r}] has shape {np.shape(value)}, expected {expected}")
-    for name, value in factors.items():
-        if np.shape(value) != (count,) or np.asarray(value).dtype.kind not in "biuf":
-            raise UserError(f"Recorder: details['factors'][{name!r}] must be {count} numbers, one a sample")
-    return known | {"image": stretched} | details

@@ -1,4 +1,4 @@
-"""The file of one recording: `relevance.h5`, schema version 1. Write it, read it, validate it, recover it.
+"""The file of one recording: `relevance.h5`, schema version 1: what is in it, and how it is read.
 
 Layout (T recorded steps, N samples, N' ≤ N samples whose maps are stored, images of C×H×W pixels)::
 
@@ -9,20 +9,21 @@ Layout (T recorded steps, N samples, N' ≤ N samples whose maps are stored, ima
     /relevance   map f2 (T,N',H,W), channel-summed relevance divided by scale f4 (T,N')
     /accum       A and B, each: dynamics, dynamics_normalized, abs_sum, mean, m2 f8 (N,H,W), n i8;  valid_slot
 
-A block of steps is appended and flushed at once, and the accumulators alternate between two slots, so that a process
-killed at any moment leaves a file that opens, in which `/accum/<valid_slot>/n` steps are whole.
+Class indices beyond 32,767 make `predicted`, `label` or `label_clean` i4 or i8. A block of steps is appended and
+flushed at once, and the accumulators alternate between two slots, so that a process killed at any moment leaves a file
+that opens, in which `/accum/<valid_slot>/n` steps are whole (`lrp_dynamics.writer`).
 """
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 
-from lrp_dynamics.errors import UserError
+from lrp_dynamics.disk import FAILURES, SLACK, new_file, reason
+from lrp_dynamics.errors import StorageError, UserError
 from lrp_dynamics.files import atomic
+from lrp_dynamics.locks import holder
 
 SCHEMA = "lrp-dynamics/relevance"
 VERSION = 1
@@ -30,7 +31,7 @@ BLOCK = 16  # steps in a chunk, and steps written at a time
 STEPS = {"iteration": "i8", "epoch": "f4", "learning_rate": "f4", "train_loss": "f4"}
 SCALARS = (
     "logit",  # the explained output
-    "margin",  # logit minus the largest other logit
+    "margin",  # logit minus the largest other logit; NaN where there is no other
     "probability",  # softmax probability of the explained class
     "initial",  # relevance put in at the output
     "absorbed",  # relevance that biases, stabilizers and dead units kept: initial = r_sum + absorbed
@@ -43,6 +44,7 @@ SCALARS = (
 )
 ACCUMULATORS = ("dynamics", "dynamics_normalized", "abs_sum", "mean", "m2")
 SAMPLE_FIELDS = {"index": "i8", "split": "u1", "label": "i2", "label_clean": "i2"}
+CLASS_TYPES = ("i2", "i4", "i8")
 ATTRIBUTES = (
     "params_json",
     "params_sha256",
@@ -59,6 +61,18 @@ ATTRIBUTES = (
     "channel_reduction",
     "every",
 )
+
+
+def class_type(lowest: int, highest: int) -> str:
+    """Return the first of `CLASS_TYPES` that holds all class indices from lowest to highest.
+
+    Examples
+    --------
+    >>> class_type(0, 32_767), class_type(-1, 32_768)
+    ('i2', 'i4')
+    """
+    ranges = ((name, np.iinfo(name)) for name in CLASS_TYPES)
+    return next(name for name, held in ranges if held.min <= lowest and highest <= held.max)
 
 
 def quantize(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -82,144 +96,6 @@ def quantize(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return (maps / scale[..., None, None]).astype(np.float16), scale
 
 
-class RelevanceWriter:
-    """Creates a schema-1 file and appends blocks of steps to it.
-
-    Parameters
-    ----------
-    path : Path
-        The file to be made; an existing one is replaced.
-    attributes : mapping
-        Values for `ATTRIBUTES`; missing ones are stored as "unknown".
-    samples : mapping of str to ndarray
-        `SAMPLE_FIELDS` (N,), image u1 (N,C,H,W), optionally mask u1 (N,H,W) and "factors", a mapping of (N,) arrays.
-    shape : (int, int)
-        Height and width of a map.
-    maps : int
-        N', of how many samples the maps are stored: the first N'.
-    live : bool
-        Switch to HDF5's single-writer-multiple-reader mode, for readers while the recording goes on. After a crash such
-        a file opens with `swmr=True` only.
-    """
-
-    def __init__(
-        self,
-        path: str | Path,
-        attributes: Mapping[str, Any],
-        samples: Mapping[str, Any],
-        shape: tuple[int, int],
-        maps: int,
-        *,
-        live: bool = False,
-    ):
-        self.path = Path(path)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        # SWMR needs the newest file format; without SWMR a killed writer's file in that format does not open again.
-        self.file = h5py.File(self.path, "w", libver="latest" if live else None)
-        self.count = len(samples["image"])
-        self.maps = maps
-        self._create(attributes, samples, shape)
-        if live:
-            self.file.swmr_mode = True
-        self.file.flush()
-
-    @classmethod
-    def reopen(cls, path: str | Path, accum: Mapping[str, Any]) -> "RelevanceWriter":
-        """Open a file to go on after the steps that these accumulators hold; later ones are cut off."""
-        writer = cls.__new__(cls)
-        writer.path = Path(path)
-        writer.file = file = h5py.File(path, "r+")
-        writer.count, writer.maps = file["samples/image"].shape[0], file["relevance/map"].shape[1]
-        file.attrs["complete"] = False
-        for slot in "AB":
-            for name in (*ACCUMULATORS, "n"):
-                file[f"accum/{slot}/{name}"][...] = accum[name]
-        # In this order: a file with more steps than its accumulators hold is read rightly, one with fewer is not.
-        file.flush()
-        for dataset in time_series(file):
-            dataset.resize(int(accum["n"]), axis=0)
-        file.flush()
-        return writer
-
-    def _create(self, attributes: Mapping[str, Any], samples: Mapping[str, Any], shape: tuple[int, int]) -> None:
-        file, count = self.file, self.count
-        file.attrs["schema"], file.attrs["schema_version"], file.attrs["complete"] = SCHEMA, VERSION, False
-        for name in ATTRIBUTES:
-            file.attrs[name] = attributes.get(name, "[]" if name == "classes" else "unknown")
-        group = file.create_group("samples")
-        for name, dtype in SAMPLE_FIELDS.items():
-            group.create_dataset(name, data=np.asarray(samples[name], dtype))
-        for name in ("image", "mask"):
-            if samples.get(name) is not None:
-                group.create_dataset(name, data=np.asarray(samples[name], np.uint8), compression="gzip", shuffle=True)
-        for name, values in (samples.get("factors") or {}).items():
-            group.create_dataset(f"factors/{name}", data=np.asarray(values))
-        for name, dtype in STEPS.items():
-            file.create_dataset(f"steps/{name}", (0,), dtype, maxshape=(None,), chunks=(1024,))
-        for name, dtype in [*((name, "f4") for name in SCALARS), ("predicted", "i2")]:
-            file.create_dataset(f"scalars/{name}", (0, count), dtype, maxshape=(None, count), chunks=(256, count))
-        size = (0, self.maps, *shape)
-        file.create_dataset(
-            "relevance/map",
-            size,
-            "f2",
-            maxshape=(None, self.maps or None, *shape),  # a fixed axis of length 0 cannot be chunked
-            chunks=(BLOCK, max(1, min(10, self.maps)), *shape),
-            compression="gzip",
-            compression_opts=1,
-            shuffle=True,
-        )
-        file.create_dataset(
-            "relevance/scale", size[:2], "f4", maxshape=(None, self.maps or None), chunks=(256, max(1, self.maps))
-        )
-        accum = file.create_group("accum")
-        for slot in "AB":
-            for name in ACCUMULATORS:
-                accum.create_dataset(f"{slot}/{name}", (count, *shape), "f8")
-            accum.create_dataset(f"{slot}/n", data=np.int64(0))
-        # A dataset, not an attribute: in SWMR mode attributes of a file cannot change.
-        accum.create_dataset("valid_slot", data=np.uint8(0))
-
-    @property
-    def steps(self) -> int:
-        """Number of steps in the file."""
-        return self.file["steps/iteration"].shape[0]
-
-    def append(
-        self, steps: Mapping[str, np.ndarray], scalars: Mapping[str, np.ndarray], maps: np.ndarray, accum: Mapping
-    ) -> None:
-        """Append a block of steps and the accumulators after it, and flush.
-
-        Parameters
-        ----------
-        steps : mapping of str to ndarray, shape (B,)
-        scalars : mapping of str to ndarray, shape (B, N)
-        maps : ndarray of float32, shape (B, N', H, W)
-        accum : mapping
-            `ACCUMULATORS`, (N, H, W) float64 each, and "n", the number of steps that they hold.
-        """
-        file, start = self.file, self.steps
-        stop = start + len(maps)
-        values, scale = quantize(maps) if self.maps else (maps, np.zeros((len(maps), 0), np.float32))
-        blocks = {f"steps/{k}": v for k, v in steps.items()} | {f"scalars/{k}": v for k, v in scalars.items()}
-        for name, block in (blocks | {"relevance/map": values, "relevance/scale": scale}).items():
-            file[name].resize(stop, axis=0)
-            file[name][start:stop] = block
-        slot = 1 - int(file["accum/valid_slot"][()])
-        for name in (*ACCUMULATORS, "n"):
-            file[f"accum/{'AB'[slot]}/{name}"][...] = accum[name]
-        file.flush()
-        file["accum/valid_slot"][...] = slot
-        file.flush()
-
-    def close(self, *, complete: bool) -> None:
-        """Close the file; if the recording was carried to its end, write it anew in order and mark it complete."""
-        if self.file.id.valid:
-            self.file.close()
-            if complete:
-                rewrite(self.path, complete=True)
-
-
 def time_series(file: h5py.File) -> list[h5py.Dataset]:
     """Return every dataset whose first axis is the recorded steps."""
     return [file[f"{group}/{name}"] for group in ("steps", "scalars", "relevance") for name in file[group]]
@@ -236,6 +112,8 @@ class RelevanceFile:
         Whether the recording was carried to its end.
     steps : int
         T, the number of whole steps: those that the valid accumulator slot holds.
+    writer : str or None
+        Who is writing it, if that is known.
     """
 
     def __init__(self, path: str | Path):
@@ -244,6 +122,7 @@ class RelevanceFile:
         self.attrs = dict(self.file.attrs)
         self.attrs["classes"] = json.loads(self.attrs.get("classes", "[]"))
         self.complete = bool(self.attrs["complete"])
+        self.writer = None if self.complete else holder(self.path)
         self._slot = "AB"[int(self.file["accum/valid_slot"][()])]
         self.steps = int(self.file[f"accum/{self._slot}/n"][()])
 
@@ -319,10 +198,12 @@ class RelevanceFile:
 
 
 def open_relevance(path: str | Path) -> RelevanceFile:
-    """Open a recording for reading, also one that is still being written.
+    """Open a recording for reading; one that is being written only if it is recorded with `live=True`.
 
     Raises
     ------
+    StorageError
+        If it is being written, and not live.
     UserError
         If there is no such file, or it is not a recording of schema version 1.
     """
@@ -339,6 +220,11 @@ def _open(path: Path) -> h5py.File:
         try:
             file = h5py.File(path, "r", libver="latest", swmr=True)
         except OSError:
+            if (who := holder(path)) or isinstance(plain, BlockingIOError):
+                raise StorageError(
+                    f"{path}: is being written by {who or 'another process'}; wait until that has ended, or record "
+                    "with live=True to read meanwhile"
+                ) from None
             raise UserError(f"{path}: HDF5 cannot open it: it is no HDF5 file, or damaged ({plain})") from None
     found = (file.attrs.get("schema"), file.attrs.get("schema_version"))
     if found != (SCHEMA, VERSION):
@@ -347,29 +233,58 @@ def _open(path: Path) -> h5py.File:
     return file
 
 
-def rewrite(path: str | Path, *, complete: bool) -> int:
+def rewrite(path: str | Path, *, complete: bool, live: bool = False) -> int:
     """Write a recording anew: whole steps only, everything in one order, so that equal recordings are equal bytes.
+
+    Parameters
+    ----------
+    path : str or Path
+        The recording, which nobody is writing.
+    complete : bool
+        Whether to mark it so.
+    live : bool
+        In the format that a writer with `live=True` needs.
 
     Returns
     -------
     int
         The number of steps.
+
+    Raises
+    ------
+    StorageError
+        If the disk has no room for a second copy; the recording is as before.
     """
-    path = Path(path)
-    with open_relevance(path) as recording, atomic(path) as temporary, h5py.File(temporary, "w") as file:
-        for name in sorted(recording.file.attrs):
-            file.attrs[name] = recording.file.attrs[name]
-        file.attrs["complete"] = complete
-        names: list[str] = []
-        recording.file.visit(names.append)
-        # One by one, and slots anew: a copied group would tell in what order its members were created and written.
-        for name in sorted(names):
-            if isinstance(recording.file[name], h5py.Dataset) and not name.startswith("accum/"):
-                recording.file.copy(name, file, name)
-        for dataset in time_series(file):
-            dataset.resize(recording.steps, axis=0)
-        for name in (*ACCUMULATORS, "n"):
-            for slot in "AB":
-                file[f"accum/{slot}/{name}"] = recording.accumulated(name)
-        file["accum/valid_slot"] = np.uint8(0)
-        return recording.steps
+    path = Path(path).resolve()  # of a link, the file is replaced and not the link
+    size = path.stat().st_size + SLACK
+    try:
+        with open_relevance(path) as recording, atomic(path) as temporary:
+            size += sum(recording.accumulated(name).nbytes for name in ACCUMULATORS)  # one slot may be empty so far
+            with new_file(temporary, size, libver="latest" if live else None) as file:
+                _copy(recording, file, complete)
+            return recording.steps
+    except FAILURES as error:
+        kept = "is whole, but not marked as complete" if complete else "is left as it was"
+        remedy = "run `lrp-dynamics recover --mark-complete`" if complete else "try again"
+        raise StorageError(
+            f"{path}: {kept}, since a second copy cannot be made on the disk of {path.parent} ({reason(error)}): with "
+            f"{size / 1e6:.0f} MB free there, {remedy}"
+        ) from error
+
+
+def _copy(recording: RelevanceFile, file: h5py.File, complete: bool) -> None:
+    for name in sorted(recording.file.attrs):
+        file.attrs[name] = recording.file.attrs[name]
+    file.attrs["complete"] = complete
+    names: list[str] = []
+    recording.file.visit(names.append)
+    # One by one, and slots anew: a copied group would tell in what order its members were created and written.
+    for name in sorted(names):
+        if isinstance(recording.file[name], h5py.Dataset) and not name.startswith("accum/"):
+            recording.file.copy(name, file, name)
+    for dataset in time_series(file):
+        dataset.resize(recording.steps, axis=0)
+    for name in (*ACCUMULATORS, "n"):
+        for slot in "AB":
+            file[f"accum/{slot}/{name}"] = recording.accumulated(name)
+    file["accum/valid_slot"] = np.uint8(0)

@@ -130,6 +130,23 @@ def test_going_on_from_a_state_cuts_what_was_recorded_after_it(tmp_path):
         assert len(recording.file["relevance/map"]) == len(recording.file["scalars/logit"]) == 22
 
 
+def test_state_goes_through_a_file_of_weights_only(tmp_path):
+    """A user's checkpoint need not be unpickled to go on, whatever device it is loaded to."""
+    with Recorder(tmp_path / "r.h5", small_net(), *small_data(), every=np.int64(1)) as recorder:
+        torch.save(recorder.state(), tmp_path / "untrained.pt")
+        recorder.record(0)
+        recorder.record(1)
+        torch.save(recorder.state(), tmp_path / "state.pt")
+        expected = recorder._accum["mean"].copy()
+    torch.load(tmp_path / "untrained.pt", weights_only=True)
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    with Recorder(tmp_path / "r.h5", small_net(), *small_data(), resume=state) as recorder:
+        np.testing.assert_array_equal(recorder._accum["mean"], expected)
+        recorder.record(2)
+    with open_relevance(tmp_path / "r.h5") as recording:
+        assert recording.step("iteration").tolist() == [0, 1, 2]
+
+
 def test_going_on_with_other_rules_is_refused(tmp_path):
     with Recorder(tmp_path / "r.h5", small_net(), *small_data()) as recorder:
         recorder.record(0)

@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> None:
         if not recording.complete:
             raise UserError(
                 f"{args.relevance}: the recording is not complete ({recording.steps} steps): "
-                "let the training finish first."
+                "let the training finish first, or take what is there, by `lrp-dynamics recover --mark-complete`."
             )
         if recording.steps < 2:
             raise UserError(f"{args.relevance}: Dynamics need at least two recorded steps, found {recording.steps}.")

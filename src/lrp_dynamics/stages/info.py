@@ -14,7 +14,8 @@ def run(arguments: argparse.Namespace) -> None:
 
     with open_relevance(arguments.file) as recording:
         height, width = recording.shape
-        print(f"{recording.path}: {'complete' if recording.complete else 'NOT complete'}")
+        interrupted = f"being written by {recording.writer}" if recording.writer else "NOT complete"
+        print(f"{recording.path}: {'complete' if recording.complete else interrupted}")
         print(f"  steps      {recording.steps}")
         if recording.steps:
             iteration = recording.step("iteration")

@@ -6,10 +6,22 @@ import argparse
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the subcommand's arguments."""
     parser.add_argument("file", help="a recording, relevance.h5")
+    parser.add_argument(
+        "--mark-complete",
+        action="store_true",
+        help="call it complete up to its last whole step, on your word, so that all stages take it",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Recover the file in place."""
     from lrp_dynamics.recovery import recover
+    from lrp_dynamics.store import open_relevance
 
-    print(f"{arguments.file}: {recover(arguments.file)} whole steps kept; the file stays marked as not complete")
+    with open_relevance(arguments.file) as recording:
+        if recording.complete:
+            print(f"{arguments.file}: complete, {recording.steps} steps; left as it is")
+            return
+    steps = recover(arguments.file, mark_complete=arguments.mark_complete)
+    marked = "is now marked as complete" if arguments.mark_complete else "stays marked as not complete"
+    print(f"{arguments.file}: {steps} whole steps kept; the file {marked}")
