@@ -106,7 +106,8 @@ def run_training(
         opened: list[Recorder | Checkpoints | Validation | EventLog] = []
         with ExitStack() as closing:  # those that are open, if one cannot be opened
             closing.callback(lambda: [recorder.close(complete=False) for recorder in opened])
-            for file, recording in recordings(params["recording"]).items() if record else ():
+            # Sorted: the order of the parameters may be another one when the training is gone on with.
+            for file, recording in sorted(recordings(params["recording"]).items()) if record else ():
                 chosen = params | {"recording": recording}
                 state = next(waiting, None)
                 if state is None:
