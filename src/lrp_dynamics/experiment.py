@@ -110,8 +110,6 @@ def run_training(
             for file, recording in sorted(recordings(params["recording"]).items()) if record else ():
                 chosen = params | {"recording": recording}
                 state = next(waiting, None)
-                if state is None:
-                    (work / file).unlink(missing_ok=True)  # of a training that was interrupted before a checkpoint
                 opened.append(
                     open_recorder(work / file, model, dataset, chosen, data_sha256, device, state, shard=shard)
                 )

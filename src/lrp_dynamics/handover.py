@@ -4,7 +4,6 @@ Results stay in the folder until all of them lie where they belong. A note, writ
 if handing them over fails, the next run of the same training does it, and nothing is trained anew.
 """
 
-import errno
 import json
 import os
 import shutil
@@ -14,14 +13,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lrp_dynamics import files
-from lrp_dynamics.errors import UserError
+from lrp_dynamics.errors import StorageError, UserError
+from lrp_dynamics.locks import Lock, holder
 
-try:
-    import fcntl
-except ImportError:  # a system without these locks
-    fcntl = None  # type: ignore[assignment]
-
-CHECKPOINT, _NOTE, _LOCK = "checkpoint.pt", "finished.json", ".lock"
+CHECKPOINT, _NOTE = "checkpoint.pt", "finished.json"
 
 
 @contextmanager
@@ -30,24 +25,21 @@ def held(work: Path) -> Iterator[None]:
 
     Raises
     ------
+    StorageError
+        If another process holds it.
     UserError
-        If another process holds it, or it cannot be made.
+        If it cannot be made.
     """
+    place = work / "training"
     try:
         work.mkdir(parents=True, exist_ok=True)
-        lock = open(work / _LOCK, "w")  # noqa: SIM115 - closed by the `with` below
+        lock = Lock(place)
+    except StorageError:
+        who = holder(place) or "another process"
+        raise StorageError(f"{work}: the same training is run by {who}; wait until that has ended") from None
     except OSError as error:
         raise UserError(f"--cache: the folder {work} cannot be written ({error.strerror})") from error
     with lock:
-        if fcntl is not None:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                # Some network file systems have no locks; there it is up to the user.
-                if error.errno in (errno.EAGAIN, errno.EACCES):
-                    raise UserError(
-                        f"{work}: the same training is running in another process; wait until it has ended"
-                    ) from None
         for left_over in work.rglob(".*.part*"):
             left_over.unlink()
         yield
@@ -114,7 +106,7 @@ def hand_over(work: Path, out: Path) -> None:
 
     Raises
     ------
-    UserError
+    StorageError
         If they cannot be put there. They stay in the training's folder, and nothing half-written is left behind.
     """
     placed: dict[Path, Path] = {}
@@ -130,7 +122,7 @@ def hand_over(work: Path, out: Path) -> None:
         for folder in {target.parent for target in placed.values()}:
             files.sync(folder)
     except OSError as error:
-        raise UserError(
+        raise StorageError(
             f"{out}: the results could not be put there ({error.strerror or error}); they are complete in {work}: mend "
             "that and run the same command again, which trains nothing anew"
         ) from error
@@ -146,7 +138,7 @@ def discard(work: Path, folders: set[Path], *, useless: bool) -> None:
     for folder in sorted(folders, reverse=True):
         with suppress(OSError):
             folder.rmdir()
-    if useless or not any(path.is_file() for path in work.rglob("*") if path.name != _LOCK):
+    if useless or not any(path.is_file() for path in work.rglob("*") if not path.name.startswith(".")):
         shutil.rmtree(work)
 
 
@@ -155,7 +147,10 @@ def _results(work: Path) -> list[Path]:
     return sorted(
         path
         for path in work.rglob("*")
-        if path.is_file() and path.name not in (CHECKPOINT, _NOTE, _LOCK) and path.suffix != ".damaged"
+        if path.is_file()
+        and path.name not in (CHECKPOINT, _NOTE)
+        and path.suffix != ".damaged"
+        and not path.name.startswith(".")  # locks
     )
 
 

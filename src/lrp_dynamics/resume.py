@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from lrp_dynamics import files
-from lrp_dynamics.errors import UserError
+from lrp_dynamics.errors import StorageError
 from lrp_dynamics.store import BLOCK, time_series
 
 _SEAL = hashlib.sha256().digest_size
@@ -30,7 +30,7 @@ class Untrusted(Exception):
 
 
 def save(path: Path, state: Mapping[str, Any], recordings: Iterable[Path], before: Digests) -> Digests:
-    """Write a checkpoint, on the disk when this returns, and so are the recordings.
+    """Write a checkpoint, on the disk when this returns.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def save(path: Path, state: Mapping[str, Any], recordings: Iterable[Path], befor
     state : mapping
         Tensors, numbers, texts, lists, tuples and dictionaries.
     recordings : iterable of Path
-        In or below the checkpoint's folder, open, and with all their steps written.
+        In or below the checkpoint's folder; their steps are on the disk.
     before : dict
         What the last call returned, or `load`'s "digests"; empty for a new start.
 
@@ -49,7 +49,7 @@ def save(path: Path, state: Mapping[str, Any], recordings: Iterable[Path], befor
 
     Raises
     ------
-    UserError
+    StorageError
         If the disk is full, or does not take the file for another reason; the checkpoint before it is still there.
     """
     try:
@@ -57,7 +57,6 @@ def save(path: Path, state: Mapping[str, Any], recordings: Iterable[Path], befor
         for file in recordings:
             name = str(file.relative_to(path.parent))
             known = before.get(name, [])
-            files.sync(file)
             digests[name] = [*known, _digest(file, known[-1][0] if known else 0)]
         with files.atomic(path) as temporary:
             with open(temporary, "wb") as file:
@@ -65,9 +64,13 @@ def save(path: Path, state: Mapping[str, Any], recordings: Iterable[Path], befor
             seal = files.sha256(temporary)
             with open(temporary, "ab") as file:
                 file.write(bytes.fromhex(seal))
-    except OSError as error:
-        raise UserError(
-            f"{path}: the checkpoint could not be written ({error.strerror or error}); make room or mend the disk, and "
+    except (OSError, RuntimeError) as error:
+        # After an error of the file, torch.save may raise one of its own.
+        cause = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(cause, OSError):
+            raise
+        raise StorageError(
+            f"{path}: the checkpoint could not be written ({cause.strerror or cause}); make room or mend the disk, and "
             "run the same command again: it goes on from the checkpoint before"
         ) from error
     return digests

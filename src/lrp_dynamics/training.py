@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from lrp_dynamics import resume
 from lrp_dynamics.augmentation import Augmentation
-from lrp_dynamics.errors import UserError
+from lrp_dynamics.errors import StorageError, UserError
 from lrp_dynamics.files import canonical_json
 from lrp_dynamics.losses import LOSSES
 from lrp_dynamics.recorder import Recorder
@@ -25,7 +25,7 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 }
 # What convolutions and matrix products of a training step are computed in; weights stay in float32 (mixed precision).
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-# Errors of opening a recording that say that it is damaged, if the system gives no other reason for them.
+# Of opening a recording: it is damaged or another one, if the system gives no other reason.
 _DAMAGE = (OSError, RuntimeError, KeyError, ValueError)
 LOG_FIELDS = ("iteration", "epoch", "loss", "accuracy", "learning_rate")
 
@@ -211,8 +211,8 @@ def train(
     ------
     Diverged
         If the loss is not finite.
-    UserError
-        If a checkpoint cannot be written.
+    StorageError
+        If a checkpoint or a recording cannot be written.
     """
     step = _Step(model, settings, images.pixels.device)
     augmentation = Augmentation(settings.augmentation) if settings.augmentation else None
@@ -286,7 +286,7 @@ def _go_on(
             try:
                 return saved, open_recorders(saved["recorders"])
             except _DAMAGE as error:
-                if isinstance(error, UserError) or getattr(error, "errno", None):  # such as a full disk
+                if isinstance(error, StorageError) or getattr(error, "errno", None):  # such as a full disk
                     raise
                 raise resume.Untrusted(f"a recording cannot be gone on with ({error})") from None
     except resume.Untrusted as reason:

@@ -134,7 +134,7 @@ def replace(path: Path, other: str) -> None:
 DAMAGES = {
     "recording missing": ("box/relevance.h5", Path.unlink),
     "recording empty": ("box/relevance.h5", lambda path: path.write_bytes(b"")),
-    "recording truncated": ("plus/relevance.h5", lambda path: os.truncate(path, path.stat().st_size * 2 // 3)),
+    "recording truncated": ("plus/relevance.h5", lambda path: os.truncate(path, path.stat().st_size // 3)),
     "recording cut in its head": ("plus/relevance.h5", lambda path: os.truncate(path, 100)),
     "recording of zeros": ("plus/relevance.h5", lambda path: path.write_bytes(bytes(path.stat().st_size))),
     "recording with another map": ("box/relevance.h5", change_a_map),
@@ -218,7 +218,7 @@ def test_what_is_set_aside_is_kept_until_the_training_has_ended_and_does_not_pil
 def test_a_second_run_of_the_same_training_is_refused_and_the_first_one_ends_well(data, undisturbed, tmp_path):
     arguments = command(data, tmp_path / "run", tmp_path / "cache")
     with started(arguments, lambda: list(tmp_path.glob("cache/*/plus/relevance.h5"))) as process:
-        with pytest.raises(UserError, match="running in another process"):
+        with pytest.raises(UserError, match="the same training is run by process"):
             experiment.run_training(data, PARAMS, tmp_path / "run", cache=tmp_path / "cache")
         process.communicate()
         assert process.returncode == 0
@@ -251,13 +251,13 @@ def no_room(out):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A disk of 32 MB, or None where it cannot be had."""
+    """A disk of 64 MB, or None where it cannot be had."""
     place = tmp_path / "disk"
     place.mkdir()
     made = (
         os.geteuid() == 0
         and not subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", place], capture_output=True
+            ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", place], capture_output=True
         ).returncode
     )
     yield place if made else None
@@ -329,7 +329,7 @@ def test_a_folder_that_cannot_take_the_results_is_refused_before_the_training(da
     if small_disk:
         with open(small_disk / "filler", "wb") as file:
             file.truncate(0)
-            file.write(bytes(30 << 20))
+            file.write(bytes(62 << 20))
         cases += [(small_disk / "run", "MB are free on this disk, but the results take at least")]
     for out, message in cases:
         with pytest.raises(UserError, match=message):
@@ -341,17 +341,22 @@ def test_a_folder_that_cannot_take_the_results_is_refused_before_the_training(da
 # --- trainings that fail
 
 
-def test_a_full_disk_leaves_what_was_trained_and_the_training_goes_on_from_it(data, tmp_path, small_disk):
+@pytest.mark.parametrize("options", [[], ["--no-record"]], ids=["recorded", "unrecorded"])
+def test_a_full_disk_leaves_what_was_trained_and_the_training_goes_on_from_it(
+    options, data, undisturbed, tmp_path, small_disk
+):
     if small_disk is None:
         pytest.skip("a small disk can only be made by root")
     cache, out = small_disk / "cache", tmp_path / "run"
-    arguments = [*command(data, out, cache), "--no-record"]
+    arguments = [*command(data, out, cache), *options]
     with started(arguments, lambda: list(cache.glob("*/checkpoint.pt"))) as process:
         mend = no_room(small_disk)
         _, said = process.communicate()
         assert process.returncode == 2
     [work] = cache.iterdir()
-    assert f"error: {work / 'checkpoint.pt'}: the checkpoint could not be written (No space left on device)" in said
+    [told] = [line for line in said.splitlines() if "error: " in line]
+    assert "No space left on device" in told
+    assert f"error: {work}" in told
     assert "Traceback" not in said
     mend()
     again = run(arguments)
@@ -359,8 +364,11 @@ def test_a_full_disk_leaves_what_was_trained_and_the_training_goes_on_from_it(da
     assert "starts anew" not in again.stderr
     assert "/36" in again.stderr
     assert " 0/36" not in again.stderr
-    experiment.run_training(data, PARAMS, tmp_path / "other", cache=tmp_path / "cache", record=False)
-    assert sha256(out / "model.safetensors") == sha256(tmp_path / "other/model.safetensors")
+    if options == []:
+        assert results(out) == undisturbed
+    else:
+        experiment.run_training(data, PARAMS, tmp_path / "other", cache=tmp_path / "cache", record=False)
+        assert sha256(out / "model.safetensors") == sha256(tmp_path / "other/model.safetensors")
 
 
 def test_a_training_that_diverges_leaves_nothing_and_one_that_fails_otherwise_its_checkpoint(data, tmp_path):
