@@ -95,7 +95,7 @@ def finish(work: Path) -> None:
 def finished(work: Path) -> bool:
     """Whether a training's folder holds complete results that could not be handed over."""
     try:
-        sizes = json.loads((work / _NOTE).read_text())
+        sizes = json.loads((work / _NOTE).read_text(encoding="utf-8"))
         return {str(path.relative_to(work)): path.stat().st_size for path in _results(work)} == sizes
     except (FileNotFoundError, ValueError):
         return False
