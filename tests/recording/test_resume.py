@@ -127,6 +127,22 @@ def save_another(path: Path) -> None:
     resume.save(path, {"identity": "another", "model": {"weight": torch.zeros(2)}}, [], {})
 
 
+class Touches:
+    """Creates a file where it is unpickled."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def save_code(path: Path) -> None:
+    """A checkpoint whose checksum is right, and which runs code where it is read by pickle."""
+    torch.save({"identity": Touches(path.parents[2] / "ran")}, path)
+    path.write_bytes(path.read_bytes() + bytes.fromhex(sha256(path)))
+
+
 def replace(path: Path, other: str) -> None:
     shutil.copy(path.parents[1] / other, path)
 
@@ -147,6 +163,7 @@ DAMAGES = {
     "checkpoint truncated": ("checkpoint.pt", lambda path: os.truncate(path, path.stat().st_size // 2)),
     "checkpoint empty": ("checkpoint.pt", lambda path: path.write_bytes(b"")),
     "checkpoint of another network": ("checkpoint.pt", save_another),
+    "checkpoint that runs code": ("checkpoint.pt", save_code),
 }
 
 
@@ -174,7 +191,7 @@ def test_what_is_damaged_is_set_aside_and_the_result_is_the_same(damage, killed,
     assert str(work / name) in told[0]
     assert "starts anew" in told[0]
     assert results(tmp_path / "run") == undisturbed
-    assert not list((tmp_path / "run").rglob("*.damaged"))
+    assert not [path for path in tmp_path.rglob("*") if path.suffix == ".damaged" or path.name == "ran"]
     assert not list((tmp_path / "cache").iterdir())
 
 
