@@ -4,10 +4,11 @@ import datetime
 import hashlib
 import json
 import platform
-import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import torch
 from safetensors.torch import save
 
 import lrp_dynamics
-from lrp_dynamics import files, models
+from lrp_dynamics import files, handover, models
 from lrp_dynamics.checkpoints import Checkpoints
 from lrp_dynamics.datasets import prepared
 from lrp_dynamics.errors import UserError
@@ -26,8 +27,9 @@ from lrp_dynamics.losses import LOSSES
 from lrp_dynamics.models.description import Description
 from lrp_dynamics.recorder import Recorder
 from lrp_dynamics.shards import BATCH, rows_of
+from lrp_dynamics.store import ACCUMULATORS, SCALARS
 from lrp_dynamics.tables import write_csv
-from lrp_dynamics.training import LOG_FIELDS, Images, Settings, accuracy, train
+from lrp_dynamics.training import LOG_FIELDS, Diverged, Images, Settings, accuracy, train
 from lrp_dynamics.validation import Validation, divide
 
 
@@ -60,13 +62,20 @@ def run_training(
         <name>/relevance.h5), checkpoints.safetensors and accuracy.csv, or validation.csv, where asked for; all of them
         or none.
     cache : Path
-        Where unfinished trainings are kept, under a name that depends on parameters, code and data.
+        Where unfinished trainings are kept, under a name that depends on parameters, code and data, and finished ones
+        whose results could not be put into `out`: the same call again does that, and trains nothing anew.
     record : bool
         Whether to record; the weights do not depend on it.
     shard : (int, int)
         Which part of the fixed samples to record, counted from 1, of how many (see `lrp_dynamics.shards`).
     events : Path, optional
         Folder for a log that TensorBoard shows.
+
+    Raises
+    ------
+    UserError
+        If parameters and data do not go together, the training diverges, or a folder or disk does not take the files:
+        `out` is tried before the training.
     """
     started, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
     device = prepare_device(params["training"])
@@ -83,82 +92,88 @@ def run_training(
     ).to(device)
 
     _check_fit(model, params["model"], train_images, dataset.name)
-    for recording in recordings(params["recording"]).values() if record else ():
+    rows = {}
+    for file, recording in recordings(params["recording"]).items() if record else ():
         choose_samples(dataset, recording)
-        rows_of(recording, *shard)
+        rows[file] = rows_of(recording, *shard)
     # With the folder's name in it, two experiments that train alike side by side do not share their unfinished files.
     work = cache / _key(params, data_sha256, record, shard, str(out))
-    work.mkdir(parents=True, exist_ok=True)
-    for left_over in work.rglob(".*.part*"):
-        left_over.unlink()
-    out.mkdir(parents=True, exist_ok=True)
-
     validation: Validation | None = None
 
     def open_recorders(states: Sequence[dict | None]) -> list[Recorder | Checkpoints | Validation | EventLog]:
         nonlocal validation
         waiting = iter(states)
         opened: list[Recorder | Checkpoints | Validation | EventLog] = []
-        for file, recording in recordings(params["recording"]).items() if record else ():
-            chosen = params | {"recording": recording}
-            state = next(waiting, None)
-            opened.append(open_recorder(work / file, model, dataset, chosen, data_sha256, device, state, shard=shard))
-        if wanted := params.get("checkpoints"):
-            test = test_images.first(wanted["test_images"])
-            opened.append(Checkpoints(work, model, wanted["iterations"], test, next(waiting, None)))
-        if wanted := params.get("validation"):
-            images = as_images(dataset, held_out, params["inputs"], device)
-            when = {"every": wanted["every"], "patience": wanted["patience"], "state": next(waiting, None)}
-            validation = Validation(work, model, images, LOSSES[settings.loss], **when)
-            opened.append(validation)
-        return opened + ([EventLog(events, validation)] if events else [])
+        with ExitStack() as closing:  # those that are open, if one cannot be opened
+            closing.callback(lambda: [recorder.close(complete=False) for recorder in opened])
+            # Sorted: the order of the parameters may be another one when the training is gone on with.
+            for file, recording in sorted(recordings(params["recording"]).items()) if record else ():
+                chosen = params | {"recording": recording}
+                state = next(waiting, None)
+                opened.append(
+                    open_recorder(work / file, model, dataset, chosen, data_sha256, device, state, shard=shard)
+                )
+            if wanted := params.get("checkpoints"):
+                test = test_images.first(wanted["test_images"])
+                opened.append(Checkpoints(work, model, wanted["iterations"], test, next(waiting, None)))
+            if wanted := params.get("validation"):
+                images = as_images(dataset, held_out, params["inputs"], device)
+                when = {"every": wanted["every"], "patience": wanted["patience"], "state": next(waiting, None)}
+                validation = Validation(work, model, images, LOSSES[settings.loss], **when)
+                opened.append(validation)
+            if events:
+                opened.append(EventLog(events, validation))
+            closing.pop_all()
+        return opened
 
-    try:
-        log = train(
-            model,
-            train_images,
-            settings,
-            seed=seed,
-            open_recorders=open_recorders,
-            checkpoint=work / "checkpoint.pt",
-            stop=lambda: validation is not None and validation.stopped,
+    with handover.held(work):
+        if handover.finished(work):
+            print(f"{work}: this training has ended before; its results are handed over", file=sys.stderr)
+            handover.hand_over(work, out)
+            return
+        folders = {out, *((out / file).parent for file in rows)}
+        try:
+            size = _least_size(model, rows, params.get("recording", {}), dataset, settings.steps(len(train_images)))
+            handover.check_target(out, work, folders, size)
+            log = train(
+                model,
+                train_images,
+                settings,
+                seed=seed,
+                open_recorders=open_recorders,
+                checkpoint=work / handover.CHECKPOINT,
+                stop=lambda: validation is not None and validation.stopped,
+            )
+        except UserError as error:
+            handover.discard(work, folders, useless=isinstance(error, Diverged))
+            raise
+        weights = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
+        inputs = params["inputs"]
+        metadata = Description(
+            params["model"], dataset.classes, dataset.images.shape[1:], inputs["low"], inputs["high"], dataset.title
         )
-    except UserError:
-        shutil.rmtree(work)  # it would fail in the same way again
-        if not any(out.iterdir()):
-            out.rmdir()
-        raise
-    weights = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
-    inputs = params["inputs"]
-    metadata = Description(
-        params["model"], dataset.classes, dataset.images.shape[1:], inputs["low"], inputs["high"], dataset.title
-    )
-    (work / "model.safetensors").write_bytes(save(weights, metadata.as_metadata()))
-    write_csv(work / "training.csv", {name: _column(log.column(name), name) for name in LOG_FIELDS})
-    summary = {
-        "steps": len(log.rows),
-        "final_loss": float(np.mean(log.column("loss")[-50:])),
-        "train_images": len(train_images),
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "weights_sha256": files.sha256(work / "model.safetensors"),
-    }
-    if validation is not None:
-        # The test images are left alone until the settings are chosen.
-        summary |= validation.summary()
-    else:
-        summary |= {
-            "train_accuracy": accuracy(model, train_images),
-            "test_accuracy": accuracy(model, test_images) if len(test_images) else None,
-            "test_images": len(test_images),
+        (work / "model.safetensors").write_bytes(save(weights, metadata.as_metadata()))
+        write_csv(work / "training.csv", {name: _column(log.column(name), name) for name in LOG_FIELDS})
+        summary = {
+            "steps": len(log.rows),
+            "final_loss": float(np.mean(log.column("loss")[-50:])),
+            "train_images": len(train_images),
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "weights_sha256": files.sha256(work / "model.safetensors"),
         }
-    files.write_json(work / "training.json", summary)
-    files.write_json(work / "provenance.json", _provenance(started, time.monotonic() - clock, device))
-    (work / "checkpoint.pt").unlink(missing_ok=True)
-    for path in sorted(path for path in work.rglob("*") if path.is_file()):
-        target = out / path.relative_to(work)
-        target.parent.mkdir(exist_ok=True)
-        shutil.move(path, target)
-    shutil.rmtree(work)
+        if validation is not None:
+            # The test images are left alone until the settings are chosen.
+            summary |= validation.summary()
+        else:
+            summary |= {
+                "train_accuracy": accuracy(model, train_images),
+                "test_accuracy": accuracy(model, test_images) if len(test_images) else None,
+                "test_images": len(test_images),
+            }
+        files.write_json(work / "training.json", summary)
+        files.write_json(work / "provenance.json", _provenance(started, time.monotonic() - clock, device))
+        handover.finish(work)
+        handover.hand_over(work, out)
 
 
 def settings_from(training: dict[str, Any]) -> Settings:
@@ -173,6 +188,20 @@ def settings_from(training: dict[str, Any]) -> Settings:
     for name in training.keys() - names - {"threads", "device"}:
         raise UserError(f"training.{name}: unknown, expected one of {', '.join(sorted(names))}, threads, device")
     return Settings(**{name: value for name, value in training.items() if name in names})
+
+
+def _least_size(
+    model: torch.nn.Module,
+    rows: Mapping[str, slice],
+    recording: Mapping[str, Any],
+    dataset: prepared.Prepared,
+    steps: int,
+) -> int:
+    """Return how many bytes the results take even if all maps are zero: weights, accumulators, scalars."""
+    moments = 1 + steps // recording.get("every", 1)
+    a_sample = 2 * len(ACCUMULATORS) * 8 * int(np.prod(dataset.images.shape[2:])) + 4 * len(SCALARS) * moments
+    samples = sum(len(range(recording["samples"])[part]) for part in rows.values())
+    return sum(value.nbytes for value in model.state_dict().values()) + samples * a_sample
 
 
 def _check_fit(model: torch.nn.Module, name: str, images: Images, dataset: str) -> None:

@@ -1,9 +1,8 @@
 """Train a classifier on a prepared dataset, with recorders attached; resumable, deterministic."""
 
-import pickle
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,10 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from lrp_dynamics import resume
 from lrp_dynamics.augmentation import Augmentation
-from lrp_dynamics.errors import UserError
-from lrp_dynamics.files import atomic
+from lrp_dynamics.errors import StorageError, UserError
+from lrp_dynamics.files import canonical_json
 from lrp_dynamics.losses import LOSSES
 from lrp_dynamics.recorder import Recorder
 
@@ -25,7 +25,13 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 }
 # What convolutions and matrix products of a training step are computed in; weights stay in float32 (mixed precision).
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+# Of opening a recording: it is damaged or another one, if the system gives no other reason.
+_DAMAGE = (OSError, RuntimeError, KeyError, ValueError)
 LOG_FIELDS = ("iteration", "epoch", "loss", "accuracy", "learning_rate")
+
+
+class Diverged(UserError):
+    """The loss is not finite, and will not be if the same training is run again."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +195,8 @@ def train(
         Given the states of the recorders at the checkpoint (empty for a new start), returns the open recorders.
     checkpoint : Path, optional
         Where to keep, at the end of each epoch, what is needed to go on after a crash. If the file exists, the training
-        goes on from it, and ends with the weights that it would have had without the interruption.
+        goes on from it, and ends with the weights that it would have had without the interruption. If it is damaged or
+        of another training, or a recording beside it is, they are set aside as *.damaged and the training starts anew.
     progress : bool
         Show a progress bar with loss, accuracy, steps per second and the time left.
     stop : callable
@@ -202,21 +209,25 @@ def train(
 
     Raises
     ------
-    UserError
+    Diverged
         If the loss is not finite.
+    StorageError
+        If a checkpoint or a recording cannot be written.
     """
     step = _Step(model, settings, images.pixels.device)
     augmentation = Augmentation(settings.augmentation) if settings.augmentation else None
     log, done = Log(), 0
     total, per_epoch = settings.steps(len(images)), len(images) // settings.batch_size
-    states: Sequence[dict | None] = []
-    saved = _load_checkpoint(checkpoint, images.pixels.device)
+    identity = canonical_json(
+        [asdict(settings), seed, len(images), {name: list(value.shape) for name, value in model.state_dict().items()}]
+    )
+    saved, recorders = _go_on(checkpoint, identity, open_recorders)
+    digests: resume.Digests = {}
     if saved is not None:
         model.load_state_dict(saved["model"])
         step.optimizer.load_state_dict(saved["optimizer"])
         step.scaler.load_state_dict(saved["scaler"])
-        log.rows, done, states = saved["rows"], saved["done"], saved["recorders"]
-    recorders = open_recorders(states)
+        log.rows, done, digests = saved["rows"], saved["done"], saved["digests"]
     complete = False
     bar = tqdm(total=total, initial=done, unit="step", disable=not progress, mininterval=1, dynamic_ncols=True)
     try:
@@ -232,7 +243,7 @@ def train(
                 row = step(images.inputs(batch, change), images.labels[batch])
                 done += 1
                 if not np.isfinite(row[0]):
-                    raise UserError(
+                    raise Diverged(
                         f"training: the loss is {row[0]} at iteration {done}; the training has diverged: lower "
                         f"training.learning_rate (now {settings.learning_rate})"
                     )
@@ -245,13 +256,42 @@ def train(
                     total = done
                     break
             if checkpoint is not None and done < total:
-                _save_checkpoint(checkpoint, step, log, done, recorders)
+                state = {
+                    "identity": identity,
+                    "model": model.state_dict(),
+                    "optimizer": step.optimizer.state_dict(),
+                    "scaler": step.scaler.state_dict(),
+                    "rows": log.rows,
+                    "done": done,
+                    "recorders": [recorder.state() for recorder in recorders],
+                }
+                files = [recorder.path for recorder in recorders if isinstance(recorder, Recorder)]
+                digests = resume.save(checkpoint, state, files, digests)
         complete = True
     finally:
         bar.close()
-        for recorder in recorders:
-            recorder.close(complete=complete)
+        with ExitStack() as closing:  # all of them, even if closing one fails
+            for recorder in reversed(recorders):
+                closing.callback(recorder.close, complete=complete)
     return log
+
+
+def _go_on(
+    checkpoint: Path | None, identity: str, open_recorders: Callable[[Sequence[dict | None]], Sequence[Recorder]]
+) -> tuple[dict[str, Any] | None, Sequence[Recorder]]:
+    """Return the state at the checkpoint, if there is one that can be trusted, and the open recorders."""
+    try:
+        saved = None if checkpoint is None else resume.load(checkpoint, identity)
+        if saved is not None:
+            try:
+                return saved, open_recorders(saved["recorders"])
+            except _DAMAGE as error:
+                if isinstance(error, StorageError) or getattr(error, "errno", None):  # such as a full disk
+                    raise
+                raise resume.Untrusted(f"a recording cannot be gone on with ({error})") from None
+    except resume.Untrusted as reason:
+        resume.set_aside(checkpoint, str(reason))
+    return None, open_recorders([])
 
 
 class _Step:
@@ -275,27 +315,3 @@ class _Step:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return loss.item(), (logits.argmax(1) == labels).float().mean().item()
-
-
-def _load_checkpoint(path: Path | None, device: torch.device) -> dict[str, Any] | None:
-    """Return what an interrupted training left, None if there is nothing or it cannot be read."""
-    if path is None or not path.exists():
-        return None
-    try:
-        return torch.load(path, weights_only=False, map_location=device)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        print(f"{path}: cannot be read ({error}); the training starts anew", file=sys.stderr)
-        return None
-
-
-def _save_checkpoint(path: Path, step: _Step, log: Log, done: int, recorders: Sequence[Recorder]) -> None:
-    state = {
-        "model": step.model.state_dict(),
-        "optimizer": step.optimizer.state_dict(),
-        "scaler": step.scaler.state_dict(),
-        "rows": log.rows,
-        "done": done,
-        "recorders": [recorder.state() for recorder in recorders],
-    }
-    with atomic(path) as temporary:
-        torch.save(state, temporary)

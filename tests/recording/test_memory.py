@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from lrp_dynamics import memory
+
 STEPS = """
 import resource, sys
 import numpy as np
@@ -32,3 +34,16 @@ def test_freed_memory_is_not_cleared_anew():
     if kept == "unknown":
         pytest.skip("the C library is not glibc")
     assert int(kept) < 100 < 1000 < int(pages_a_step())  # of 8192 pages written at every step
+
+
+@pytest.mark.parametrize("library", ["without mallopt", "that cannot be had"])
+def test_another_c_library_is_left_alone(monkeypatch, library):
+    """As on macOS, or with musl."""
+
+    def other(name):
+        if library == "that cannot be had":
+            raise OSError("no such library")
+        return object()
+
+    monkeypatch.setattr(memory.ctypes, "CDLL", other)
+    assert memory.keep_freed_memory() is False

@@ -142,6 +142,28 @@ def test_kernel_is_the_running_python(tmp_path):
     assert f"{sys.executable} 7" in shown.stdout
 
 
+@pytest.mark.parametrize("setting", ["a long folder for temporary files", "a locale of ASCII"])
+def test_reports_do_not_depend_on_the_environment(tmp_path, setting):
+    """The names of sockets are short on every system; a page is UTF-8 whatever the locale is."""
+    parameters = '# %% tags=["parameters"]\ninputs = {"here": "."}\nparams = {}'
+    source = percent_notebook(tmp_path, parameters, "# %% [markdown]\n# # Σ – ü", "# %%\nprint('done')")
+    place = tmp_path / "temporary files ü" / ("x" * 90)
+    place.mkdir(parents=True)
+    ascii_only = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    settings = {"TMPDIR": str(place)} if setting.startswith("a long") else ascii_only
+    command = ["report", "--notebook", source, "--inputs", "here=README.md", "--ipynb", tmp_path / "r.ipynb"]
+    command += ["--html", tmp_path / "r.html"]
+    done = subprocess.run(
+        [sys.executable, "-m", "lrp_dynamics.cli", *map(str, command)],
+        capture_output=True,
+        text=True,
+        env=os.environ | settings,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Σ – ü" in (tmp_path / "r.html").read_text(encoding="utf-8")
+
+
 def test_a_failing_cell_leaves_no_report(tmp_path):
     path = percent_notebook(tmp_path, '# %% tags=["parameters"]\nx = 1', "# %%\n1 / 0")
     with pytest.raises(Exception, match="ZeroDivisionError"):

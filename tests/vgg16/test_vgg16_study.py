@@ -5,6 +5,7 @@ import hashlib
 import http.server
 import json
 import threading
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -118,6 +119,8 @@ def test_figures_and_report_are_made_and_the_same_each_time(fitted):
     page = (fitted / "report.html").read_text()
     assert page.count("<img") == len(names)
     assert "The network sees" in page
+    assert "vgg16_narrow, trained on shapes10 (synthetic)" in page
+    assert "ImageNet" not in page
     assert "nan" not in page.split("<body>")[1].lower().replace("finance", "")[:3000]
 
 
@@ -178,8 +181,8 @@ def published(path, classes=1000):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def weights_params(url, checksum, network="resnet18"):
-    return {"network": network, "trained_on": "ImageNet", "urls": [url], "sha256": checksum}
+def weights_params(url, checksum, network="resnet18", trained_on="flowers"):
+    return {"network": network, "trained_on": trained_on, "urls": [url], "sha256": checksum}
 
 
 def test_published_weights_are_downloaded_checked_and_described(tmp_path, server):
@@ -188,7 +191,8 @@ def test_published_weights_are_downloaded_checked_and_described(tmp_path, server
     out = tmp_path / "model.safetensors"
     command("weights", "--params", params, "--raw", tmp_path / "raw", "--out", out)
     network = load(str(out))
-    assert network.about.trained_on == "ImageNet"
+    assert network.about.trained_on == "flowers"
+    assert list(network.about.classes) == [f"class {k}" for k in range(7)]
     assert network.about.resize == 256
     assert tuple(network.about.shape) == (3, 224, 224)
     expected = torch.load(tmp_path / "www/resnet18.pth", weights_only=True)
@@ -196,6 +200,35 @@ def test_published_weights_are_downloaded_checked_and_described(tmp_path, server
     (tmp_path / "www/resnet18.pth").unlink()
     out.unlink()
     command("weights", "--params", params, "--raw", tmp_path / "raw", "--out", out)  # lies in raw already
+
+
+def test_data_and_classes_are_those_of_the_weights_given(tmp_path, capsys):
+    """A network of 1,000 outputs need not tell the classes of ImageNet apart."""
+    checksum = published(tmp_path / "own.pth")
+    for title, known, told in (("Places", False, False), ("ImageNet", True, True)):
+        out = tmp_path / f"{title}.safetensors"
+        params = weights_params(str(tmp_path / "own.pth"), checksum, trained_on=title)
+        command("weights", "--params", params, "--raw", tmp_path / "raw", "--out", out)
+        about = load(str(out)).about
+        assert about.trained_on == title
+        assert ("goldfish" in about.classes) == known
+        assert ("taken from the parameter trained_on" in capsys.readouterr().err) == told
+    about = load("resnet18", tmp_path / "own.pth").about
+    assert about.trained_on == "unknown data"
+    assert about.classes[:2] == ("class 0", "class 1")
+    params = weights_params(str(out), hashlib.sha256(out.read_bytes()).hexdigest(), trained_on="Places")
+    assert main(["weights", "--params", json.dumps(params), "--raw", str(tmp_path), "--out", str(out)]) == 2
+    assert "was trained on 'ImageNet', as it says itself, not on 'Places'" in capsys.readouterr().err
+
+
+def test_the_file_that_torchvision_publishes_is_known(tmp_path, monkeypatch):
+    """By its checksum, whatever it is called; that of a stand-in takes the place of the real one's, a download."""
+    checksum = published(tmp_path / "renamed.pth")
+    entry = torchvision.models.ResNet18_Weights.DEFAULT
+    monkeypatch.setattr(entry, "_value_", replace(entry.value, url=f"https://host/resnet18-{checksum[:8]}.pth"))
+    about = load("resnet18", tmp_path / "renamed.pth").about
+    assert about.trained_on == "ImageNet"
+    assert "goldfish" in about.classes
 
 
 def test_weights_that_cannot_be_had_or_are_others_leave_nothing(tmp_path, server, capsys):

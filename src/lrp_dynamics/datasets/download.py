@@ -1,10 +1,10 @@
 """Fetching a file from the first of several addresses that has it, whole and with the right checksum, or not at all."""
 
-import fcntl
 import queue
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -15,6 +15,11 @@ from tqdm import tqdm
 
 from lrp_dynamics.errors import UserError
 from lrp_dynamics.files import sha256 as sha256_of
+
+try:
+    import fcntl
+except ImportError:  # a system without these locks
+    fcntl = None  # type: ignore[assignment]
 
 ROUNDS = 3  # times that the list of addresses is gone through
 PATIENCE = 20.0  # seconds spent, in all, on waiting for servers that do not answer
@@ -102,7 +107,8 @@ def fetch(remote: Remote, raw: str | Path) -> Path:
             raise UserError(f"cannot write to the folder of raw files, {place.parent} ({error})") from error
         with lock:
             # One process at a time; another may have finished the same download while this one waited.
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            with suppress(AttributeError, OSError):  # a system or a network disk without locks
+                fcntl.flock(lock, fcntl.LOCK_EX)
             if place.exists() or _download_any(remote, urls, place, failures):
                 return _verified(place, remote)
     tried = "\n".join(f"  {address}: {failures[address]}" for address in remote.addresses)

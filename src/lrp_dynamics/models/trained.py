@@ -1,6 +1,6 @@
 """Trained networks, by name or from a file, with what is needed to show them an image."""
 
-import pickle
+import sys
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from lrp_dynamics import models
 from lrp_dynamics.errors import UserError
+from lrp_dynamics.files import sha256
 from lrp_dynamics.models.description import Description
 from lrp_dynamics.pictures import crop_image
 
@@ -59,7 +60,7 @@ class Network:
         return torch.maximum(torch.minimum(low + share * (high - low), high), low)  # rounding must not leave the bounds
 
 
-def load(model: str, weights: Path | None = None) -> Network:
+def load(model: str, weights: Path | None = None, trained_on: str | None = None) -> Network:
     """Return a trained network.
 
     Parameters
@@ -69,11 +70,14 @@ def load(model: str, weights: Path | None = None) -> Network:
     weights : Path, optional
         A state_dict for a name, .safetensors or written by torch.save; without it, the weights that torchvision
         recommends, from its cache or downloaded into it.
+    trained_on : str, optional
+        Title of the data that the weights were trained on, for a state_dict that does not say so; default: "ImageNet"
+        if torchvision publishes that very file, "unknown data" otherwise. Only with ImageNet are classes named.
 
     Raises
     ------
     UserError
-        If there is no such network, no such file, or the weights are of another network.
+        If there is no such network, no such file, or the weights are of another network or other data.
     """
     if model not in (*IMAGENET, *models.MODELS):
         path = Path(model)
@@ -93,10 +97,15 @@ def load(model: str, weights: Path | None = None) -> Network:
         state, about = read_state(weights)
         if about is not None and about.model != model:
             raise UserError(f"{weights} holds the weights of {about.model!r}, not of {model!r}")
-        return build(about or describe(model, state), state, weights)
+        if about is None:
+            about = describe(model, state, _title(model, weights, trained_on))
+        elif trained_on not in (None, about.trained_on):
+            raise UserError(f"{weights} was trained on {about.trained_on!r}, as it says itself, not on {trained_on!r}")
+        return build(about, state, weights)
     if model not in IMAGENET:
         raise UserError(f"there are no published weights of {model!r}; give a file with --weights")
-    return build(describe(model), _published(model), Path(model))
+    state = _published(model)
+    return build(describe(model, state, "ImageNet"), state, Path(model))
 
 
 def read_state(path: Path) -> tuple[dict[str, Tensor], Description | None]:
@@ -111,7 +120,9 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], Description | None]:
         pass
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # of many kinds, for files of other formats
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path} is neither a .safetensors file nor a state_dict of torch.save ({reason})") from error
     state = state.get("state_dict", state) if isinstance(state, dict) else state
@@ -120,23 +131,43 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], Description | None]:
     return {name.removeprefix("module."): value for name, value in state.items()}, None
 
 
-def describe(model: str, state: dict[str, Tensor] | None = None) -> Description:
+def _title(model: str, weights: Path, trained_on: str | None) -> str:
+    """Return what a state_dict was trained on: as its user says, or as is known of the files that torchvision has."""
+    published = []
+    if model in IMAGENET and _of_imagenet(trained_on or "ImageNet"):
+        # Their names end in the first digits of their SHA-256.
+        published = [Path(entry.url).stem.rpartition("-")[2] for entry in torchvision.models.get_model_weights(model)]
+    if published and sha256(weights).startswith(tuple(published)):
+        return trained_on or "ImageNet"
+    if published and trained_on:
+        print(
+            f"{weights} is no file that torchvision publishes for {model!r}: that it was trained on {trained_on!r} is "
+            "taken from the parameter trained_on",
+            file=sys.stderr,
+        )
+    return trained_on or "unknown data"
+
+
+def _of_imagenet(title: str) -> bool:
+    return title.lower().startswith("imagenet")
+
+
+def describe(model: str, state: dict[str, Tensor], trained_on: str) -> Description:
     """Return how a network is used when its file does not say so: as torchvision's own, or with inputs of 0 to 1."""
-    matrices = [value for value in (state or {}).values() if value.dim() > 1]
+    matrices = [value for value in state.values() if value.dim() > 1]
+    if not matrices:
+        raise UserError(f"the weights hold no matrix, so they are not those of {model!r}")
+    names = [f"class {k}" for k in range(len(matrices[-1]))]
     if model in IMAGENET:
         published = torchvision.models.get_model_weights(model).DEFAULT
         view = published.transforms()
         classes = published.meta["categories"]
-        count = len(matrices[-1]) if matrices else len(classes)
-        names = classes if count == len(classes) else [f"class {k}" for k in range(count)]
+        names = classes if _of_imagenet(trained_on) and len(classes) == len(names) else names
         low = [-m / s for m, s in zip(view.mean, view.std, strict=True)]
         high = [(1 - m) / s for m, s in zip(view.mean, view.std, strict=True)]
         size = view.crop_size[0]
-        return Description(model, names, (3, size, size), low, high, "ImageNet", view.resize_size[0])
-    if not matrices:
-        raise UserError(f"the weights hold no matrix, so they are not those of {model!r}")
-    names = [f"class {k}" for k in range(len(matrices[-1]))]
-    return Description(model, names, (matrices[0].shape[1], 32, 32), 0.0, 1.0, "unknown data")
+        return Description(model, names, (3, size, size), low, high, trained_on, view.resize_size[0])
+    return Description(model, names, (matrices[0].shape[1], 32, 32), 0.0, 1.0, trained_on)
 
 
 def build(about: Description, state: dict[str, Tensor], source: Path) -> Network:

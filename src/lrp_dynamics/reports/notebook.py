@@ -26,6 +26,9 @@ with without("rfc3987_syntax", "jupytext.sync_contentsmanager", "jupytext.async_
     from nbconvert import HTMLExporter
 
 
+_LONGEST = 80  # bytes of the folder for temporary files: the path of a socket in it must stay below 104 on macOS
+
+
 class _ThisPython(AsyncKernelManager):
     """Starts the running Python as kernel, whatever kernels are or are not installed on the machine."""
 
@@ -68,7 +71,8 @@ def execute(source: Path, parameters: Mapping[str, Any]) -> nbformat.NotebookNod
     targets[0].source = "\n".join(f"{name} = {value!r}" for name, value in parameters.items())
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number:03}"
-    with tempfile.TemporaryDirectory() as folder:
+    place = "/tmp" if len(os.fsencode(tempfile.gettempdir())) > _LONGEST else None
+    with tempfile.TemporaryDirectory(dir=place) as folder:
         client = NotebookClient(notebook, kernel_manager_class=_ThisPython, record_timing=False, timeout=600)
         kernel = client.create_kernel_manager()
         kernel.transport, kernel.ip = "ipc", str(Path(folder) / "ipc")  # no port that another job could take
@@ -113,6 +117,6 @@ def page(notebook: nbformat.NotebookNode) -> str:
 def write(notebook: nbformat.NotebookNode, ipynb: Path, html: Path) -> None:
     """Write an executed notebook as .ipynb and as a page."""
     with atomic(ipynb) as temporary:
-        temporary.write_text(nbformat.writes(notebook) + "\n")
+        temporary.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
     with atomic(html) as temporary:
-        temporary.write_text(page(notebook))
+        temporary.write_text(page(notebook), encoding="utf-8")

@@ -1,6 +1,7 @@
 """Train a network and record the relevance of fixed samples at every step.
 
-An interrupted training goes on from its last epoch; what that needs is kept in --cache until the training ends.
+An interrupted training goes on from its last epoch; what that needs is kept in --cache until the training ends, and so
+are the results until all of them lie in --out.
 """
 
 import argparse

@@ -15,8 +15,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Download the weights, or find them where they were put by hand, and write them with their description."""
-    from dataclasses import replace
-
     from safetensors.torch import save_file
 
     from lrp_dynamics.datasets.download import Remote, fetch, filename
@@ -25,8 +23,8 @@ def run(args: argparse.Namespace) -> None:
 
     params = args.params
     source = fetch(Remote(filename(params["urls"][0]), params["urls"], params["sha256"]), args.raw)
-    network = load(params["network"], source)
-    about = replace(network.about, trained_on=params["trained_on"])
+    network = load(params["network"], source, params["trained_on"])
+    about = network.about
     weights = {name: value.contiguous() for name, value in network.model.state_dict().items()}
     with atomic(args.out) as temporary:
         save_file(weights, temporary, about.as_metadata())
