@@ -42,7 +42,8 @@ def gather(shards: Sequence[Path], out: Path) -> None:
         with atomic(out / name) as temporary:
             shutil.copyfile(shards[0] / name, temporary)
     write_json(
-        out / "provenance.json", {"shards": [json.loads((shard / "provenance.json").read_text()) for shard in shards]}
+        out / "provenance.json",
+        {"shards": [json.loads((shard / "provenance.json").read_text(encoding="utf-8")) for shard in shards]},
     )
 
 

@@ -109,7 +109,7 @@ def gather(search: Mapping[str, Any], trials: Sequence[Path], out: Path) -> dict
     """
     rows = []
     for trial, path in enumerate(trials):
-        result = json.loads(path.read_text())
+        result = json.loads(path.read_text(encoding="utf-8"))
         rows.append({"trial": trial} | values_of(search, trial) | {name: result[name] for name in NUMBERS})
     rows.sort(key=lambda row: (-row["validation_accuracy"], row["validation_loss"]))
     write_csv(out, {name: [row[name] for row in rows] for name in rows[0]})

@@ -24,7 +24,7 @@ def write_csv(path: str | Path, columns: Mapping[str, Sequence | np.ndarray]) ->
     Floats keep nine significant digits (enough for float32), truth values become 0 or 1, NaN an empty cell.
     """
     rows = zip(*columns.values(), strict=True)
-    with atomic(path) as temporary, open(temporary, "w", newline="") as file:
+    with atomic(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows([_text(value) for value in row] for row in rows)
@@ -39,7 +39,7 @@ def read_csv(path: str | Path, require: Sequence[str] = ()) -> dict[str, np.ndar
         If the file is not CSV, has rows of another length than its header, or lacks a column named in `require`.
     """
     try:
-        with open(path, newline="") as file:
+        with open(path, newline="", encoding="utf-8") as file:
             reader = csv.reader(file)
             header = next(reader, [])
             cells = list(reader)

@@ -40,9 +40,9 @@ from lrp_dynamics.store import open_relevance
 from lrp_dynamics.tables import read_csv
 
 page = Telling(HOMEWORK_FIGURES, inputs["figures"], inputs["captions"])
-m, tell = json.loads(Path(inputs["metrics"]).read_text()), page.tell
+m, tell = json.loads(Path(inputs["metrics"]).read_text(encoding="utf-8")), page.tell
 accuracy, evidence = read_csv(inputs["accuracy"]), read_csv(inputs["evidence"])
-published = json.loads(Path(inputs["published"]).read_text()) if params["published"] else None
+published = json.loads(Path(inputs["published"]).read_text(encoding="utf-8")) if params["published"] else None
 with open_relevance(inputs["recording"]) as recording:
     run = recording.attrs
 explained = m["deep_taylor_explained_images"]

@@ -38,7 +38,7 @@ from lrp_dynamics.store import open_relevance
 from lrp_dynamics.tables import read_csv
 
 page = Telling(RULES_FIGURES, inputs["figures"], inputs["captions"])
-m, tell = json.loads(Path(inputs["metrics"]).read_text()), page.tell
+m, tell = json.loads(Path(inputs["metrics"]).read_text(encoding="utf-8")), page.tell
 table, agreement = read_csv(inputs["comparison"]), read_csv(inputs["agreement"])
 with open_relevance(inputs["recording"]) as recording:
     run, every = recording.attrs, int(recording.attrs["every"])

@@ -41,7 +41,7 @@ from lrp_dynamics.tables import read_csv
 
 page = Telling(VGG11_FIGURES, inputs["figures"], inputs["captions"])
 tell = page.tell
-t, m, speed = (json.loads(Path(inputs[name]).read_text()) for name in ("training", "metrics", "speed"))
+t, m, speed = (json.loads(Path(inputs[name]).read_text(encoding="utf-8")) for name in ("training", "metrics", "speed"))
 classes, setting, shown = read_csv(inputs["classes"]), params["training"], params["explanations"]
 maps, arrived = {}, {}
 for method in ("all", "top_k"):

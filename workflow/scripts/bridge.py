@@ -36,7 +36,7 @@ def locked_stages() -> dict[str, Any]:
     if not LOCK.exists():
         return {}
     # Paths are all that is looked at: what the numbers are need not be worked out.
-    lock = yaml.load(LOCK.read_text(), getattr(yaml, "CBaseLoader", yaml.BaseLoader)) or {}
+    lock = yaml.load(LOCK.read_text(encoding="utf-8"), getattr(yaml, "CBaseLoader", yaml.BaseLoader)) or {}
     return {name: stage for name, stage in lock.get("stages", {}).items() if name != CHECK}
 
 
@@ -61,7 +61,7 @@ def _is_foreign(path: str) -> bool:
     parts = [name[i : i + 254] for i in range(0, len(name), 254)]
     note = Path(".snakemake", "metadata", *("@" + part for part in parts[:-1]), parts[-1])
     try:
-        return json.loads(note.read_text()).get("endtime") != os.stat(path).st_mtime
+        return json.loads(note.read_text(encoding="utf-8")).get("endtime") != os.stat(path).st_mtime
     except (OSError, ValueError):
         return True
 
@@ -117,7 +117,7 @@ def _digest(doubtful: list[str], files: Mapping[str, list[int]]) -> str:
 
 def _judged() -> str | None:
     """Return the digest of what `adopt` last left as doubtful."""
-    return JUDGED.read_text() if JUDGED.exists() else None
+    return JUDGED.read_text(encoding="utf-8") if JUDGED.exists() else None
 
 
 def adopt() -> None:
@@ -128,7 +128,7 @@ def adopt() -> None:
 
     stages = locked_stages()
     with planned(forceall=True) as dag:
-        if dvc_yaml.text_of_dag(dag) == dvc_yaml.FILE.read_text():
+        if dvc_yaml.text_of_dag(dag) == dvc_yaml.FILE.read_text(encoding="utf-8"):
             dvc_yaml.write_checked()
         files, known, doubtful = _files(stages), dvc_yaml.read_stages(), set(doubtful_outputs(stages))
         jobs = {stage_name(job): job for job in real_jobs(dag) if not doubtful.isdisjoint(map(str, job.output))}
@@ -148,7 +148,7 @@ def adopt() -> None:
                 notes._write_record(str(path), note)
     # Not to be judged again before something changes; what changed in between has not been judged.
     if _files(stages) == files:
-        JUDGED.write_text(_digest(doubtful_outputs(stages), files))
+        JUDGED.write_text(_digest(doubtful_outputs(stages), files), encoding="utf-8")
 
 
 def check_stage(dag: Any) -> None:

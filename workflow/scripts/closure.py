@@ -28,7 +28,7 @@ def code_of(stage: str, *scripts: str) -> list[str]:
 def _imports(path: Path) -> tuple[Path, ...]:
     """Return the files of the package that a file imports, also inside functions, and `__init__` of parent packages."""
     names: set[str] = set()
-    for node in _statements(ast.parse(path.read_text())):
+    for node in _statements(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:

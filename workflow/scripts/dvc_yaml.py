@@ -37,7 +37,7 @@ class _Dumper(yaml.SafeDumper):
 
 def read_stages() -> dict[str, Any]:
     """Return the stages of dvc.yaml as it stands."""
-    return _stages(FILE.read_text()) if FILE.exists() else {}
+    return _stages(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
 
 
 def _stages(text: str) -> dict[str, Any]:
@@ -57,13 +57,13 @@ def text_of_dag(dag: Any) -> str:
 
 def update(text: str) -> list[str]:
     """Write dvc.yaml if it is not so already; return, and tell, the names of the stages that changed."""
-    old = FILE.read_text() if FILE.exists() else ""
+    old = FILE.read_text(encoding="utf-8") if FILE.exists() else ""
     write_checked()
     if old == text:
         return []
     names = changed_stages(old, text)
     with atomic(FILE) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
     print(f"dvc.yaml has been brought up to date ({', '.join(names)}); commit it with params.yaml", file=sys.stderr)
     if files := left_over(old, text):
         print(
@@ -76,7 +76,7 @@ def update(text: str) -> list[str]:
 def write_checked() -> None:
     """Write the output of the stage `dvc-yaml`."""
     with atomic(CHECKED) as temporary:
-        temporary.write_text("dvc.yaml has the stages that params.yaml and the Snakefile ask for\n")
+        temporary.write_text("dvc.yaml has the stages that params.yaml and the Snakefile ask for\n", encoding="utf-8")
 
 
 def changed_stages(old: str, new: str) -> list[str]:
@@ -124,7 +124,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     if args.check:
-        old = FILE.read_text() if FILE.exists() else ""
+        old = FILE.read_text(encoding="utf-8") if FILE.exists() else ""
         if old != text:
             names = ", ".join(changed_stages(old, text))
             print(f"dvc.yaml is out of date ({names}); run `make dvc` and commit it", file=sys.stderr)

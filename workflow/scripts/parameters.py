@@ -72,7 +72,7 @@ def problem(params: Mapping[str, Any]) -> str | None:
 @cache
 def _validator() -> Draft202012Validator:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return Draft202012Validator(yaml.load(SCHEMA.read_text(), loader))
+    return Draft202012Validator(yaml.load(SCHEMA.read_text(encoding="utf-8"), loader))
 
 
 def _hint(error: Any) -> str:
@@ -99,7 +99,7 @@ def repeated_key(text: str) -> str | None:
 def check(params: Mapping[str, Any], file: Path) -> None:
     """Raise one clear sentence if the parameters, read from the file, are not as the schema says."""
     read_numbers(params)
-    twice = repeated_key(file.read_text()) if file.exists() else None
+    twice = repeated_key(file.read_text(encoding="utf-8")) if file.exists() else None
     found = f"{file}: the key {twice!r} stands twice in one place; keep one of them" if twice else problem(params)
     if found:
         raise WorkflowError(found)

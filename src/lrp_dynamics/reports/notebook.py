@@ -113,6 +113,6 @@ def page(notebook: nbformat.NotebookNode) -> str:
 def write(notebook: nbformat.NotebookNode, ipynb: Path, html: Path) -> None:
     """Write an executed notebook as .ipynb and as a page."""
     with atomic(ipynb) as temporary:
-        temporary.write_text(nbformat.writes(notebook) + "\n")
+        temporary.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
     with atomic(html) as temporary:
-        temporary.write_text(page(notebook))
+        temporary.write_text(page(notebook), encoding="utf-8")

@@ -28,7 +28,7 @@ class PhotoStory(Telling):
 
     def __init__(self, maps: str, measures: str, metrics: str, figures: str, captions: str, images: int):
         super().__init__(FIGURES | MASK_FIGURES, figures, captions)
-        self.metrics = json.loads(Path(metrics).read_text())
+        self.metrics = json.loads(Path(metrics).read_text(encoding="utf-8"))
         self.run = PhotoRun(maps, measures, images)
         self.first = self.run.composites[0]
         self.masked = "masks" in self.run.file

@@ -103,7 +103,7 @@ class Story(Telling):
 def _metrics(path: str) -> dict:
     """Return what a metrics.json holds."""
     try:
-        found = json.loads(Path(path).read_text())
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(f"{path}: not a JSON file ({error}); expected a metrics.json") from None
     needed = ("samples", "seeds", "recorded_steps", "largest_step_gap", "numerical_share")

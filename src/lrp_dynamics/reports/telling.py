@@ -35,7 +35,7 @@ class Telling:
     def figure(self, name: str) -> None:
         """Show a figure with its number and caption."""
         self._count += 1
-        caption = (self._captions / f"{name}.rst").read_text()
+        caption = (self._captions / f"{name}.rst").read_text(encoding="utf-8")
         html = publish_parts(caption, writer="html5", settings_overrides={"report_level": 5})["body"]
         display(Image(self._figures / f"{name}.png", alt=f"Figure {self._count}: {self._titles[name][0]}"))
         display(HTML(f'<div class="caption">{html.replace("<p>", f"<p>Figure {self._count}. ", 1)}</div>'))

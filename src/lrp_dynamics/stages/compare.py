@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> None:
             for table in [next(iter(getattr(m, name).values()))]
         ]
         write_csv(args.out / f"{name}.csv", {key: np.concatenate([part[key] for part in parts]) for key in parts[0]})
-    trainings = [json.loads(path.read_text()) for path in args.training]
+    trainings = [json.loads(path.read_text(encoding="utf-8")) for path in args.training]
     metrics = {
         f"{name}_{key}": float(values[row])
         for row, name in enumerate(comparison["explanation"])

@@ -126,7 +126,7 @@ def _refuse_mixtures(checks: list[dict], paths: list[str]) -> None:
 def _summary(path: str) -> dict:
     """Return what a training.json holds."""
     try:
-        found = json.loads(Path(path).read_text())
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:  # broken JSON, or not even text
         raise UserError(f"{path}: not a JSON file ({error}); expected a training.json") from None
     numbers = ("train_accuracy", "test_accuracy", "final_loss")

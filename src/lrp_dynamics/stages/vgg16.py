@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> None:
     network, data = load(str(args.model)), prepared.read(args.data)
     found = study(network, data, args.params)
     table = results.measures(found)
-    training = json.loads(args.training[0].read_text()) if args.training else None
+    training = json.loads(args.training[0].read_text(encoding="utf-8")) if args.training else None
     results.write_h5(args.maps, found, network.about, data, args.params)
     write_csv(args.predictions, results.predictions(found, network.about))
     write_csv(args.measures, table)
