@@ -8,7 +8,7 @@ from workflow.conftest import ROOT, Project, copy_of_project
 
 from lrp_dynamics.tables import read_csv
 
-pytestmark = pytest.mark.pipeline
+pytestmark = pytest.mark.long
 DOCS = (ROOT / "docs/vgg11.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```yaml\n(.*?)```", DOCS, re.S)
 EXAMPLE = next(yaml.safe_load(block)["search"] for block in BLOCKS if block.startswith("search:"))

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from workflow.conftest import Project, copy_of_project
 
-pytestmark = pytest.mark.pipeline
+pytestmark = pytest.mark.long
 EXPLANATIONS = {
     "images": 4,
     "composites": ["epsilon_plus_flat"],

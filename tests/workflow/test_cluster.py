@@ -16,8 +16,6 @@ from waiting import LIMIT, wait_until
 
 from .conftest import ROOT, Project
 
-pytestmark = pytest.mark.pipeline
-
 CONF = Path("/etc/slurm/slurm.conf")  # the one place where all of Slurm and Snakemake's plugin look
 GRES = CONF.with_name("gres.conf")
 OUTLIERS = "results/demo/outliers.csv"
@@ -112,6 +110,7 @@ def jobs() -> list[str]:
     return subprocess.run(["scontrol", "show", "job", "-o"], capture_output=True, text=True).stdout.splitlines()
 
 
+@pytest.mark.long
 def test_jobs_go_through_slurm_with_either_tool(slurm: str, project: Project) -> None:
     """Jobs of either tool go through Slurm, the training asks for a GPU, and DVC finds current what Slurm has made."""
     project.env["PYTHONPATH"] += os.pathsep + slurm

@@ -5,7 +5,7 @@ import re
 import pytest
 from waiting import wait_until
 
-pytestmark = pytest.mark.pipeline
+pytestmark = pytest.mark.long
 
 THRESHOLD = "experiments.demo.outliers.threshold"
 

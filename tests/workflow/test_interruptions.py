@@ -11,7 +11,7 @@ import psutil
 import pytest
 from waiting import wait_until
 
-pytestmark = pytest.mark.pipeline
+pytestmark = pytest.mark.long
 
 RELEVANCE = "results/demo/seed-0/relevance.h5"
 

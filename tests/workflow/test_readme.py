@@ -17,8 +17,6 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [line for block in re.findall(r"```bash\n(.*?)```", README, re.S) for line in block.splitlines()]
 PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.S)
 
-pytestmark = pytest.mark.pipeline
-
 
 def give_environment(project: Project) -> None:
     """Make a `.venv` that counts as set up, whose commands are those of the environment that runs the tests."""
@@ -33,10 +31,11 @@ def give_environment(project: Project) -> None:
         (folder / mark).touch()
 
 
+@pytest.mark.long
 def test_commands(project: Project) -> None:
-    assert {"make demo", "make test", "snakemake --cores all"} <= set(COMMANDS)
+    assert {"make demo", "make test", "make test-long", "snakemake --cores all"} <= set(COMMANDS)
     give_environment(project)
-    # `make test` is what runs this very test: here it only collects.
+    # `make test-long` is what runs this very test: here both only collect.
     environment = {"PYTEST_ADDOPTS": "--collect-only tests/recording"}
     script = "set -eux\n" + "\n".join(COMMANDS)
     log = project.run("bash", "-c", script, **environment)

@@ -3,10 +3,6 @@
 import re
 from pathlib import Path
 
-import pytest
-
-pytestmark = pytest.mark.pipeline
-
 # What makes a browser load something; links that a reader may click are no such thing.
 LOADS = re.compile(
     r"""<(?:script|img|iframe|source|audio|video|embed|input)\b[^>]*?\bsrc\s*=\s*["']?(?:https?:)?//[^"'\s>]+

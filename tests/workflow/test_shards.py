@@ -4,7 +4,7 @@ import pytest
 
 from .conftest import Project
 
-pytestmark = pytest.mark.pipeline
+pytestmark = pytest.mark.long
 
 SHARDS = "experiments.demo.recording.shards"
 RUN = "results/demo/seed-0"

@@ -2,7 +2,7 @@
 
     python3 workflow/scripts/check_machine.py FOLDER    # of the environment to be made
 
-Runs on any Python 3, with nothing but the standard library.
+Runs on Python 3.6 and newer, with nothing but the standard library.
 """
 
 import os
@@ -12,8 +12,10 @@ import sysconfig
 import tempfile
 
 OLDEST, NEWEST = (3, 11), (3, 13)
-# Measured on Linux, where PyTorch comes with the libraries of CUDA: the environment, and what pip downloads for it.
+# Measured on Linux, where PyTorch comes with the libraries of CUDA: the environment, and what is downloaded for it.
 ENVIRONMENT_GB, DOWNLOADS_GB = 6.5, 3.0
+# Where pip keeps downloads: for as long as it runs, and for the next time.
+DOWNLOADS = [tempfile.gettempdir(), os.path.join(os.path.expanduser("~"), ".cache", "pip")]
 
 
 def problems(folder):
@@ -50,19 +52,23 @@ def tool_problems():
 
 
 def space_problems(folder):
-    parent = os.path.abspath(folder)
-    while not os.path.exists(parent):
-        parent = os.path.dirname(parent)
-    downloads = tempfile.gettempdir()
-    together = os.stat(parent).st_dev == os.stat(downloads).st_dev
-    needs = {parent: ENVIRONMENT_GB + DOWNLOADS_GB * together}
-    if not together:
-        needs[downloads] = DOWNLOADS_GB
-    for place, need in needs.items():
+    needs = {}
+    for place, need in [(folder, ENVIRONMENT_GB), *((place, DOWNLOADS_GB) for place in DOWNLOADS)]:
+        place = existing(place)
+        disk = needs.setdefault(os.stat(place).st_dev, [place, 0.0])
+        disk[1] += need
+    for place, need in needs.values():
         free = shutil.disk_usage(place).free / 1e9
         if free < need:
-            hint = "free some" + (", or name another disk's folder in TMPDIR" if place == downloads else "")
-            yield f"{place} has {free:.1f} GB of free space, but {need:.1f} GB are needed; {hint}"
+            yield f"the disk of {place} has {free:.1f} GB of free space, expected {need:.1f} GB; delete something there"
+
+
+def existing(path):
+    """Return the path, or the nearest folder above it that is there already."""
+    path = os.path.abspath(path)
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    return path
 
 
 def main():
