@@ -189,7 +189,7 @@ def make_tiny(project: Project) -> None:
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A tiny project in which `snakemake` has run; do not change it, take a `copy`."""
-    project = copy_of_project(tmp_path_factory.mktemp("built") / "project")
+    project = copy_of_project(tmp_path_factory.mktemp("built") / "a naïve project")
     make_tiny(project)
     project.run(sys.executable, "workflow/scripts/dvc_yaml.py")
     project.commit("tiny")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from waiting import LIMIT, wait_until
 
-from .conftest import ROOT, Project
+from .conftest import ROOT, Project, copy_of_project
 
 CONF = Path("/etc/slurm/slurm.conf")  # the one place where all of Slurm and Snakemake's plugin look
 GRES = CONF.with_name("gres.conf")
@@ -135,14 +135,14 @@ def test_jobs_go_through_slurm_with_either_tool(slurm: str, project: Project) ->
     project.assert_made("outliers-demo")
 
 
-def test_rules_ask_for_more_than_was_measured() -> None:
+def test_rules_ask_for_more_than_was_measured(tmp_path: Path) -> None:
     """The table in the documentation says what the rules ask for, and each asks for enough."""
     rows = re.findall(r"^\| `(\w+)` \|(.*)\|$", (ROOT / "docs/cluster.md").read_text(encoding="utf-8"), re.M)
     assert {"prepare", "train", "dynamics", "vgg16", "rules_train", "homework_train"} <= {rule for rule, _ in rows}
     code = "import json, sys; sys.path.insert(0, 'benchmarks'); import resources; print(json.dumps(resources.asked()))"
-    asked = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    asked = json.loads(copy_of_project(tmp_path / "project").run(sys.executable, "-c", code).splitlines()[-1])
     for rule, cells in rows:
         _, peak, memory, minutes, runtime = (cell.strip() for cell in cells.split("|"))
-        assert json.loads(asked)[rule] == [int(memory), int(runtime)], rule
+        assert asked[rule] == [int(memory), int(runtime)], rule
         assert int(peak) < int(memory), rule
         assert float(minutes) < int(runtime), rule

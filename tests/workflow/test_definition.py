@@ -2,7 +2,6 @@
 
 import copy
 import re
-import subprocess
 import sys
 
 import pytest
@@ -24,11 +23,8 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return project
 
 
-def test_dvc_yaml_is_up_to_date():
-    done = subprocess.run(
-        [sys.executable, "workflow/scripts/dvc_yaml.py", "--check"], cwd=ROOT, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+def test_dvc_yaml_is_up_to_date(full):
+    full.run(sys.executable, "workflow/scripts/dvc_yaml.py", "--check")
 
 
 def test_dvc_yaml_covers_every_output_once(full):
