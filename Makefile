@@ -49,6 +49,7 @@ test-long: $(BIN)/.test
 
 lint: $(BIN)/.test
 	$(BIN)/ruff check .
+	$(BIN)/ruff check --preview --select PLW1514 src tests workflow  # text files say their encoding
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
