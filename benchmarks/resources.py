@@ -24,7 +24,7 @@ def measured(folders: Iterable[Path]) -> dict[str, tuple[float, str, float]]:
     result: dict[str, tuple[float, str, float]] = {}
     for folder in folders:
         for file in sorted(folder.glob("logs/benchmarks/*/*.tsv")):
-            with file.open() as lines:
+            with file.open(encoding="utf-8") as lines:
                 rows = list(csv.DictReader(lines, delimiter="\t"))
             peak, minutes = max(float(row["max_rss"]) for row in rows), max(float(row["s"]) for row in rows) / 60
             before = result.get(file.parent.name, (0.0, "", 0.0))
@@ -47,7 +47,8 @@ def asked() -> dict[str, tuple[int, int]]:
 
 def written() -> dict[str, tuple[float, str, float]]:
     """Return what the page says was measured, like `measured`."""
-    rows = re.findall(r"^\| `(\w+)` \| (\S+) \| (\d+) \| \d+ \| ([\d.]+) \|", TABLE.search(PAGE.read_text())[0], re.M)
+    page = PAGE.read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (\S+) \| (\d+) \| \d+ \| ([\d.]+) \|", TABLE.search(page)[0], re.M)
     return {rule: (float(peak), job, float(minutes)) for rule, job, peak, minutes in rows}
 
 
@@ -75,7 +76,7 @@ def main() -> None:
     text = table(args.folders)
     print(text, end="")
     if args.write:
-        PAGE.write_text(TABLE.sub(lambda _: text, PAGE.read_text()))
+        PAGE.write_text(TABLE.sub(lambda _: text, PAGE.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def commands_of(folder: Path) -> list[tuple[str, list[str], dict]]:
 def peak_mb(folder: Path, name: str) -> float:
     """Return the largest resident memory that Snakemake saw of a job."""
     rule, _, rest = name.partition("-")
-    line = (folder / "logs" / "benchmarks" / rule / f"{rest}.tsv").read_text().splitlines()
+    line = (folder / "logs" / "benchmarks" / rule / f"{rest}.tsv").read_text(encoding="utf-8").splitlines()
     return float(dict(zip(line[0].split("\t"), line[1].split("\t"), strict=True))["max_rss"])
 
 
@@ -91,7 +91,7 @@ def main() -> None:
         report = folder / ".cache" / "timed.json"
         report.parent.mkdir(exist_ok=True)
         run(folder, sys.executable, "-c", TIMED, str(report), *arguments)
-        times = json.loads(report.read_text())
+        times = json.loads(report.read_text(encoding="utf-8"))
         own += times["own"]
         print(
             f"{name:34} {times['imports']:9.1f} {times['own']:8.1f} {peak_mb(folder, name):8.0f} "

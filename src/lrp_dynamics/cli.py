@@ -1,6 +1,7 @@
 """The command line: `lrp-dynamics STAGE ...`, one subcommand a module of `lrp_dynamics.stages`."""
 
 import argparse
+import io
 import sys
 from importlib import import_module
 from pkgutil import iter_modules
@@ -37,6 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     first = arguments[0].replace("-", "_") if arguments else None
     keep_freed_memory()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may lack letters; that is no reason to end a training
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         parsed = parser(first).parse_args(arguments)
         parsed.run(parsed)

@@ -146,7 +146,7 @@ def stage(module, *words):
 
 def test_recordings_that_do_not_belong_together_are_refused(tmp_path):
     training = tmp_path / "training.json"
-    training.write_text("{}")
+    training.write_text("{}", encoding="utf-8")
     a = recording(tmp_path, "a", maps_of_a_walk(STEPS, 5))
     b = recording(tmp_path, "b", maps_of_a_walk(STEPS - 1, 5))
     arguments = ["--recordings", a, b, "--training", training, "--params", json.dumps(OUTLIERS), "--out", tmp_path]
@@ -195,7 +195,7 @@ def test_a_real_training_is_compared(trained):
     assert table["unaccounted_relevance_max"][1] < 1e-4 < table["conservation_error_max"][1]
     assert np.isinf(table["min_abs_z"][2])
     assert (table["mass_on_object"] > 0).all()
-    metrics = json.loads((folder / "one" / "metrics.json").read_text())
+    metrics = json.loads((folder / "one" / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["plus_mean_rank"] == pytest.approx(table["mean_rank"][0])
     assert metrics["recorded_steps"] == 16
     assert len(read_csv(folder / "one" / "samples.csv")["seed"]) == 36
@@ -209,7 +209,7 @@ def test_the_report_tells_what_the_tables_say(trained, monkeypatch):
     words = [f"{name}={path}" for name, path in inputs.items()]
     notebook = ["--notebook", ROOT / "workflow/notebooks/rules.py", "--inputs", *words]
     stage(report, *notebook, "--ipynb", folder / "report.ipynb", "--html", folder / "report.html")
-    html = (folder / "report.html").read_text()
+    html = (folder / "report.html").read_text(encoding="utf-8")
     table = read_csv(folder / "one" / "comparison.csv")
     best = table["explanation"][np.argsort(table["mean_rank"], kind="stable")[0]]
     assert f"By the mean of its ranks, {best} is the first choice here" in html

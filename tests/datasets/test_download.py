@@ -10,6 +10,7 @@ import threading
 import time
 
 import pytest
+from waiting import LIMIT, wait_until
 
 from lrp_dynamics.datasets import download
 from lrp_dynamics.datasets.download import Remote, fetch
@@ -73,7 +74,7 @@ def breaks_halfway(handler, body):
 
 
 def never_answers(handler, body):
-    handler.server.closing.wait(30)
+    handler.server.closing.wait(LIMIT)
     handler.close_connection = True
     return True
 
@@ -172,7 +173,7 @@ def test_one_message_when_nothing_is_reachable(raw, tmp_path):
 
 
 def test_servers_that_never_answer_share_the_patience(server, raw, monkeypatch):
-    monkeypatch.setattr(download, "PATIENCE", 0.6)
+    monkeypatch.setattr(download, "PATIENCE", 3.0)
     addresses = [f"{server.url}/{name}" for name in "abc"]
     server.behaviours |= dict.fromkeys("abc", never_answers)
     with pytest.raises(UserError) as caught:
@@ -194,7 +195,7 @@ def test_a_stalled_transfer_is_given_up_and_resumed(server, raw, monkeypatch):
         handler.wfile.flush()
         return never_answers(handler, body)
 
-    monkeypatch.setattr(download, "STALL", 0.3)
+    monkeypatch.setattr(download, "STALL", 1.0)
     server.files[NAME] = CONTENT
     server.behaviours[NAME] = first_time(stalls)
     assert fetch(remote(f"{server.url}/{NAME}"), raw).read_bytes() == CONTENT
@@ -271,11 +272,9 @@ def test_a_killed_download_leaves_no_file_and_is_resumed(server, raw):
     process = subprocess.Popen(
         [sys.executable, "-c", code, NAME, f"{server.url}/{NAME}", SHA256, str(raw)], stderr=subprocess.DEVNULL
     )
-    assert reached.wait(30)
+    assert reached.wait(LIMIT)
     part = raw / f"{NAME}.part"
-    while not (part.exists() and part.stat().st_size):
-        assert process.poll() is None
-        time.sleep(0.01)
+    wait_until(lambda: part.exists() and part.stat().st_size > 0, process)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert visible(raw) == [part.name]
@@ -304,6 +303,6 @@ def test_other_protocols_are_refused(raw):
 
 
 def test_a_folder_that_cannot_be_made_is_named(server, tmp_path):
-    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
     with pytest.raises(UserError, match="cannot write to the folder of raw files"):
         fetch(remote(f"{server.url}/{NAME}"), tmp_path / "file" / "raw")

@@ -113,7 +113,7 @@ def test_broken_files_are_named_and_left_out(corner, tmp_path):
     corner.save(tmp_path / "a" / "cut.jpg", quality=95)
     whole = (tmp_path / "a" / "cut.jpg").read_bytes()
     (tmp_path / "a" / "cut.jpg").write_bytes(whole[: len(whole) // 2])
-    (tmp_path / "a" / "notes.txt").write_text("not an image")
+    (tmp_path / "a" / "notes.txt").write_text("not an image", encoding="utf-8")
     (tmp_path / "b" / "empty.png").write_bytes(b"")
     (tmp_path / "b" / ".hidden").write_bytes(b"")
     with pytest.warns(UserWarning, match="left out: .*not an image that can be read") as caught:

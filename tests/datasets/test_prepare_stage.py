@@ -1,6 +1,7 @@
 """The command `lrp-dynamics prepare`, as the workflow calls it."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -63,6 +64,14 @@ def test_mistakes_are_told_in_one_sentence(tmp_path, capsys, params, said):
 def test_preparing_needs_no_torch(tmp_path):
     code = "import sys; from lrp_dynamics import cli; cli.main(sys.argv[1:]); sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code, *arguments(tmp_path, SHAPES)], check=True)
+
+
+def test_a_terminal_that_lacks_letters_stops_nothing(tmp_path):
+    """`×` is none of ASCII's."""
+    command = [sys.executable, "-m", "lrp_dynamics.cli", *arguments(tmp_path, SHAPES)]
+    done = subprocess.run(command, env=os.environ | {"PYTHONIOENCODING": "ascii"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert r"test images of 3\xd732\xd732" in done.stdout
 
 
 def test_a_file_that_cannot_be_read_is_told_in_one_plain_line(tmp_path, capsys):

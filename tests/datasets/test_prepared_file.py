@@ -96,7 +96,7 @@ def test_wrong_content_is_refused(dataset, change, said):
 def test_files_that_are_no_dataset_are_refused(dataset, tmp_path):
     with pytest.raises(UserError, match=r"absent.h5 does not exist"):
         prepared.read(tmp_path / "absent.h5")
-    (tmp_path / "text.h5").write_text("not HDF5")
+    (tmp_path / "text.h5").write_text("not HDF5", encoding="utf-8")
     with pytest.raises(UserError, match="not a readable HDF5 file"):
         prepared.read(tmp_path / "text.h5")
     with h5py.File(tmp_path / "other.h5", "w"):

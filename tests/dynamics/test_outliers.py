@@ -32,7 +32,8 @@ def seed_of(folder, seed, jump=None, samples=60):
     out, table = folder / "dynamics.h5", folder / "samples.csv"
     dynamics_stage.run(arguments(dynamics_stage, "--relevance", recording, "--out", out, "--samples", table))
     (folder / "training.json").write_text(
-        json.dumps({"test_accuracy": 0.5 + seed / 10, "train_accuracy": 0.9, "final_loss": 1.0 + seed})
+        json.dumps({"test_accuracy": 0.5 + seed / 10, "train_accuracy": 0.9, "final_loss": 1.0 + seed}),
+        encoding="utf-8",
     )
     return folder
 
@@ -49,7 +50,7 @@ def run(tmp_path, folders, **params):
             *("--params", json.dumps(params), "--out", out, "--metrics", metrics),
         )
     )
-    return read_csv(out), json.loads(metrics.read_text())
+    return read_csv(out), json.loads(metrics.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize(("count", "repeats", "tolerance"), [(100, 20000, 0.2), (1000, 3000, 0.15)])
@@ -145,14 +146,14 @@ def test_unknown_parameters_and_missing_columns_are_refused(tmp_path):
     folder = seed_of(tmp_path / "seed-0", 0)
     with pytest.raises(UserError, match="unknown parameter treshold; known are threshold"):
         run(tmp_path, [folder], treshold=3)
-    (folder / "samples.csv").write_text("index,label\n1,2\n")
+    (folder / "samples.csv").write_text("index,label\n1,2\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"samples.csv: no column split, divergence"):
         run(tmp_path, [folder])
 
 
 def documented(section: str) -> set[str]:
     """Return the names in the first column of a section's table in docs/reading-the-results.md."""
-    text = DOCS.read_text().split(f"## `{section}`")[1].split("\n## ")[0]
+    text = DOCS.read_text(encoding="utf-8").split(f"## `{section}`")[1].split("\n## ")[0]
     return {
         name for row in re.findall(r"^\| (`[^|]*) \|", text, re.MULTILINE) for name in re.findall(r"`([^`]+)`", row)
     }
@@ -194,14 +195,16 @@ def test_wrong_values_of_parameters_are_refused(tmp_path, params, says):
 )
 def test_only_the_summary_of_a_training_is_taken_for_one(tmp_path, content, says):
     folder = seed_of(tmp_path / "seed-0", 0)
-    (folder / "training.json").write_text(content)
+    (folder / "training.json").write_text(content, encoding="utf-8")
     with pytest.raises(UserError, match=rf"seed-0/training.json: {says}"):
         run(tmp_path, [folder])
 
 
 def test_a_training_without_test_images_is_summed_up(tmp_path):
     folder = seed_of(tmp_path / "seed-0", 0)
-    (folder / "training.json").write_text('{"train_accuracy": 0.9, "test_accuracy": null, "final_loss": 1.0}')
+    (folder / "training.json").write_text(
+        '{"train_accuracy": 0.9, "test_accuracy": null, "final_loss": 1.0}', encoding="utf-8"
+    )
     _, metrics = run(tmp_path, [folder])
     assert metrics["train_accuracy"] == 0.9
     assert "test_accuracy" not in metrics
@@ -218,9 +221,9 @@ def test_a_seed_given_twice_does_not_make_a_majority(tmp_path):
 def test_tables_and_dynamics_of_different_seeds_are_not_mixed(tmp_path):
     folders = [seed_of(tmp_path / f"seed-{seed}", seed) for seed in (0, 1)]
     paths = [folder / "samples.csv" for folder in folders]
-    texts = [path.read_text() for path in paths]
+    texts = [path.read_text(encoding="utf-8") for path in paths]
     for path, text in zip(paths, reversed(texts), strict=True):
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=r"seed-0/samples.csv and .*seed-0/dynamics.h5 are not of the same run"):
         run(tmp_path, folders)
 
@@ -230,7 +233,7 @@ def test_files_that_are_no_dynamics_are_named(tmp_path):
     shutil.copy(folder / "relevance.h5", folder / "dynamics.h5")
     with pytest.raises(UserError, match=r"dynamics.h5: found schema 'lrp-dynamics/relevance' version 1, expected"):
         run(tmp_path, [folder])
-    (folder / "dynamics.h5").write_text("hello")
+    (folder / "dynamics.h5").write_text("hello", encoding="utf-8")
     with pytest.raises(UserError, match=r"dynamics.h5: HDF5 cannot open it"):
         run(tmp_path, [folder])
 
@@ -247,8 +250,8 @@ def test_metrics_tell_how_far_records_are_apart_and_what_counts_as_numerical(tmp
 
 def test_broken_tables_are_named(tmp_path):
     folder = seed_of(tmp_path / "seed-0", 0)
-    text = (folder / "samples.csv").read_text()
-    (folder / "samples.csv").write_text(text[: len(text) // 2].rpartition(",")[0] + "\n")
+    text = (folder / "samples.csv").read_text(encoding="utf-8")
+    (folder / "samples.csv").write_text(text[: len(text) // 2].rpartition(",")[0] + "\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"samples.csv: line \d+ has \d+ cells, expected \d+ as the header has"):
         run(tmp_path, [folder])
     (folder / "samples.csv").write_bytes(b"index\n\xff\xfe\n")

@@ -41,7 +41,7 @@ def results(
         "training": folder / "training.csv",
     }
     stage(dynamics, relevance=files["relevance"], out=files["dynamics"], samples=files["samples"])
-    (folder / "training.json").write_text("{}")
+    (folder / "training.json").write_text("{}", encoding="utf-8")
     stage(
         outliers,
         dynamics=files["dynamics"],
@@ -72,7 +72,7 @@ def drawn(files, tmp_path_factory):
 def test_every_figure_is_listed_drawn_and_captioned(drawn):
     assert sorted(path.name for path in drawn.iterdir()) == sorted(f"{n}.{s}" for n in NAMES for s in ("png", "svg"))
     assert tuple(FUNCTIONS) == NAMES
-    assert all((ROOT / f"workflow/report/{name}.rst").read_text().startswith("**") for name in NAMES)
+    assert all((ROOT / f"workflow/report/{name}.rst").read_text(encoding="utf-8").startswith("**") for name in NAMES)
 
 
 def test_listing_the_figures_imports_nothing_heavy():
@@ -106,7 +106,7 @@ def test_figures_say_what_data_they_show(files, name):
 
 def test_svg_is_well_formed_and_draws_its_text_as_shapes(drawn):
     for name in NAMES:
-        text = (drawn / f"{name}.svg").read_text()
+        text = (drawn / f"{name}.svg").read_text(encoding="utf-8")
         ElementTree.fromstring(text)
         assert "<text" not in text  # no font of the reader's machine is needed
         assert "<dc:date>" not in text
@@ -237,7 +237,7 @@ def test_files_of_another_run_are_refused(files, others, tmp_path, swapped, run,
 @pytest.mark.parametrize("name", ["samples", "outliers", "training"])
 def test_a_wrong_table_is_named(files, tmp_path, name):
     wrong = tmp_path / "wrong.csv"
-    wrong.write_text("a,b\n1,2\n")
+    wrong.write_text("a,b\n1,2\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"wrong.csv: no column .*; found: a, b"):
         stage(figures, **files | {name: wrong}, out_dir=tmp_path / "figures")
 

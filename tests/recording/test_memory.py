@@ -33,7 +33,8 @@ def test_freed_memory_is_not_cleared_anew():
     kept = pages_a_step("keep")
     if kept == "unknown":
         pytest.skip("the C library is not glibc")
-    assert int(kept) < 100 < 1000 < int(pages_a_step())  # of 8192 pages written at every step
+    # Of 32 MiB written at every step: 8192 pages of 4 KiB, or fewer larger ones.
+    assert 10 * int(kept) < int(pages_a_step())
 
 
 @pytest.mark.parametrize("library", ["without mallopt", "that cannot be had"])

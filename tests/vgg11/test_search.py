@@ -87,7 +87,7 @@ def test_the_best_trial_comes_first(tmp_path, capsys):
     for trial, (accuracy, loss) in enumerate([(0.5, 1.0), (0.9, 0.3), (0.9, 0.2), (0.7, 0.1), (0.1, 2.0), (0.2, 2.0)]):
         numbers = {"validation_accuracy": accuracy, "validation_loss": loss, "best_epoch": 1.5, "steps": 30}
         paths.append(tmp_path / f"{trial}.json")
-        paths[-1].write_text(json.dumps(numbers | {"stopped_early": trial == 2, "parameters": 7}))
+        paths[-1].write_text(json.dumps(numbers | {"stopped_early": trial == 2, "parameters": 7}), encoding="utf-8")
     parser = argparse.ArgumentParser()
     stage.add_arguments(parser)
     words = [

@@ -8,8 +8,8 @@ from workflow.conftest import ROOT, Project, copy_of_project
 
 from lrp_dynamics.tables import read_csv
 
-pytestmark = pytest.mark.pipeline
-DOCS = (ROOT / "docs/vgg11.md").read_text()
+pytestmark = pytest.mark.long
+DOCS = (ROOT / "docs/vgg11.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```yaml\n(.*?)```", DOCS, re.S)
 EXAMPLE = next(yaml.safe_load(block)["search"] for block in BLOCKS if block.startswith("search:"))
 COMMAND = re.search(r"^snakemake .*search\.csv$", DOCS, re.M)[0].split()
@@ -31,13 +31,15 @@ def project(tmp_path_factory) -> Project:
 
 
 def test_the_experiment(project):
-    page = project.path("reports/demo_vgg11/report.html").read_text()
+    page = project.path("reports/demo_vgg11/report.html").read_text(encoding="utf-8")
     assert "of the test images are classified as labelled" in page
     assert 'src="http' not in page
     assert not project.path("results/demo_vgg11/search").exists()
     assert list(project.path("logs/tensorboard/demo_vgg11").rglob("events.out.tfevents*"))
-    assert "images explained in a second" in project.path("logs/vgg11_explain/demo_vgg11.log").read_text()
-    assert "test accuracy" in project.path("logs/classify/demo_vgg11.log").read_text()
+    assert "images explained in a second" in project.path("logs/vgg11_explain/demo_vgg11.log").read_text(
+        encoding="utf-8"
+    )
+    assert "test accuracy" in project.path("logs/classify/demo_vgg11.log").read_text(encoding="utf-8")
     assert "Nothing to be done" in project.snakemake("--cores", "2")
 
 

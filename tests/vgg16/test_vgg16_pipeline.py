@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from workflow.conftest import Project, copy_of_project
 
-pytestmark = pytest.mark.pipeline
+pytestmark = pytest.mark.long
 EXPLANATIONS = {
     "images": 4,
     "composites": ["epsilon_plus_flat"],
@@ -39,7 +39,7 @@ def test_where_weights_cannot_be_had_all_else_is_built_and_the_reason_told(proje
     assert "vgg16.pth could not be had from any of its addresses" in log
     assert "nowhere/vgg16.pth: there is no such file" in log
     assert "Put the file (SHA-256 397923af" in log
-    page = project.path("reports/demo_vgg16/report.html").read_text()
+    page = project.path("reports/demo_vgg16/report.html").read_text(encoding="utf-8")
     assert "<h1" in page
     assert 'src="http' not in page
     assert project.path("data/photos.h5").exists()
@@ -52,7 +52,7 @@ def test_a_new_photo_is_noticed_by_either_tool(project, tmp_path):
     project = project.copy(tmp_path / "project")
     project.run(sys.executable, "workflow/scripts/dvc_yaml.py")
     project.commit()
-    stages, stage = project.path("dvc.yaml").read_text(), "prepare-photos"
+    stages, stage = project.path("dvc.yaml").read_text(encoding="utf-8"), "prepare-photos"
     project.snakemake("--cores", "1", "data/photos.h5")
     assert project.planned("data/photos.h5") == set()
     assert stage not in project.dirty()
@@ -65,8 +65,8 @@ def test_a_new_photo_is_noticed_by_either_tool(project, tmp_path):
     Image.new("RGB", (300, 260), "blue").save(project.path("data/photos/red.png"))
     assert stage in project.dirty()
     assert project.jobs(project.snakemake("--cores", "1", "data/photos.h5")) == [stage]
-    project.path("data/photos/notes.txt").write_text("red is blue\n")
+    project.path("data/photos/notes.txt").write_text("red is blue\n", encoding="utf-8")
     assert project.planned("data/photos.h5") == set()
     assert stage not in project.dirty()
-    assert project.path("dvc.yaml").read_text() == stages
+    assert project.path("dvc.yaml").read_text(encoding="utf-8") == stages
     assert project.git("status", "--short", "data") == ""

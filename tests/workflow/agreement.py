@@ -72,7 +72,7 @@ def make_dummies() -> None:
         for job in jobs:
             for path in map(Path, job.output):
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(f"{path}\n")
+                path.write_text(f"{path}\n", encoding="utf-8")
         dag.workflow.iocache.deactivate()  # which knows that nothing has been there
         for job in jobs:
             asyncio.run(dag.workflow.persistence.finished(job))
@@ -165,8 +165,10 @@ def prepared_dvc() -> Callable[[], list[str]]:
 def ask(params: dict, paths: list[tuple | None]) -> dict[str, dict | None]:
     """Change one leaf after the other, ask both tools, and return their answers by dotted key; None means no change."""
     dvc_again = prepared_dvc()
-    text, stages = PARAMS.read_text(), dvc_yaml.FILE.read_text()
-    words = list(dict.fromkeys([*vocabulary(yaml.safe_load(parameters.SCHEMA.read_text())), *params["datasets"]]))
+    text, stages = PARAMS.read_text(encoding="utf-8"), dvc_yaml.FILE.read_text(encoding="utf-8")
+    words = list(
+        dict.fromkeys([*vocabulary(yaml.safe_load(parameters.SCHEMA.read_text(encoding="utf-8"))), *params["datasets"]])
+    )
     answers: dict[str, dict | None] = {}
     for path in paths:
         key = "" if path is None else ".".join(path)
@@ -174,12 +176,12 @@ def ask(params: dict, paths: list[tuple | None]) -> dict[str, dict | None]:
         if other is None:
             answers[key] = None
             continue
-        PARAMS.write_text(yaml.safe_dump(other, sort_keys=False))
+        PARAMS.write_text(yaml.safe_dump(other, sort_keys=False), encoding="utf-8")
         dirty = in_child(dvc_again)
         told = bridge.CHECK in dirty
         names, dvc_yaml_text = in_child(what_snakemake_says)
         if dvc_yaml_text != stages:
-            dvc_yaml.FILE.write_text(dvc_yaml_text)
+            dvc_yaml.FILE.write_text(dvc_yaml_text, encoding="utf-8")
             dirty = in_child(what_dvc_says)
         answers[key] = {
             "snakemake": names,
@@ -188,8 +190,8 @@ def ask(params: dict, paths: list[tuple | None]) -> dict[str, dict | None]:
             # What dvc.yaml must be from now on, where that has changed.
             "stages": yaml.safe_load(dvc_yaml_text)["stages"] if dvc_yaml_text != stages else None,
         }
-        PARAMS.write_text(text)
-        dvc_yaml.FILE.write_text(stages)
+        PARAMS.write_text(text, encoding="utf-8")
+        dvc_yaml.FILE.write_text(stages, encoding="utf-8")
     return answers
 
 
@@ -206,7 +208,7 @@ def main() -> None:
     what_dvc_says()
     in_child(make_dummies)
     in_child(bridge.record)
-    params = yaml.safe_load(PARAMS.read_text())
+    params = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
     paths = [None, *leaves(params)]
     other = Path.cwd().with_name("other-half")
     shutil.copytree(Path.cwd(), other, symlinks=True)

@@ -30,19 +30,23 @@ class Project:
         self.root = root
         home = root.parent / f"{root.name}-home"
         home.mkdir(exist_ok=True)
-        self.env = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "GIT_", "SNAKEMAKE_", "SLURM_"))}
+        # Nothing of what the user has set for these tools, for colours or for the width of the terminal.
+        foreign = ("DVC_", "GIT_", "SNAKEMAKE_", "SLURM_", "XDG_", "JUPYTER_", "IPYTHON", "FORCE_COLOR", "CLICOLOR")
+        self.env = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
         self.env |= {
             "PATH": os.pathsep.join([str(BIN), os.environ["PATH"]]),
             "PYTHONPATH": str(root / "src"),
             "HOME": str(home),
-            "XDG_CACHE_HOME": str(home / "cache"),
             "DVC_SITE_CACHE_DIR": str(home / "dvc"),
             "DVC_NO_ANALYTICS": "1",
             "OMP_NUM_THREADS": "1",
             "GIT_CONFIG_GLOBAL": str(home / ".gitconfig"),
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "NO_COLOR": "1",
+            "COLUMNS": "200",
         }
         (home / ".gitconfig").write_text(
-            "[user]\n name = Test\n email = test@example.org\n[init]\n defaultBranch = main\n"
+            "[user]\n name = Test\n email = test@example.org\n[init]\n defaultBranch = main\n", encoding="utf-8"
         )
 
     def run(self, *command: str, ok: bool | None = True, **env: str) -> str:
@@ -80,7 +84,7 @@ class Project:
 
     @property
     def stages(self) -> dict:
-        return yaml.safe_load((self.root / "dvc.yaml").read_text())["stages"]
+        return yaml.safe_load((self.root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 
     @property
     def everything(self) -> set[str]:
@@ -110,7 +114,7 @@ class Project:
 
     @property
     def params(self) -> dict:
-        return yaml.safe_load((self.root / "params.yaml").read_text())
+        return yaml.safe_load((self.root / "params.yaml").read_text(encoding="utf-8"))
 
     def edit(self, key: str, value: object) -> None:
         """Set a dotted key of params.yaml."""
@@ -123,7 +127,7 @@ class Project:
         self.write_params(params)
 
     def write_params(self, params: dict) -> None:
-        (self.root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+        (self.root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
 
     def path(self, name: str) -> Path:
         return self.root / name
@@ -157,9 +161,13 @@ def outs_of(stage: dict) -> list:
 def copy_of_project(target: Path) -> Project:
     """Copy every file that git tracks or would track, as it stands now."""
     listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, check=True
+        # Also where the clone belongs to another user.
+        ["git", "-c", "safe.directory=*", "ls-files", "-co", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
     )
-    for name in filter(None, listed.stdout.decode().split("\0")):
+    for name in filter(None, os.fsdecode(listed.stdout).split("\0")):
         source = ROOT / name
         if source.is_file() and not source.is_symlink():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
@@ -181,7 +189,7 @@ def make_tiny(project: Project) -> None:
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A tiny project in which `snakemake` has run; do not change it, take a `copy`."""
-    project = copy_of_project(tmp_path_factory.mktemp("built") / "project")
+    project = copy_of_project(tmp_path_factory.mktemp("built") / "a naïve project")
     make_tiny(project)
     project.run(sys.executable, "workflow/scripts/dvc_yaml.py")
     project.commit("tiny")

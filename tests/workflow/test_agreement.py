@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from workflow.conftest import CHECK, closure, copy_of_project
 
-pytestmark = pytest.mark.pipeline
+pytestmark = pytest.mark.long
 
 SEARCH = {
     "sampler": "random",

@@ -12,10 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from waiting import LIMIT, wait_until
 
-from .conftest import ROOT, Project
-
-pytestmark = pytest.mark.pipeline
+from .conftest import ROOT, Project, copy_of_project
 
 CONF = Path("/etc/slurm/slurm.conf")  # the one place where all of Slurm and Snakemake's plugin look
 GRES = CONF.with_name("gres.conf")
@@ -45,7 +44,7 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> str:
         pytest.skip(reason)
     folder = str(tmp_path_factory.mktemp("plugin"))
     install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", folder, *PLUGIN]
-    if subprocess.run(install, capture_output=True, timeout=120).returncode:
+    if subprocess.run(install, capture_output=True, timeout=LIMIT).returncode:
         pytest.skip(f"cannot install {PLUGIN[0]} here")
     return folder
 
@@ -76,35 +75,34 @@ SlurmctldPidFile={folder}/slurmctld.pid
 SlurmdPidFile={folder}/slurmd.pid
 NodeName={host} NodeAddr=127.0.0.1 CPUs={os.cpu_count()} RealMemory=16000 Gres=gpu:1 State=UNKNOWN
 PartitionName=all Nodes={host} Default=YES MaxTime=INFINITE State=UP
-"""
+""",
+        encoding="utf-8",
     )
-    GRES.write_text(f"NodeName={host} Name=gpu File=/dev/null\n")
+    GRES.write_text(f"NodeName={host} Name=gpu File=/dev/null\n", encoding="utf-8")
     for name in ("state", "spool"):
         (folder / name).mkdir()
     Path("/run/munge").mkdir(exist_ok=True)
     shutil.chown("/run/munge", "munge", "munge")
     commands = [["runuser", "-u", "munge", "--", "munged", "-F"], ["slurmctld", "-D"], ["slurmd", "-D"]]
-    log = (folder / "daemons.log").open("w")
+    log = (folder / "daemons.log").open("w", encoding="utf-8")
     daemons = []
     try:
         for command in commands:
             daemons.append(subprocess.Popen(command, stdout=log, stderr=log))
             time.sleep(1)
-        for _ in range(120):
-            state = subprocess.run(["sinfo", "-h", "-o", "%T"], capture_output=True, text=True).stdout.strip()
-            if state == "idle":
-                break
-            time.sleep(0.5)
-        else:
-            pytest.fail(f"Slurm did not start:\n{(folder / 'daemons.log').read_text()}")
+        wait_until(lambda: state_of_the_node() == "idle", daemons[-1], pause=0.5)
         yield plugin
     finally:
         for daemon in reversed(daemons):
             daemon.terminate()
         for daemon in daemons:
-            daemon.wait(30)
+            daemon.wait(LIMIT)
         CONF.unlink()
         GRES.unlink()
+
+
+def state_of_the_node() -> str:
+    return subprocess.run(["sinfo", "-h", "-o", "%T"], capture_output=True, text=True).stdout.strip()
 
 
 def jobs() -> list[str]:
@@ -112,11 +110,12 @@ def jobs() -> list[str]:
     return subprocess.run(["scontrol", "show", "job", "-o"], capture_output=True, text=True).stdout.splitlines()
 
 
+@pytest.mark.long
 def test_jobs_go_through_slurm_with_either_tool(slurm: str, project: Project) -> None:
     """Jobs of either tool go through Slurm, the training asks for a GPU, and DVC finds current what Slurm has made."""
     project.env["PYTHONPATH"] += os.pathsep + slurm
     # This Slurm keeps no accounts, and its jobs are short.
-    with project.path("profiles/slurm/config.yaml").open("a") as profile:
+    with project.path("profiles/slurm/config.yaml").open("a", encoding="utf-8") as profile:
         profile.write(
             "slurm-status-command: squeue\n"
             "slurm-init-seconds-before-status-checks: 2\n"
@@ -136,14 +135,14 @@ def test_jobs_go_through_slurm_with_either_tool(slurm: str, project: Project) ->
     project.assert_made("outliers-demo")
 
 
-def test_rules_ask_for_more_than_was_measured() -> None:
+def test_rules_ask_for_more_than_was_measured(tmp_path: Path) -> None:
     """The table in the documentation says what the rules ask for, and each asks for enough."""
-    rows = re.findall(r"^\| `(\w+)` \|(.*)\|$", (ROOT / "docs/cluster.md").read_text(), re.M)
+    rows = re.findall(r"^\| `(\w+)` \|(.*)\|$", (ROOT / "docs/cluster.md").read_text(encoding="utf-8"), re.M)
     assert {"prepare", "train", "dynamics", "vgg16", "rules_train", "homework_train"} <= {rule for rule, _ in rows}
     code = "import json, sys; sys.path.insert(0, 'benchmarks'); import resources; print(json.dumps(resources.asked()))"
-    asked = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    asked = json.loads(copy_of_project(tmp_path / "project").run(sys.executable, "-c", code).splitlines()[-1])
     for rule, cells in rows:
         _, peak, memory, minutes, runtime = (cell.strip() for cell in cells.split("|"))
-        assert json.loads(asked)[rule] == [int(memory), int(runtime)], rule
+        assert asked[rule] == [int(memory), int(runtime)], rule
         assert int(peak) < int(memory), rule
         assert float(minutes) < int(runtime), rule

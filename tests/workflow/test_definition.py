@@ -2,7 +2,6 @@
 
 import copy
 import re
-import subprocess
 import sys
 
 import pytest
@@ -13,7 +12,7 @@ from .conftest import CHECK, ROOT, Project, copy_of_project, outs_of
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 import parameters
 
-PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -24,11 +23,8 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return project
 
 
-def test_dvc_yaml_is_up_to_date():
-    done = subprocess.run(
-        [sys.executable, "workflow/scripts/dvc_yaml.py", "--check"], cwd=ROOT, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+def test_dvc_yaml_is_up_to_date(full):
+    full.run(sys.executable, "workflow/scripts/dvc_yaml.py", "--check")
 
 
 def test_dvc_yaml_covers_every_output_once(full):
@@ -132,7 +128,7 @@ def test_numbers_as_dvc_writes_them_are_numbers():
 
 def test_every_module_that_a_stage_may_import_is_an_input(full):
     """No stage imports a module of the package by a name that the closure cannot see in its code."""
-    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     used = {dep for stage in stages.values() for dep in stage.get("deps", ()) if dep.startswith("src/")}
     assert "src/lrp_dynamics/datasets/shapes10.py" in used
     assert "src/lrp_dynamics/models/blog_cnn.py" in used

@@ -4,26 +4,16 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
+from waiting import wait_until
 
-pytestmark = pytest.mark.pipeline
+pytestmark = pytest.mark.long
 
 RELEVANCE = "results/demo/seed-0/relevance.h5"
-
-
-def wait_until(happened: Callable[[], bool], running: subprocess.Popen | None = None) -> None:
-    """Wait for something that must happen, and while a process runs where one is given."""
-    deadline = time.monotonic() + 300
-    while not happened():
-        assert running is None or running.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_after_kill_the_lock_is_explained_and_nothing_stale_is_current(project):

@@ -12,13 +12,13 @@ from lrp_dynamics import lrp
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 from parameters import SCHEMA, problem, repeated_key
 
-PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 DEMO = "experiments.demo"
 
 
 def test_the_project_s_own_parameters_are_right():
     assert problem(PARAMS) is None
-    assert repeated_key((ROOT / "params.yaml").read_text()) is None
+    assert repeated_key((ROOT / "params.yaml").read_text(encoding="utf-8")) is None
 
 
 @pytest.mark.parametrize(
@@ -57,4 +57,4 @@ def test_a_key_that_stands_twice():
 
 
 def test_the_schema_knows_every_composite():
-    assert yaml.safe_load(SCHEMA.read_text())["$defs"]["composite_name"]["enum"] == list(lrp.COMPOSITES)
+    assert yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))["$defs"]["composite_name"]["enum"] == list(lrp.COMPOSITES)

@@ -13,11 +13,9 @@ from lrp_dynamics.training import Settings
 
 from .conftest import BIN, ROOT, Project
 
-README = (ROOT / "README.md").read_text()
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [line for block in re.findall(r"```bash\n(.*?)```", README, re.S) for line in block.splitlines()]
 PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.S)
-
-pytestmark = pytest.mark.pipeline
 
 
 def give_environment(project: Project) -> None:
@@ -26,23 +24,24 @@ def give_environment(project: Project) -> None:
     folder.mkdir(parents=True)
     for name in ("python", "snakemake", "dvc", "lrp-dynamics"):
         source = sys.executable if name == "python" else BIN / name
-        (folder / name).write_text(f'#!/bin/sh\nexec {shlex.quote(str(source))} "$@"\n')
+        (folder / name).write_text(f'#!/bin/sh\nexec {shlex.quote(str(source))} "$@"\n', encoding="utf-8")
         (folder / name).chmod(0o755)
-    (folder / "activate").write_text(f'export PATH={shlex.quote(str(folder))}:"$PATH"\n')
+    (folder / "activate").write_text(f'export PATH={shlex.quote(str(folder))}:"$PATH"\n', encoding="utf-8")
     for mark in (".workflow", ".test"):
         (folder / mark).touch()
 
 
+@pytest.mark.long
 def test_commands(project: Project) -> None:
-    assert {"make demo", "make test", "snakemake --cores all"} <= set(COMMANDS)
+    assert {"make demo", "make test", "make test-long", "snakemake --cores all"} <= set(COMMANDS)
     give_environment(project)
-    # `make test` is what runs this very test: here it only collects.
+    # `make test-long` is what runs this very test: here both only collect.
     environment = {"PYTEST_ADDOPTS": "--collect-only tests/recording"}
     script = "set -eux\n" + "\n".join(COMMANDS)
     log = project.run("bash", "-c", script, **environment)
     assert "test_recorder.py" in log
     assert "valid and complete" in log
-    page = project.path("report.html").read_text()
+    page = project.path("report.html").read_text(encoding="utf-8")
     assert "Conservation of relevance" in page
 
 

@@ -3,10 +3,6 @@
 import re
 from pathlib import Path
 
-import pytest
-
-pytestmark = pytest.mark.pipeline
-
 # What makes a browser load something; links that a reader may click are no such thing.
 LOADS = re.compile(
     r"""<(?:script|img|iframe|source|audio|video|embed|input)\b[^>]*?\bsrc\s*=\s*["']?(?:https?:)?//[^"'\s>]+
@@ -26,7 +22,7 @@ def test_the_pattern_finds_what_it_must():
 def test_one_offline_page_with_every_figure_and_run_time(built, tmp_path):
     page = tmp_path / "report.html"
     built.snakemake("--report", str(page))
-    text = page.read_text()
+    text = page.read_text(encoding="utf-8")
     assert LOADS.findall(text) == []
     figures = {Path(out).name for out in built.stages["figures-demo"]["outs"] if out.endswith(".png")}
     assert len(figures) >= 10
@@ -34,7 +30,7 @@ def test_one_offline_page_with_every_figure_and_run_time(built, tmp_path):
         assert name in text
     for caption in (built.root / "workflow/report").glob("*.rst"):
         if f"{caption.stem}.png" in figures:
-            words = re.findall(r"[a-z]{4,}", caption.read_text())[:3]
+            words = re.findall(r"[a-z]{4,}", caption.read_text(encoding="utf-8"))[:3]
             assert all(word in text for word in words), caption
     assert "runtime" in text
     for rule in ("prepare", "train", "dynamics", "outliers", "figures", "report"):
@@ -45,4 +41,4 @@ def test_executed_notebooks_load_nothing_from_elsewhere(built):
     pages = list(built.path("reports").rglob("*.html"))
     assert pages
     for page in pages:
-        assert LOADS.findall(page.read_text()) == [], page
+        assert LOADS.findall(page.read_text(encoding="utf-8")) == [], page

@@ -4,7 +4,7 @@ import pytest
 
 from .conftest import Project
 
-pytestmark = pytest.mark.pipeline
+pytestmark = pytest.mark.long
 
 SHARDS = "experiments.demo.recording.shards"
 RUN = "results/demo/seed-0"
@@ -29,7 +29,7 @@ def test_by_snakemake(project: Project, built: Project) -> None:
     assert "train-demo-0" not in project.stages
     assert_same_bytes(project, built)
     project.assert_clean()
-    shown = (project.root / "dvc.yaml").read_text().partition("plots:")[2]
+    shown = (project.root / "dvc.yaml").read_text(encoding="utf-8").partition("plots:")[2]
     assert f"{RUN}/training.csv" in shown
     assert "shards" not in shown
     # Another seed is two more jobs.

@@ -76,7 +76,7 @@ def update(text: str) -> list[str]:
 def write_checked() -> None:
     """Write the output of the stage `dvc-yaml`."""
     with atomic(CHECKED) as temporary:
-        temporary.write_text("dvc.yaml has the stages that params.yaml and the Snakefile ask for\n")
+        temporary.write_text("dvc.yaml has the stages that params.yaml and the Snakefile ask for\n", encoding="utf-8")
 
 
 def changed_stages(old: str, new: str) -> list[str]:

@@ -102,7 +102,7 @@ def fetch(remote: Remote, raw: str | Path) -> Path:
     if urls:
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
-            lock = open(place.with_name(f".{place.name}.lock"), "w")  # noqa: SIM115 - closed by the `with` below
+            lock = open(place.with_name(f".{place.name}.lock"), "wb")  # noqa: SIM115 - closed by the `with` below
         except OSError as error:
             raise UserError(f"cannot write to the folder of raw files, {place.parent} ({error})") from error
         with lock:

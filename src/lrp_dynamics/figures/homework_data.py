@@ -103,7 +103,5 @@ def open_homework(folder: Path, published: Path | None, show: int) -> Iterator[H
 
 def read_published(path: Path) -> dict[int, float]:
     """Return published accuracies by iteration."""
-    return {
-        int(step): float(value)
-        for step, value in json.loads(Path(path).read_text(encoding="utf-8"))["accuracy"].items()
-    }
+    accuracy = json.loads(Path(path).read_text(encoding="utf-8"))["accuracy"]
+    return {int(step): float(value) for step, value in accuracy.items()}

@@ -73,7 +73,8 @@ def execute(source: Path, parameters: Mapping[str, Any]) -> nbformat.NotebookNod
         cell.id = f"cell-{number:03}"
     place = "/tmp" if len(os.fsencode(tempfile.gettempdir())) > _LONGEST else None
     with tempfile.TemporaryDirectory(dir=place) as folder:
-        client = NotebookClient(notebook, kernel_manager_class=_ThisPython, record_timing=False, timeout=600)
+        limits = {"timeout": 3600, "startup_timeout": 3600}  # seconds; for cells that hang, not for slow machines
+        client = NotebookClient(notebook, kernel_manager_class=_ThisPython, record_timing=False, **limits)
         kernel = client.create_kernel_manager()
         kernel.transport, kernel.ip = "ipc", str(Path(folder) / "ipc")  # no port that another job could take
         kernel.connection_file = str(Path(folder) / "kernel.json")
