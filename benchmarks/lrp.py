@@ -28,7 +28,7 @@ import torch
 from torch import nn
 
 from lrp_dynamics import lrp
-from lrp_dynamics.memory import keep_freed_memory
+from lrp_dynamics.base.memory import keep_freed_memory
 from lrp_dynamics.models import blog_cnn
 
 LOW, HIGH = -2.0, 2.0

@@ -32,7 +32,7 @@ def timed(*args, **kwargs):
         if began is not None:
             spent += time.perf_counter() - began
 builtins.__import__ = timed
-from lrp_dynamics.cli import main
+from lrp_dynamics.commands.cli import main
 status = main(sys.argv[2:])
 json.dump({"imports": spent, "own": time.perf_counter() - start - spent}, open(sys.argv[1], "w"))
 sys.exit(status)

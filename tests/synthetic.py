@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lrp_dynamics.store import BLOCK
-from lrp_dynamics.writer import RelevanceWriter
+from lrp_dynamics.recording.store import BLOCK
+from lrp_dynamics.recording.writer import RelevanceWriter
 
 SIZE = 8
 

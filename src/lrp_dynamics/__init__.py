@@ -8,7 +8,7 @@ from importlib import import_module
 __version__ = "0.1.0"
 __all__ = ["Recorder", "__version__", "open_relevance"]
 
-_LAZY = {"Recorder": "lrp_dynamics.recorder", "open_relevance": "lrp_dynamics.store"}
+_LAZY = {"Recorder": "lrp_dynamics.recording.recorder", "open_relevance": "lrp_dynamics.recording.store"}
 
 
 def __getattr__(name: str):

@@ -11,16 +11,18 @@ import pytest
 from scipy.stats import spearmanr
 from synthetic import maps_of_a_walk, write_recording
 
-from lrp_dynamics import experiment
-from lrp_dynamics.advice import ranks, reasons
-from lrp_dynamics.comparison import agreement_table, comparison_table, measure
-from lrp_dynamics.datasets import prepared, shapes10
-from lrp_dynamics.errors import UserError
-from lrp_dynamics.figures.rules_names import RULES_FIGURES
-from lrp_dynamics.files import sha256
-from lrp_dynamics.stages import compare, report, rules_figures
-from lrp_dynamics.store import open_relevance
-from lrp_dynamics.tables import read_csv
+from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.base.files import sha256
+from lrp_dynamics.base.tables import read_csv
+from lrp_dynamics.commands import report
+from lrp_dynamics.data import prepared, shapes10
+from lrp_dynamics.measures.advice import ranks, reasons
+from lrp_dynamics.recording.store import open_relevance
+from lrp_dynamics.studies.rules import compare
+from lrp_dynamics.studies.rules import draw as rules_figures
+from lrp_dynamics.studies.rules.comparison import agreement_table, comparison_table, measure
+from lrp_dynamics.studies.rules.study import RULES_FIGURES
+from lrp_dynamics.training import run as experiment
 
 ROOT = Path(__file__).parents[2]
 OUTLIERS = {"threshold": 3.5, "fwer": None, "numerical_share": 0.25, "min_abs_z": 1e-7}

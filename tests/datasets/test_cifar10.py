@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lrp_dynamics import cli
-from lrp_dynamics.datasets import cifar10, download, prepared
-from lrp_dynamics.datasets.cifar10 import read_members
-from lrp_dynamics.errors import UserError
+from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.commands import cli
+from lrp_dynamics.data import cifar10, download, prepared
+from lrp_dynamics.data.cifar10 import read_members
 
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 BATCH = 10_000 * 3073

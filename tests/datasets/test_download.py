@@ -12,9 +12,9 @@ import time
 import pytest
 from waiting import LIMIT, wait_until
 
-from lrp_dynamics.datasets import download
-from lrp_dynamics.datasets.download import Remote, fetch
-from lrp_dynamics.errors import UserError
+from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.data import download
+from lrp_dynamics.data.download import Remote, fetch
 
 CONTENT = bytes(range(256)) * 8192  # 2 MiB
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -266,7 +266,7 @@ def test_a_killed_download_leaves_no_file_and_is_resumed(server, raw):
     server.files[NAME] = CONTENT
     server.behaviours[NAME] = first_time(stops_halfway)
     code = (
-        "import sys; from lrp_dynamics.datasets.download import Remote, fetch;"
+        "import sys; from lrp_dynamics.data.download import Remote, fetch;"
         "fetch(Remote(sys.argv[1], [sys.argv[2]], sys.argv[3]), sys.argv[4])"
     )
     process = subprocess.Popen(

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lrp_dynamics.datasets import folder
-from lrp_dynamics.datasets.folder import read_image
-from lrp_dynamics.errors import UserError
+from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.data import folder
+from lrp_dynamics.data.folder import read_image
 
 ORIENTATION = 0x0112
 

@@ -7,9 +7,9 @@ import struct
 import numpy as np
 import pytest
 
-from lrp_dynamics.datasets import mnist
-from lrp_dynamics.datasets.mnist import FILES, read_idx
-from lrp_dynamics.errors import UserError
+from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.data import mnist
+from lrp_dynamics.data.mnist import FILES, read_idx
 
 NAMES = [name for files in FILES.values() for name in files]
 # The official training files, uncompressed.

@@ -8,8 +8,8 @@ import sys
 import pytest
 from PIL import Image
 
-from lrp_dynamics import cli
-from lrp_dynamics.datasets import prepared
+from lrp_dynamics.commands import cli
+from lrp_dynamics.data import prepared
 
 SHAPES = {"kind": "shapes10", "title": "shapes10 (synthetic)", "n_train": 30, "n_test": 10, "preset": "easy", "seed": 3}
 
@@ -62,13 +62,13 @@ def test_mistakes_are_told_in_one_sentence(tmp_path, capsys, params, said):
 
 
 def test_preparing_needs_no_torch(tmp_path):
-    code = "import sys; from lrp_dynamics import cli; cli.main(sys.argv[1:]); sys.exit('torch' in sys.modules)"
+    code = "import sys; from lrp_dynamics.commands import cli; cli.main(sys.argv[1:]); sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code, *arguments(tmp_path, SHAPES)], check=True)
 
 
 def test_a_terminal_that_lacks_letters_stops_nothing(tmp_path):
     """`×` is none of ASCII's."""
-    command = [sys.executable, "-m", "lrp_dynamics.cli", *arguments(tmp_path, SHAPES)]
+    command = [sys.executable, "-m", "lrp_dynamics.commands.cli", *arguments(tmp_path, SHAPES)]
     done = subprocess.run(command, env=os.environ | {"PYTHONIOENCODING": "ascii"}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert r"test images of 3\xd732\xd732" in done.stdout

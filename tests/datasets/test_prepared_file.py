@@ -7,9 +7,9 @@ import h5py
 import numpy as np
 import pytest
 
-from lrp_dynamics.datasets import prepared
-from lrp_dynamics.datasets.prepared import Prepared
-from lrp_dynamics.errors import UserError
+from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.data import prepared
+from lrp_dynamics.data.prepared import Prepared
 
 
 @pytest.fixture

@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import binary_dilation, binary_erosion
 
-from lrp_dynamics.datasets import prepared, shapes10
-from lrp_dynamics.datasets.outlines import AREA, EXTENT, OUTLINES
-from lrp_dynamics.datasets.prepared import TEST, TRAIN
-from lrp_dynamics.datasets.scenes import DISTRACTOR, MARK, OBJECT, PATCH, TEXTURES
-from lrp_dynamics.datasets.shapes10 import SHAPES, Shapes10, generate
-from lrp_dynamics.datasets.uniforms import splitmix64, uniforms
-from lrp_dynamics.errors import UserError
+from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.data import prepared, shapes10
+from lrp_dynamics.data.outlines import AREA, EXTENT, OUTLINES
+from lrp_dynamics.data.prepared import TEST, TRAIN
+from lrp_dynamics.data.scenes import DISTRACTOR, MARK, OBJECT, PATCH, TEXTURES
+from lrp_dynamics.data.shapes10 import SHAPES, Shapes10, generate
+from lrp_dynamics.data.uniforms import splitmix64, uniforms
 
 INDEX = np.arange(1000)
 # Of the first 1,000 training samples of the standard preset, seed 0.

@@ -8,8 +8,8 @@ import pytest
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
-from lrp_dynamics.datasets.prepared import TEST, TRAIN
-from lrp_dynamics.datasets.shapes10 import Shapes10, generate
+from lrp_dynamics.data.prepared import TEST, TRAIN
+from lrp_dynamics.data.shapes10 import Shapes10, generate
 
 CHANCE = 0.10
 N_TRAIN, N_TEST = 2000, 1500  # standard error of an accuracy at chance: 0.008

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from synthetic import maps_of_a_walk, plain_accumulators, write_recording
 
-from lrp_dynamics import dynamics as dyn
-from lrp_dynamics.errors import UserError
-from lrp_dynamics.stages import dynamics as stage
-from lrp_dynamics.store import quantize
-from lrp_dynamics.tables import read_csv
+from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.base.tables import read_csv
+from lrp_dynamics.commands import dynamics as stage
+from lrp_dynamics.measures import dynamics as dyn
+from lrp_dynamics.recording.store import quantize
 
 
 def run(recording, folder):

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from synthetic import maps_of_a_walk, write_recording
 
-from lrp_dynamics import dynamics as dyn
-from lrp_dynamics.samples import conservation, placement, sample_table, worst_share
-from lrp_dynamics.stages.outliers import DEFAULTS, outlier_table
-from lrp_dynamics.store import open_relevance
-from lrp_dynamics.summary import between_seeds, metrics
+from lrp_dynamics.measures import dynamics as dyn
+from lrp_dynamics.measures.samples import conservation, placement, sample_table, worst_share
+from lrp_dynamics.measures.summary import between_seeds, metrics
+from lrp_dynamics.recording.store import open_relevance
+from lrp_dynamics.studies.blog.outliers import DEFAULTS, outlier_table
 
 
 def test_a_mere_change_of_gain_gives_slope_one():

@@ -10,11 +10,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from synthetic import maps_of_a_walk, write_recording
 
-from lrp_dynamics import outliers
-from lrp_dynamics.errors import UserError
-from lrp_dynamics.stages import dynamics as dynamics_stage
-from lrp_dynamics.stages import outliers as stage
-from lrp_dynamics.tables import read_csv
+from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.base.tables import read_csv
+from lrp_dynamics.commands import dynamics as dynamics_stage
+from lrp_dynamics.measures import outliers
+from lrp_dynamics.studies.blog import outliers as stage
 
 DOCS = Path(__file__).parents[2] / "docs/reading-the-results.md"
 

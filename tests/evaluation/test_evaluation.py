@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch import nn
 
-from lrp_dynamics import evaluation as ev
-from lrp_dynamics.errors import UserError
+from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.measures import evaluation as ev
 
 MAPS = arrays(np.float64, (2, 4, 4), elements=st.floats(-10, 10, allow_subnormal=False).map(lambda v: round(v, 3)))
 MASKS = arrays(np.bool_, (2, 4, 4))

@@ -9,15 +9,15 @@ from safetensors.torch import save_file
 from torchvision.transforms import v2
 
 from lrp_dynamics import models
-from lrp_dynamics.cli import main
-from lrp_dynamics.errors import UserError
-from lrp_dynamics.explaining import class_index, unique_names
-from lrp_dynamics.figures.photos import blend
+from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.base.tables import read_csv
+from lrp_dynamics.commands.cli import main
+from lrp_dynamics.data.pictures import crop_image, open_image
 from lrp_dynamics.lrp import relevance
 from lrp_dynamics.models.description import Description
 from lrp_dynamics.models.trained import load
-from lrp_dynamics.pictures import crop_image, open_image
-from lrp_dynamics.tables import read_csv
+from lrp_dynamics.reports.explaining import class_index, unique_names
+from lrp_dynamics.reports.photos import blend
 
 CLASSES = ("disc", "ring", "square", "Star")
 
@@ -130,8 +130,8 @@ def test_resnet_by_name_with_a_state_dict(capsys, tmp_path, picture):
 
 
 def test_network_of_the_pipeline_can_be_explained(capsys, tmp_path, picture):
-    from lrp_dynamics.datasets import prepared, shapes10
-    from lrp_dynamics.experiment import run_training
+    from lrp_dynamics.data import prepared, shapes10
+    from lrp_dynamics.training.run import run_training
 
     data = shapes10.prepare("shapes10", {"n_train": 40, "n_test": 10, "title": "shapes10 (synthetic)"}, tmp_path)
     prepared.write(tmp_path / "shapes10.h5", data)

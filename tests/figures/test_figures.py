@@ -11,12 +11,14 @@ import pytest
 from PIL import Image
 from synthetic import maps_of_a_walk, write_recording
 
-from lrp_dynamics.errors import UserError
-from lrp_dynamics.figures import NAMES
-from lrp_dynamics.figures.draw import FUNCTIONS
-from lrp_dynamics.figures.run import open_run
-from lrp_dynamics.stages import dynamics, figures, outliers
-from lrp_dynamics.tables import write_csv
+from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.base.tables import write_csv
+from lrp_dynamics.commands import dynamics
+from lrp_dynamics.studies.blog import draw as figures
+from lrp_dynamics.studies.blog import outliers
+from lrp_dynamics.studies.blog.figures import FUNCTIONS
+from lrp_dynamics.studies.blog.results import open_run
+from lrp_dynamics.studies.blog.study import NAMES
 
 ROOT = Path(__file__).parents[2]
 
@@ -76,7 +78,7 @@ def test_every_figure_is_listed_drawn_and_captioned(drawn):
 
 
 def test_listing_the_figures_imports_nothing_heavy():
-    code = "import sys, lrp_dynamics.figures.names; print([m for m in ('matplotlib', 'numpy') if m in sys.modules])"
+    code = "import sys, lrp_dynamics.studies.blog.study; print({'matplotlib', 'numpy'} & set(sys.modules) or '[]')"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 
 

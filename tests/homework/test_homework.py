@@ -10,16 +10,20 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lrp_dynamics import checkpoints, experiment, homework, lrp, models, open_relevance
-from lrp_dynamics.checkpoints import Checkpoints
-from lrp_dynamics.datasets import prepared, shapes10
-from lrp_dynamics.errors import UserError
-from lrp_dynamics.figures.homework_names import HOMEWORK_FIGURES
-from lrp_dynamics.files import sha256
-from lrp_dynamics.recovery import validate
-from lrp_dynamics.stages import homework_figures, report
-from lrp_dynamics.tables import read_csv
-from lrp_dynamics.training import Images
+from lrp_dynamics import lrp, models, open_relevance
+from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.base.files import sha256
+from lrp_dynamics.base.tables import read_csv
+from lrp_dynamics.commands import report
+from lrp_dynamics.data import prepared, shapes10
+from lrp_dynamics.recording.recovery import validate
+from lrp_dynamics.studies.homework import draw as homework_figures
+from lrp_dynamics.studies.homework import explaining as homework
+from lrp_dynamics.studies.homework.study import HOMEWORK_FIGURES
+from lrp_dynamics.training import checkpoints
+from lrp_dynamics.training import run as experiment
+from lrp_dynamics.training.checkpoints import Checkpoints
+from lrp_dynamics.training.loop import Images
 
 ROOT = Path(__file__).parents[2]
 PARAMS = {
@@ -95,7 +99,7 @@ def test_training_is_plain_gradient_descent_on_the_published_loss(data, finished
     images = Images(
         torch.from_numpy(dataset.images[train_set]), torch.from_numpy(dataset.labels[train_set]).long(), -1, 1
     )
-    from lrp_dynamics.training import batch_order
+    from lrp_dynamics.training.loop import batch_order
 
     order = batch_order(len(images), 3, 0)
     assert sorted(order.tolist()) == list(range(len(images)))

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrp_dynamics.losses import class_probabilities, default_class, default_class_gradient
+from lrp_dynamics.training.losses import class_probabilities, default_class, default_class_gradient
 
 
 @given(st.lists(st.floats(-30, 30), min_size=2, max_size=12))

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from lrp_dynamics import lrp
-from lrp_dynamics.errors import UserError
+from lrp_dynamics.base.errors import UserError
 
 from .nets import small_cnn
 

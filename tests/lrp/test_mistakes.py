@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from lrp_dynamics import Recorder, lrp
-from lrp_dynamics.errors import UserError
+from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.lrp.rules import make_rule
 
 

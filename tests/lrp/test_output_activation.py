@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from lrp_dynamics import lrp
-from lrp_dynamics.errors import UserError
+from lrp_dynamics.base.errors import UserError
 
 
 class Ending(nn.Module):

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.utils import parametrizations, prune
 
 from lrp_dynamics import lrp
-from lrp_dynamics.errors import UserError
+from lrp_dynamics.base.errors import UserError
 
 from .nets import randomize
 

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.utils import prune
 
 from lrp_dynamics import lrp
-from lrp_dynamics.errors import UserError
+from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.models import blog_cnn
 
 from .nets import Block, randomize, small_cnn

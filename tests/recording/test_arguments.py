@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from lrp_dynamics import Recorder, cli, open_relevance
-from lrp_dynamics.errors import UserError
-from lrp_dynamics.recovery import recover, validate
+from lrp_dynamics import Recorder, open_relevance
+from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.commands import cli
+from lrp_dynamics.recording.recovery import recover, validate
 
 NAN = float("nan")
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from lrp_dynamics import Recorder, cli, open_relevance
+from lrp_dynamics import Recorder, open_relevance
+from lrp_dynamics.commands import cli
 
 
 @pytest.fixture
@@ -88,7 +89,7 @@ def test_not_a_recording(tmp_path, capsys, command):
 
 
 def test_help_of_every_command(capsys):
-    for command in ("prepare", "train", "dynamics", "outliers", "info", "validate", "recover", "export"):
+    for command in ("prepare", "train", "dynamics", "blog-outliers", "info", "validate", "recover", "export"):
         with pytest.raises(SystemExit) as stop:
             cli.main([command, "--help"])
         assert stop.value.code == 0

@@ -5,12 +5,14 @@ import pytest
 import torch
 from torch import nn
 
-from lrp_dynamics import Recorder, experiment, lrp, open_relevance, training
-from lrp_dynamics.datasets import prepared, shapes10
-from lrp_dynamics.errors import UserError
-from lrp_dynamics.explainers import make_explainer
-from lrp_dynamics.files import sha256
-from lrp_dynamics.recovery import validate
+from lrp_dynamics import Recorder, lrp, open_relevance
+from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.base.files import sha256
+from lrp_dynamics.data import prepared, shapes10
+from lrp_dynamics.recording.explainers import make_explainer
+from lrp_dynamics.recording.recovery import validate
+from lrp_dynamics.training import loop as training
+from lrp_dynamics.training import run as experiment
 
 PARAMS = {
     "model": "blog_cnn",

@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from lrp_dynamics import Recorder, cli, open_relevance
-from lrp_dynamics.errors import StorageError, UserError
-from lrp_dynamics.recovery import recover, validate
+from lrp_dynamics import Recorder, open_relevance
+from lrp_dynamics.base.errors import StorageError, UserError
+from lrp_dynamics.commands import cli
+from lrp_dynamics.recording.recovery import recover, validate
 
 # Prints how many steps were acknowledged, then what was raised, by `record` and by whatever is called afterwards.
 LOOP = """

@@ -11,9 +11,11 @@ import pytest
 import torch
 from torch import nn
 
-from lrp_dynamics import Recorder, cli, locks, open_relevance
-from lrp_dynamics.errors import StorageError, UserError
-from lrp_dynamics.recovery import recover, validate
+from lrp_dynamics import Recorder, open_relevance
+from lrp_dynamics.base import locks
+from lrp_dynamics.base.errors import StorageError, UserError
+from lrp_dynamics.commands import cli
+from lrp_dynamics.recording.recovery import recover, validate
 
 WRITER = """
 import sys, torch

@@ -5,12 +5,12 @@ import sys
 
 import pytest
 
-from lrp_dynamics import memory
+from lrp_dynamics.base import memory
 
 STEPS = """
 import resource, sys
 import numpy as np
-from lrp_dynamics.memory import keep_freed_memory
+from lrp_dynamics.base.memory import keep_freed_memory
 
 known = "keep" not in sys.argv or keep_freed_memory()
 faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from lrp_dynamics import Recorder, lrp, open_relevance
-from lrp_dynamics.errors import UserError
-from lrp_dynamics.store import quantize
+from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.recording.store import quantize
 
 
 def small_net(seed: int = 0) -> nn.Sequential:
@@ -164,7 +164,7 @@ def test_going_on_with_other_rules_is_refused(tmp_path):
 
 def test_recovered_right_after_going_on(tmp_path):
     """Killed between going on from an earlier state and the next block: no step is invented."""
-    from lrp_dynamics.recovery import recover
+    from lrp_dynamics.recording.recovery import recover
 
     with Recorder(tmp_path / "r.h5", small_net(), *small_data()) as recorder:
         recorder.record(1)
@@ -298,7 +298,7 @@ def test_kill_loses_nothing_acknowledged(tmp_path, mode):
         dynamics = recording.accumulated("dynamics")
         divergence = recording.scalar("step_divergence").sum(0)
     np.testing.assert_allclose(dynamics.sum((1, 2)), divergence, rtol=1e-5)
-    from lrp_dynamics.recovery import recover
+    from lrp_dynamics.recording.recovery import recover
 
     assert recover(path) == kept
     with open_relevance(path) as recording:

@@ -13,10 +13,12 @@ import h5py
 import pytest
 import torch
 
-from lrp_dynamics import experiment, open_relevance, resume
-from lrp_dynamics.datasets import prepared, shapes10
-from lrp_dynamics.errors import UserError
-from lrp_dynamics.files import canonical_json, sha256
+from lrp_dynamics import open_relevance
+from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.base.files import canonical_json, sha256
+from lrp_dynamics.data import prepared, shapes10
+from lrp_dynamics.training import resume
+from lrp_dynamics.training import run as experiment
 
 DATASET = {
     "kind": "shapes10",
@@ -68,7 +70,7 @@ def undisturbed(data, tmp_path_factory):
 def command(data, out, cache, params=PARAMS):
     values = canonical_json({key: value for key, value in params.items() if key != "seed"})
     arguments = ["train", "--data", data, "--seed", params["seed"], "--params", values, "--out", out, "--cache", cache]
-    return [sys.executable, "-m", "lrp_dynamics.cli", *map(str, arguments)]
+    return [sys.executable, "-m", "lrp_dynamics.commands.cli", *map(str, arguments)]
 
 
 @contextlib.contextmanager

@@ -11,13 +11,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lrp_dynamics import Recorder, cli, models, open_relevance
-from lrp_dynamics.datasets import prepared, shapes10
-from lrp_dynamics.errors import UserError
-from lrp_dynamics.files import canonical_json
-from lrp_dynamics.gather import gather
-from lrp_dynamics.shards import rows_of
-from lrp_dynamics.store import SCALARS
+from lrp_dynamics import Recorder, models, open_relevance
+from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.base.files import canonical_json
+from lrp_dynamics.commands import cli
+from lrp_dynamics.data import prepared, shapes10
+from lrp_dynamics.recording.gather import gather
+from lrp_dynamics.recording.shards import rows_of
+from lrp_dynamics.recording.store import SCALARS
 
 PARAMS = {
     "model": "blog_cnn",

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from lrp_dynamics import experiment, models, open_relevance
-from lrp_dynamics.datasets import prepared, shapes10
-from lrp_dynamics.errors import UserError
-from lrp_dynamics.files import canonical_json, sha256
-from lrp_dynamics.tables import read_csv
-from lrp_dynamics.training import Images, Settings, batch_order, train
+from lrp_dynamics import models, open_relevance
+from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.base.files import canonical_json, sha256
+from lrp_dynamics.base.tables import read_csv
+from lrp_dynamics.data import prepared, shapes10
+from lrp_dynamics.training import run as experiment
+from lrp_dynamics.training.loop import Images, Settings, batch_order, train
 
 PARAMS = {
     "model": "blog_cnn",
@@ -101,7 +102,7 @@ def test_same_parameters_same_bytes_other_seed_other_weights(finished, data, tmp
 
 
 def test_killed_training_goes_on_to_the_same_result(finished, data, tmp_path):
-    command = [sys.executable, "-m", "lrp_dynamics.cli", "train", "--data", data, "--seed", "7"]
+    command = [sys.executable, "-m", "lrp_dynamics.commands.cli", "train", "--data", data, "--seed", "7"]
     params = {key: value for key, value in PARAMS.items() if key != "seed"}
     command += ["--params", canonical_json(params), "--out", tmp_path / "run", "--cache", tmp_path / "cache"]
     process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE)

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from synthetic import maps_of_a_walk, write_recording
 
-from lrp_dynamics.errors import UserError
-from lrp_dynamics.reports import sentences
+from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.base.tables import write_csv
+from lrp_dynamics.commands import dynamics, report
+from lrp_dynamics.reports import words as sentences
 from lrp_dynamics.reports.notebook import execute, page
-from lrp_dynamics.stages import dynamics, figures, outliers, report
-from lrp_dynamics.tables import write_csv
+from lrp_dynamics.studies.blog import draw as figures
+from lrp_dynamics.studies.blog import outliers
 
 ROOT = Path(__file__).parents[2]
 
@@ -157,7 +159,7 @@ def test_reports_do_not_depend_on_the_environment(tmp_path, setting):
     command = ["report", "--notebook", source, "--inputs", "here=README.md", "--ipynb", tmp_path / "r.ipynb"]
     command += ["--html", tmp_path / "r.html"]
     done = subprocess.run(
-        [sys.executable, "-m", "lrp_dynamics.cli", *map(str, command)],
+        [sys.executable, "-m", "lrp_dynamics.commands.cli", *map(str, command)],
         capture_output=True,
         text=True,
         env=os.environ | settings,

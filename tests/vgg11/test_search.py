@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from lrp_dynamics import search
-from lrp_dynamics.errors import UserError
-from lrp_dynamics.stages import search as stage
-from lrp_dynamics.tables import read_csv
+from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.base.tables import read_csv
+from lrp_dynamics.studies.vgg11 import search as stage
+from lrp_dynamics.training import search
 
 GRID = {
     "sampler": "grid",

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from workflow.conftest import ROOT, Project, copy_of_project
 
-from lrp_dynamics.tables import read_csv
+from lrp_dynamics.base.tables import read_csv
 
 pytestmark = pytest.mark.long
 DOCS = (ROOT / "docs/vgg11.md").read_text(encoding="utf-8")

@@ -8,16 +8,19 @@ import numpy as np
 import pytest
 import torch
 
-from lrp_dynamics import cli, experiment, lrp, open_relevance, vgg11
-from lrp_dynamics.classification import class_table, classify, confusion_matrix, summary
-from lrp_dynamics.datasets import prepared, shapes10
-from lrp_dynamics.errors import UserError
-from lrp_dynamics.figures.vgg11_names import VGG11_FIGURES
-from lrp_dynamics.files import sha256
+from lrp_dynamics import lrp, open_relevance
+from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.base.files import sha256
+from lrp_dynamics.base.tables import read_csv
+from lrp_dynamics.commands import cli, report
+from lrp_dynamics.data import prepared, shapes10
+from lrp_dynamics.measures.classification import class_table, classify, confusion_matrix, summary
 from lrp_dynamics.models import trained
-from lrp_dynamics.recovery import validate
-from lrp_dynamics.stages import report, vgg11_figures
-from lrp_dynamics.tables import read_csv
+from lrp_dynamics.recording.recovery import validate
+from lrp_dynamics.studies.vgg11 import draw as vgg11_figures
+from lrp_dynamics.studies.vgg11 import explaining as vgg11
+from lrp_dynamics.studies.vgg11.study import VGG11_FIGURES
+from lrp_dynamics.training import run as experiment
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
@@ -240,10 +243,10 @@ def test_perfect_predictions_can_be_drawn(finished, data, tmp_path):
 
 def test_command_line(finished, data, tmp_path, capsys):
     words = ["--model", finished / "model.safetensors", "--data", data, "--params", '{"threads": 1}', "--out", tmp_path]
-    assert cli.main(["classify", *map(str, words)]) == 0
+    assert cli.main(["vgg11-classify", *map(str, words)]) == 0
     assert "images misclassified" in capsys.readouterr().out
     for name in ("metrics.json", "classes.csv", "confusion.csv", "mistakes.csv"):
         assert sha256(tmp_path / name) == sha256(finished / name)
     words[1] = tmp_path / "nothing.safetensors"
-    assert cli.main(["classify", *map(str, words)]) == 2
+    assert cli.main(["vgg11-classify", *map(str, words)]) == 2
     assert "expected a .safetensors file" in capsys.readouterr().err

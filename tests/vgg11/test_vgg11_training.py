@@ -12,16 +12,17 @@ import torch
 from torch import nn
 from waiting import wait_until
 
-from lrp_dynamics import experiment, models
-from lrp_dynamics.augmentation import Augmentation
-from lrp_dynamics.datasets import prepared, shapes10
-from lrp_dynamics.errors import UserError
-from lrp_dynamics.files import canonical_json, sha256
-from lrp_dynamics.losses import LOSSES
+from lrp_dynamics import models
+from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.base.files import canonical_json, sha256
+from lrp_dynamics.base.tables import read_csv
+from lrp_dynamics.data import prepared, shapes10
 from lrp_dynamics.models import trained
-from lrp_dynamics.tables import read_csv
-from lrp_dynamics.training import Images, Settings, accuracy, train
-from lrp_dynamics.validation import Validation, divide
+from lrp_dynamics.training import run as experiment
+from lrp_dynamics.training.augmentation import Augmentation
+from lrp_dynamics.training.loop import Images, Settings, accuracy, train
+from lrp_dynamics.training.losses import LOSSES
+from lrp_dynamics.training.validation import Validation, divide
 
 PARAMS = {
     "model": "vgg11_bn_narrow",
@@ -191,7 +192,7 @@ def test_weights_read_back_give_the_same_logits(finished, data):
 
 def test_killed_training_goes_on_to_the_same_result(finished, data, tmp_path):
     params = {key: value for key, value in PARAMS.items() if key != "seed"}
-    command = [sys.executable, "-m", "lrp_dynamics.cli", "train", "--no-record", "--data", data, "--seed", "7"]
+    command = [sys.executable, "-m", "lrp_dynamics.commands.cli", "train", "--no-record", "--data", data, "--seed", "7"]
     command += ["--params", canonical_json(params), "--out", tmp_path / "run", "--cache", tmp_path / "cache"]
     command = list(map(str, command))
     process = subprocess.Popen(command, stderr=subprocess.PIPE)

@@ -8,10 +8,10 @@ import torchvision
 from torch import nn
 
 from lrp_dynamics import models
-from lrp_dynamics.errors import UserError
+from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.lrp import Explainer
 from lrp_dynamics.models.vgg16 import fully_convolutional, vgg16_narrow
-from lrp_dynamics.photo_study import ends_of_blocks, for_convolutions
+from lrp_dynamics.studies.vgg16.explaining import ends_of_blocks, for_convolutions
 
 
 @pytest.fixture(scope="module")

@@ -14,14 +14,13 @@ import torch
 import torchvision
 from PIL import Image
 
-from lrp_dynamics.cli import main
-from lrp_dynamics.datasets import photos, prepared
-from lrp_dynamics.errors import UserError
-from lrp_dynamics.figures.vgg16_names import FIGURES, MASK_FIGURES
+from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.base.tables import read_csv
+from lrp_dynamics.commands.cli import main
+from lrp_dynamics.data import photos, prepared
 from lrp_dynamics.models.trained import load
-from lrp_dynamics.photo_study import choose
-from lrp_dynamics.reports.photo_story import place_of
-from lrp_dynamics.tables import read_csv
+from lrp_dynamics.studies.vgg16.story import place_of
+from lrp_dynamics.studies.vgg16.study import FIGURES, MASK_FIGURES
 
 GRACE = "matplotlib:mpl-data/sample_data/grace_hopper.jpg"
 PARAMS = {
@@ -40,7 +39,7 @@ def command(*arguments):
 
 def run_study(folder, model, data, params, training=()):
     command(
-        *("vgg16", "--model", model, "--data", data, "--training", *training, "--params", params),
+        *("vgg16-explain", "--model", model, "--data", data, "--training", *training, "--params", params),
         *("--maps", folder / "explanations.h5", "--predictions", folder / "predictions.csv"),
         *("--measures", folder / "measures.csv", "--metrics", folder / "metrics.json"),
     )
@@ -70,7 +69,7 @@ def test_study_holds_what_it_says(fitted):
     network = load(str(fitted / "run/model.safetensors"))
     with h5py.File(fitted / "explanations.h5") as file:
         data = prepared.read(fitted / "shapes10.h5")
-        index = choose(data, 12)
+        index = prepared.test_images(data, 12)
         assert np.array_equal(file["images"], data.images[index])
         with torch.no_grad():
             logits = network.model(network.inputs(data.images[index]))
@@ -108,7 +107,7 @@ def test_figures_and_report_are_made_and_the_same_each_time(fitted):
     names = [*FIGURES, *MASK_FIGURES]
     for out in ("figures", "figures-again"):
         options = ("--maps", fitted / "explanations.h5", "--measures", fitted / "measures.csv")
-        command("vgg16-figures", *options, "--params", {"images": 3}, "--figures", *names, "--out-dir", fitted / out)
+        command("vgg16-draw", *options, "--params", {"images": 3}, "--figures", *names, "--out-dir", fitted / out)
     for name in names:
         first = (fitted / "figures" / f"{name}.png").read_bytes()
         assert first == (fitted / "figures-again" / f"{name}.png").read_bytes()
@@ -128,9 +127,9 @@ def test_figures_and_report_are_made_and_the_same_each_time(fitted):
 
 def test_images_are_chosen_class_by_class(fitted):
     data = prepared.read(fitted / "shapes10.h5")
-    labels = data.labels[choose(data, 10)]
+    labels = data.labels[prepared.test_images(data, 10)]
     assert labels.tolist() == sorted(set(data.labels[data.split == prepared.TEST].tolist()))
-    assert len(choose(data, None)) == 30
+    assert len(prepared.test_images(data, None)) == 30
 
 
 # --- photos
@@ -191,7 +190,7 @@ def test_published_weights_are_downloaded_checked_and_described(tmp_path, server
     checksum = published(tmp_path / "www/resnet18.pth", classes=7)
     params = weights_params(f"{server}/resnet18.pth", checksum)
     out = tmp_path / "model.safetensors"
-    command("weights", "--params", params, "--raw", tmp_path / "raw", "--out", out)
+    command("vgg16-weights", "--params", params, "--raw", tmp_path / "raw", "--out", out)
     network = load(str(out))
     assert network.about.trained_on == "flowers"
     assert list(network.about.classes) == [f"class {k}" for k in range(7)]
@@ -201,7 +200,7 @@ def test_published_weights_are_downloaded_checked_and_described(tmp_path, server
     assert all(torch.equal(value, expected[name]) for name, value in network.model.state_dict().items())
     (tmp_path / "www/resnet18.pth").unlink()
     out.unlink()
-    command("weights", "--params", params, "--raw", tmp_path / "raw", "--out", out)  # lies in raw already
+    command("vgg16-weights", "--params", params, "--raw", tmp_path / "raw", "--out", out)  # lies in raw already
 
 
 def test_data_and_classes_are_those_of_the_weights_given(tmp_path, capsys):
@@ -210,7 +209,7 @@ def test_data_and_classes_are_those_of_the_weights_given(tmp_path, capsys):
     for title, known, told in (("Places", False, False), ("ImageNet", True, True)):
         out = tmp_path / f"{title}.safetensors"
         params = weights_params(str(tmp_path / "own.pth"), checksum, trained_on=title)
-        command("weights", "--params", params, "--raw", tmp_path / "raw", "--out", out)
+        command("vgg16-weights", "--params", params, "--raw", tmp_path / "raw", "--out", out)
         about = load(str(out)).about
         assert about.trained_on == title
         assert ("goldfish" in about.classes) == known
@@ -219,7 +218,7 @@ def test_data_and_classes_are_those_of_the_weights_given(tmp_path, capsys):
     assert about.trained_on == "unknown data"
     assert about.classes[:2] == ("class 0", "class 1")
     params = weights_params(str(out), hashlib.sha256(out.read_bytes()).hexdigest(), trained_on="Places")
-    assert main(["weights", "--params", json.dumps(params), "--raw", str(tmp_path), "--out", str(out)]) == 2
+    assert main(["vgg16-weights", "--params", json.dumps(params), "--raw", str(tmp_path), "--out", str(out)]) == 2
     assert "was trained on 'ImageNet', as it says itself, not on 'Places'" in capsys.readouterr().err
 
 
@@ -242,7 +241,7 @@ def test_weights_that_cannot_be_had_or_are_others_leave_nothing(tmp_path, server
         (weights_params(f"{server}/resnet18.pth", checksum, "vgg16"), "are not those of 'vgg16'"),
     )
     for params, message in cases:
-        arguments = ["weights", "--params", json.dumps(params), "--raw", str(tmp_path / "raw"), "--out", str(out)]
+        arguments = ["vgg16-weights", "--params", json.dumps(params), "--raw", str(tmp_path / "raw"), "--out", str(out)]
         assert main(arguments) == 2
         assert message in capsys.readouterr().err
         assert not out.exists()

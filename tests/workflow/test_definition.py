@@ -130,8 +130,8 @@ def test_every_module_that_a_stage_may_import_is_an_input(full):
     """No stage imports a module of the package by a name that the closure cannot see in its code."""
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     used = {dep for stage in stages.values() for dep in stage.get("deps", ()) if dep.startswith("src/")}
-    assert "src/lrp_dynamics/datasets/shapes10.py" in used
+    assert "src/lrp_dynamics/data/shapes10.py" in used
     assert "src/lrp_dynamics/models/blog_cnn.py" in used
-    for stage, source in {"prepare-shapes10": "datasets/shapes10.py", "prepare-cifar10": "datasets/cifar10.py"}.items():
+    for stage, source in {"prepare-shapes10": "data/shapes10.py", "prepare-cifar10": "data/cifar10.py"}.items():
         assert f"src/lrp_dynamics/{source}" in stages[stage]["deps"]
-    assert "src/lrp_dynamics/datasets/shapes10.py" not in stages["prepare-cifar10"]["deps"]
+    assert "src/lrp_dynamics/data/shapes10.py" not in stages["prepare-cifar10"]["deps"]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lrp_dynamics import models
-from lrp_dynamics.training import Settings
+from lrp_dynamics.training.loop import Settings
 
 from .conftest import BIN, ROOT, Project
 

@@ -89,7 +89,7 @@ def test_what_is_not_current_is_judged_once(project):
 
 def test_code_and_commands_count_for_both_tools(project):
     """An edit of a module, and of a rule's command, makes both tools run the stages that use it, and no others."""
-    module = project.path("src/lrp_dynamics/outliers.py")
+    module = project.path("src/lrp_dynamics/measures/outliers.py")
     module.write_text(module.read_text(encoding="utf-8") + "\n# edited\n", encoding="utf-8")
     after = project.after("outliers-demo")
     assert project.planned() == after
@@ -101,7 +101,7 @@ def test_code_and_commands_count_for_both_tools(project):
 
     rules = project.path("workflow/rules/dynamics.smk")
     rules.write_text(
-        rules.read_text(encoding="utf-8").replace("lrp-dynamics outliers", "env lrp-dynamics outliers"),
+        rules.read_text(encoding="utf-8").replace("lrp-dynamics blog-outliers", "env lrp-dynamics blog-outliers"),
         encoding="utf-8",
     )
     assert project.planned() == after

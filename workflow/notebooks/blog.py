@@ -27,7 +27,7 @@ params = {}
 # %%
 import numpy as np
 
-from lrp_dynamics.reports.story import Story, number, percent, plural
+from lrp_dynamics.studies.blog.story import Story, number, percent, plural
 
 story = Story(**inputs)
 m, run, samples, tell = story.metrics, story.run, story.samples, story.tell

@@ -32,12 +32,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lrp_dynamics.figures.homework_names import HOMEWORK_FIGURES
-from lrp_dynamics.losses import class_probabilities, default_class, default_class_gradient
-from lrp_dynamics.reports.sentences import number, percent
+from lrp_dynamics.base.tables import read_csv
+from lrp_dynamics.recording.store import open_relevance
 from lrp_dynamics.reports.telling import Telling
-from lrp_dynamics.store import open_relevance
-from lrp_dynamics.tables import read_csv
+from lrp_dynamics.reports.words import number, percent
+from lrp_dynamics.studies.homework.study import HOMEWORK_FIGURES
+from lrp_dynamics.training.losses import class_probabilities, default_class, default_class_gradient
 
 page = Telling(HOMEWORK_FIGURES, inputs["figures"], inputs["captions"])
 m, tell = json.loads(Path(inputs["metrics"]).read_text(encoding="utf-8")), page.tell

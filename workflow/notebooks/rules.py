@@ -30,12 +30,12 @@ from pathlib import Path
 
 import numpy as np
 
-from lrp_dynamics.advice import CRITERIA, reasons
-from lrp_dynamics.figures.rules_names import RULES_FIGURES
-from lrp_dynamics.reports.sentences import number, percent
+from lrp_dynamics.base.tables import read_csv
+from lrp_dynamics.measures.advice import CRITERIA, reasons
+from lrp_dynamics.recording.store import open_relevance
 from lrp_dynamics.reports.telling import Telling
-from lrp_dynamics.store import open_relevance
-from lrp_dynamics.tables import read_csv
+from lrp_dynamics.reports.words import number, percent
+from lrp_dynamics.studies.rules.study import RULES_FIGURES
 
 page = Telling(RULES_FIGURES, inputs["figures"], inputs["captions"])
 m, tell = json.loads(Path(inputs["metrics"]).read_text(encoding="utf-8")), page.tell

@@ -33,11 +33,11 @@ from pathlib import Path
 
 import numpy as np
 
-from lrp_dynamics.figures.vgg11_names import VGG11_FIGURES
-from lrp_dynamics.reports.sentences import percent
+from lrp_dynamics.base.tables import read_csv
+from lrp_dynamics.recording.store import open_relevance
 from lrp_dynamics.reports.telling import Telling
-from lrp_dynamics.store import open_relevance
-from lrp_dynamics.tables import read_csv
+from lrp_dynamics.reports.words import percent
+from lrp_dynamics.studies.vgg11.study import VGG11_FIGURES
 
 page = Telling(VGG11_FIGURES, inputs["figures"], inputs["captions"])
 tell = page.tell

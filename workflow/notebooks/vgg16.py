@@ -24,7 +24,7 @@ inputs = {
 params = {"images": 6}
 
 # %%
-from lrp_dynamics.reports.photo_story import PhotoStory, percent
+from lrp_dynamics.studies.vgg16.story import PhotoStory, percent
 
 story = PhotoStory(**inputs, images=params["images"])
 m, run, tell = story.metrics, story.run, story.tell

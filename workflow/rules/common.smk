@@ -16,7 +16,7 @@ from dag import INNER
 from failures import tell_failures
 from parameters import check, json_of
 
-from lrp_dynamics.search import count as number_of_trials
+from lrp_dynamics.training.search import count as number_of_trials
 
 check(config, Path("params.yaml"))
 
@@ -107,7 +107,7 @@ def of_shards(pattern):
 
 def photos_of(wildcards):
     """Input function: the files in the folder of a dataset of photos, so that a new one is noticed."""
-    from lrp_dynamics.datasets.photos import files_in
+    from lrp_dynamics.data.photos import files_in
 
     folder = photo_folder_of(wildcards)
     return list(map(str, files_in(folder))) if folder else []

@@ -1,6 +1,6 @@
 # Experiments of kind "dynamics": train and record (in one job, or in shards that are gathered), dynamics, outliers,
 # figures, report.
-from lrp_dynamics.figures.names import FIGURES
+from lrp_dynamics.studies.blog.study import FIGURES
 
 KINDS["dynamics"] = ["prepare", "train_shard", "train", "dynamics", "outliers", "figures", "report"]
 
@@ -117,7 +117,7 @@ rule outliers:
         dynamics=of_experiment(f"{RUN}/dynamics.h5"),
         samples=of_experiment(f"{RUN}/samples.csv"),
         training=of_experiment(f"{RUN}/training.json"),
-        code=code_of("outliers"),
+        code=code_of("blog-outliers"),
     output:
         table=report("results/{experiment}/outliers.csv", category="{experiment}", labels={"what": "table of outliers"}),
         metrics="results/{experiment}/metrics.json",
@@ -135,7 +135,7 @@ rule outliers:
     message:
         "Outliers of {wildcards.experiment}"
     shell:
-        "lrp-dynamics outliers --dynamics {input.dynamics} --samples {input.samples}"
+        "lrp-dynamics blog-outliers --dynamics {input.dynamics} --samples {input.samples}"
         " --training {input.training} --params {params.json:q}"
         " --out {output.table} --metrics {output.metrics} 2>&1 | tee {log}"
 
@@ -147,7 +147,7 @@ rule figures:
         samples=of_first_seed(f"{RUN}/samples.csv"),
         training=of_first_seed(f"{RUN}/training.csv"),
         outliers="results/{experiment}/outliers.csv",
-        code=code_of("figures"),
+        code=code_of("blog-draw"),
     output:
         png=[
             report(
@@ -174,7 +174,7 @@ rule figures:
     message:
         "Drawing the figures of {wildcards.experiment}"
     shell:
-        "lrp-dynamics figures --relevance {input.relevance} --dynamics {input.dynamics} --samples {input.samples}"
+        "lrp-dynamics blog-draw --relevance {input.relevance} --dynamics {input.dynamics} --samples {input.samples}"
         " --outliers {input.outliers} --training {input.training} --params {params.json:q}"
         " --out-dir reports/{wildcards.experiment}/figures 2>&1 | tee {log}"
 

@@ -1,5 +1,5 @@
 # Experiments of kind "homework": train a ConvNet, explain it at every checkpoint, figures, report.
-from lrp_dynamics.figures.homework_names import HOMEWORK_FIGURES
+from lrp_dynamics.studies.homework.study import HOMEWORK_FIGURES
 
 KINDS["homework"] = ["prepare", "homework_train", "homework_explain", "homework_figures", "homework_report"]
 
@@ -7,7 +7,7 @@ KINDS["homework"] = ["prepare", "homework_train", "homework_explain", "homework_
 rule homework_train:
     input:
         data=of_experiment("data/{dataset}.h5"),
-        code=code_of("homework_train"),
+        code=code_of("homework-train"),
     output:
         checkpoints=f"{RUN}/checkpoints.safetensors",
         accuracy=f"{RUN}/accuracy.csv",
@@ -46,7 +46,7 @@ rule homework_explain:
         data=of_experiment("data/{dataset}.h5"),
         checkpoints=f"{RUN}/checkpoints.safetensors",
         accuracy=f"{RUN}/accuracy.csv",
-        code=code_of("homework_explain"),
+        code=code_of("homework-explain"),
     output:
         evidence=f"{RUN}/evidence.csv",
         metrics=f"{RUN}/metrics.json",
@@ -87,7 +87,7 @@ rule homework_figures:
         deep_taylor=of_first_seed(f"{RUN}/deep_taylor/relevance.h5"),
         sensitivity=of_first_seed(f"{RUN}/sensitivity/relevance.h5"),
         published="workflow/literature/homework.json",
-        code=code_of("homework_figures"),
+        code=code_of("homework-draw"),
     output:
         png=[
             report(
@@ -114,7 +114,7 @@ rule homework_figures:
     message:
         "Drawing the figures of {wildcards.experiment}"
     shell:
-        "lrp-dynamics homework-figures --results $(dirname {input.accuracy}) --published {input.published}"
+        "lrp-dynamics homework-draw --results $(dirname {input.accuracy}) --published {input.published}"
         " --params {params.json:q} --out-dir reports/{wildcards.experiment}/figures 2>&1 | tee {log}"
 
 

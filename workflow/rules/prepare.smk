@@ -6,7 +6,7 @@ rule prepare:
         photos=photos_of,
         # The module of the dataset's kind is imported by its name.
         code=lambda wildcards: code_of(
-            "prepare", f"src/lrp_dynamics/datasets/{config['datasets'][wildcards.dataset]['kind']}.py"
+            "prepare", f"src/lrp_dynamics/data/{config['datasets'][wildcards.dataset]['kind']}.py"
         ),
     output:
         "data/{dataset}.h5",

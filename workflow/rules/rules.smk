@@ -1,7 +1,7 @@
 # Experiments of kind "rules": several explanations recorded during the same trainings, compared, figures, report.
 from snakemake.exceptions import WorkflowError
 
-from lrp_dynamics.figures.rules_names import RULES_FIGURES
+from lrp_dynamics.studies.rules.study import RULES_FIGURES
 
 KINDS["rules"] = ["prepare", "rules_train", "rules_compare", "rules_figures", "rules_report"]
 
@@ -59,7 +59,7 @@ rule rules_compare:
     input:
         recordings=of_experiment(f"{RUN}/{{explanation}}/relevance.h5"),
         training=of_experiment(f"{RUN}/training.json"),
-        code=code_of("compare"),
+        code=code_of("rules-compare"),
     output:
         comparison=report(
             "results/{experiment}/comparison.csv", category="{experiment}", labels={"what": "table of the comparison"}
@@ -83,7 +83,7 @@ rule rules_compare:
     message:
         "Comparing the explanations of {wildcards.experiment}"
     shell:
-        "lrp-dynamics compare --recordings {input.recordings} --training {input.training} --params {params.json:q}"
+        "lrp-dynamics rules-compare --recordings {input.recordings} --training {input.training} --params {params.json:q}"
         " --out {params.folder} 2>&1 | tee {log}"
 
 
@@ -94,7 +94,7 @@ rule rules_figures:
         samples="results/{experiment}/samples.csv",
         curves="results/{experiment}/curves.csv",
         recordings=of_first_seed(f"{RUN}/{{explanation}}/relevance.h5"),
-        code=code_of("rules_figures"),
+        code=code_of("rules-draw"),
     output:
         png=[
             report(
@@ -121,7 +121,7 @@ rule rules_figures:
     message:
         "Drawing the figures of {wildcards.experiment}"
     shell:
-        "lrp-dynamics rules-figures --results results/{wildcards.experiment} --recordings {input.recordings}"
+        "lrp-dynamics rules-draw --results results/{wildcards.experiment} --recordings {input.recordings}"
         " --params {params.json:q} --out-dir reports/{wildcards.experiment}/figures 2>&1 | tee {log}"
 
 

@@ -1,5 +1,5 @@
 # Experiments of kind "vgg11": train with validation, test, explain test images, figures, report; a search beside it.
-from lrp_dynamics.figures.vgg11_names import VGG11_FIGURES, VGG11_SEARCH
+from lrp_dynamics.studies.vgg11.study import VGG11_FIGURES, VGG11_SEARCH
 
 KINDS["vgg11"] = ["prepare", "vgg11_train", "classify", "vgg11_explain", "vgg11_figures", "vgg11_report"]
 # Besides, where `search` is given.
@@ -50,7 +50,7 @@ rule classify:
     input:
         model=f"{VGG11}/model.safetensors",
         data=of_experiment("data/{dataset}.h5"),
-        code=code_of("classify"),
+        code=code_of("vgg11-classify"),
     output:
         classes=report(f"{VGG11}/classes.csv", category="{experiment}", labels={"what": "table of the classes"}),
         confusion=f"{VGG11}/confusion.csv",
@@ -76,7 +76,7 @@ rule classify:
     message:
         "Testing the network of {wildcards.experiment}"
     shell:
-        "lrp-dynamics classify --model {input.model} --data {input.data} --params {params.json:q}"
+        "lrp-dynamics vgg11-classify --model {input.model} --data {input.data} --params {params.json:q}"
         " --out {params.folder} 2>&1 | tee {log}"
 
 
@@ -84,7 +84,7 @@ rule vgg11_explain:
     input:
         model=f"{VGG11}/model.safetensors",
         data=of_experiment("data/{dataset}.h5"),
-        code=code_of("vgg11_explain"),
+        code=code_of("vgg11-explain"),
     output:
         all=f"{VGG11}/all/relevance.h5",
         top_k=f"{VGG11}/top_k/relevance.h5",
@@ -125,7 +125,7 @@ rule vgg11_figures:
         mistakes=f"{VGG11}/mistakes.csv",
         all=f"{VGG11}/all/relevance.h5",
         top_k=f"{VGG11}/top_k/relevance.h5",
-        code=code_of("vgg11_figures"),
+        code=code_of("vgg11-draw"),
     output:
         png=pictures_of(VGG11_FIGURES),
         svg=[f"{REPORT}/figures/{name}.svg" for name in VGG11_FIGURES],
@@ -143,7 +143,7 @@ rule vgg11_figures:
     message:
         "Drawing training, test and relevance of {wildcards.experiment}"
     shell:
-        "lrp-dynamics vgg11-figures --results $(dirname {input.training}) --data {input.data} --params {params.json:q}"
+        "lrp-dynamics vgg11-draw --results $(dirname {input.training}) --data {input.data} --params {params.json:q}"
         " --out-dir reports/{wildcards.experiment}/figures 2>&1 | tee {log}"
 
 
@@ -195,7 +195,7 @@ rule vgg11_report:
 rule vgg11_trial:
     input:
         data=of_experiment("data/{dataset}.h5"),
-        code=code_of("trial"),
+        code=code_of("vgg11-trial"),
     output:
         table=f"{TRIAL}/training.csv",
         validation=f"{TRIAL}/validation.csv",
@@ -229,7 +229,7 @@ rule vgg11_trial:
     message:
         "Trial {wildcards.trial} of the search of {wildcards.experiment}"
     shell:
-        "lrp-dynamics trial --trial {wildcards.trial} --data {input.data} --params {params.json:q}"
+        "lrp-dynamics vgg11-trial --trial {wildcards.trial} --data {input.data} --params {params.json:q}"
         " --tensorboard logs/tensorboard/{wildcards.experiment}-search/trial-{wildcards.trial}"
         " --out {params.folder} 2>&1 | tee {log}"
 
@@ -237,7 +237,7 @@ rule vgg11_trial:
 rule vgg11_search:
     input:
         trials=trials_of(f"{TRIAL}/training.json"),
-        code=code_of("search"),
+        code=code_of("vgg11-search"),
     output:
         table=report(f"{VGG11}/search/search.csv", category="{experiment}", labels={"what": "table of the trials"}),
         png=pictures_of(VGG11_SEARCH),
@@ -256,5 +256,5 @@ rule vgg11_search:
     message:
         "Gathering the search of {wildcards.experiment}"
     shell:
-        "lrp-dynamics search --name {wildcards.experiment} --trials {input.trials} --params {params.json:q}"
+        "lrp-dynamics vgg11-search --name {wildcards.experiment} --trials {input.trials} --params {params.json:q}"
         " --table {output.table} --out-dir reports/{wildcards.experiment}/figures 2>&1 | tee {log}"

@@ -1,7 +1,7 @@
 # Experiments of kinds "vgg16" (published weights, photos) and "vgg16_fitted" (a narrow VGG-16 fitted on a dataset with
 # masks): weights or fit, explanations, figures, report.
-from lrp_dynamics.figures.vgg16_names import FIGURES as VGG16_FIGURES
-from lrp_dynamics.figures.vgg16_names import MASK_FIGURES
+from lrp_dynamics.studies.vgg16.study import FIGURES as VGG16_FIGURES
+from lrp_dynamics.studies.vgg16.study import MASK_FIGURES
 
 KINDS["vgg16"] = ["prepare", "weights", "vgg16", "vgg16_figures", "vgg16_report"]
 KINDS["vgg16_fitted"] = ["prepare", "fit", "vgg16", "vgg16_figures", "vgg16_mask_figures", "vgg16_report"]
@@ -12,7 +12,7 @@ VGG16_KINDS = f"{experiments_of('vgg16')}|{experiments_of('vgg16_fitted')}"
 
 rule weights:
     input:
-        code=code_of("weights"),
+        code=code_of("vgg16-weights"),
     output:
         f"{VGG16}/model.safetensors",
     log:
@@ -29,7 +29,7 @@ rule weights:
     message:
         "Getting the weights of {wildcards.experiment}"
     shell:
-        "lrp-dynamics weights --params {params.json:q} --raw data/raw --out {output} 2>&1 | tee {log}"
+        "lrp-dynamics vgg16-weights --params {params.json:q} --raw data/raw --out {output} 2>&1 | tee {log}"
 
 
 rule fit:
@@ -71,7 +71,7 @@ rule vgg16:
         model=f"{VGG16}/model.safetensors",
         data=of_experiment("data/{dataset}.h5"),
         training=if_fitted(f"{VGG16}/training.json"),
-        code=code_of("vgg16"),
+        code=code_of("vgg16-explain"),
     output:
         maps=f"{VGG16}/explanations.h5",
         predictions=report(
@@ -94,7 +94,7 @@ rule vgg16:
     message:
         "Explaining the network of {wildcards.experiment}"
     shell:
-        "lrp-dynamics vgg16 --model {input.model} --data {input.data} --training {input.training}"
+        "lrp-dynamics vgg16-explain --model {input.model} --data {input.data} --training {input.training}"
         " --params {params.json:q} --maps {output.maps} --predictions {output.predictions}"
         " --measures {output.measures} --metrics {output.metrics} 2>&1 | tee {log}"
 
@@ -103,7 +103,7 @@ rule vgg16_figures:
     input:
         maps=f"{VGG16}/explanations.h5",
         measures=f"{VGG16}/measures.csv",
-        code=code_of("vgg16_figures"),
+        code=code_of("vgg16-draw"),
     output:
         png=pictures_of(VGG16_FIGURES),
         svg=[f"{REPORT}/figures/{name}.svg" for name in VGG16_FIGURES],
@@ -122,7 +122,7 @@ rule vgg16_figures:
     message:
         "Drawing explanations of {wildcards.experiment}"
     shell:
-        "lrp-dynamics vgg16-figures --maps {input.maps} --measures {input.measures} --params {params.json:q}"
+        "lrp-dynamics vgg16-draw --maps {input.maps} --measures {input.measures} --params {params.json:q}"
         " --figures {params.names} --out-dir reports/{wildcards.experiment}/figures 2>&1 | tee {log}"
 
 
@@ -130,7 +130,7 @@ rule vgg16_mask_figures:
     input:
         maps=f"{VGG16}/explanations.h5",
         measures=f"{VGG16}/measures.csv",
-        code=code_of("vgg16_figures"),
+        code=code_of("vgg16-draw"),
     output:
         png=pictures_of(MASK_FIGURES),
         svg=[f"{REPORT}/figures/{name}.svg" for name in MASK_FIGURES],
@@ -149,7 +149,7 @@ rule vgg16_mask_figures:
     message:
         "Drawing relevance in the objects of {wildcards.experiment}"
     shell:
-        "lrp-dynamics vgg16-figures --maps {input.maps} --measures {input.measures} --params {params.json:q}"
+        "lrp-dynamics vgg16-draw --maps {input.maps} --measures {input.measures} --params {params.json:q}"
         " --figures {params.names} --out-dir reports/{wildcards.experiment}/figures 2>&1 | tee {log}"
 
 

@@ -9,13 +9,15 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "lrp_dynamics"
 
 
-def code_of(stage: str, *scripts: str) -> list[str]:
-    """Return the source files of a stage, sorted, relative to the repository root.
+def code_of(command: str, *scripts: str) -> list[str]:
+    """Return the source files of a subcommand, sorted, relative to the repository root.
 
-    The command line is not among them; scripts that the stage runs, such as a notebook, and what they import are.
+    The command line is not among them; scripts that it runs, such as a notebook, and what they import are.
     """
     seen: set[Path] = set()
-    waiting = [PACKAGE / "stages" / f"{stage}.py", *(ROOT / script for script in scripts)]
+    study, _, step = command.partition("-")
+    file = f"studies/{study}/{step}.py" if step else f"commands/{command}.py"
+    waiting = [PACKAGE / file, *(ROOT / script for script in scripts)]
     while waiting:
         path = waiting.pop()
         if path not in seen:

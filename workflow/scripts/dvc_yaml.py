@@ -12,7 +12,7 @@ from dag import planned, real_jobs
 from dvc_stages import CHECK, CHECKED, digest_of, dvc_yaml
 from snakemake.exceptions import WorkflowError
 
-from lrp_dynamics.files import atomic
+from lrp_dynamics.base.files import atomic
 
 HEADER = """\
 # Written by workflow/scripts/dvc_yaml.py from the Snakefile and params.yaml: do not edit, run `make dvc` instead.

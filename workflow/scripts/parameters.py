@@ -10,9 +10,9 @@ from typing import Any
 import yaml
 from snakemake.exceptions import WorkflowError
 
-from lrp_dynamics.errors import UserError
-from lrp_dynamics.imports import without
-from lrp_dynamics.shards import rows_of
+from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.base.imports import without
+from lrp_dynamics.recording.shards import rows_of
 
 # Jupyter brings it along; jsonschema would spend a second on building its grammars, for formats that we do not use.
 with without("rfc3987_syntax"):

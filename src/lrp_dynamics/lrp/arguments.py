@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lrp_dynamics.errors import UserError
+from lrp_dynamics.base.errors import UserError
 
 
 def refuse_input(inputs: Tensor) -> None:

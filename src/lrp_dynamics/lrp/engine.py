@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from lrp_dynamics.errors import UserError
+from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.lrp.arguments import initial_relevance, limits, refuse_input
 from lrp_dynamics.lrp.composites import Composite, make_composite, table
 from lrp_dynamics.lrp.graph import annotate, trace

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lrp_dynamics.errors import UserError
+from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.lrp.arguments import initial_relevance, refuse_input
 from lrp_dynamics.lrp.twin import buffers_kept, structure_copy
 

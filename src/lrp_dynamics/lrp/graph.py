@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from lrp_dynamics.errors import UserError
+from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.lrp.kinds import (
     ACTIVATIONS,
     ADD,

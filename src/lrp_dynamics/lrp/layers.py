@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lrp_dynamics.errors import UserError
+from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.lrp.kernels import blank, convolve_back, geometry_of, laid_out
 from lrp_dynamics.lrp.propagate import Books, Forms, divide, is_output, parts_of, propagate, take
 from lrp_dynamics.lrp.rules import ALL, AlphaBeta, Average, Epsilon, Form, LeftOut, Norm, Pass, Rule, Winner, ZBox

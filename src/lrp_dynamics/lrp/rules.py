@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, fields
 from math import isfinite
 from typing import ClassVar, Literal, get_args, get_origin, get_type_hints
 
-from lrp_dynamics.errors import UserError
+from lrp_dynamics.base.errors import UserError
 
 Form = tuple[float, float]
 Bias = Literal["drop", "positive", "full"]

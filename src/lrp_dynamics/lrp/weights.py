@@ -7,7 +7,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lrp_dynamics.errors import UserError
+from lrp_dynamics.base.errors import UserError
 
 
 def parameter(module: Any, key: str, name: str) -> Tensor | None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from lrp_dynamics.errors import UserError
+from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.models.blog_cnn import blog_cnn
 from lrp_dynamics.models.homework_cnn import homework_cnn
 from lrp_dynamics.models.vgg11 import vgg11_32, vgg11_bn_32, vgg11_bn_half, vgg11_bn_narrow, vgg11_bn_quarter

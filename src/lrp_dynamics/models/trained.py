@@ -13,10 +13,10 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from lrp_dynamics import models
-from lrp_dynamics.errors import UserError
-from lrp_dynamics.files import sha256
+from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.base.files import sha256
+from lrp_dynamics.data.pictures import crop_image
 from lrp_dynamics.models.description import Description
-from lrp_dynamics.pictures import crop_image
 
 IMAGENET = (
     *(f"vgg{depth}{norm}" for depth in (11, 13, 16, 19) for norm in ("", "_bn")),

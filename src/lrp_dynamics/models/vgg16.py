@@ -9,7 +9,7 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
-from lrp_dynamics.errors import UserError
+from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.models.vgg import DENSE, vgg
 
 _DEPTHS = (2, 2, 3, 3, 3)

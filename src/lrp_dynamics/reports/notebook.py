@@ -10,9 +10,9 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
-from lrp_dynamics.errors import UserError
-from lrp_dynamics.files import atomic
-from lrp_dynamics.imports import without
+from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.base.files import atomic
+from lrp_dynamics.base.imports import without
 from lrp_dynamics.reports.page import framed
 
 # The grammars of formats that no notebook has, and Jupyter's web server.

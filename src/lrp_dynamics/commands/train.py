@@ -1,0 +1,48 @@
+"""Train a network and record the relevance of fixed samples at every step.
+
+An interrupted training goes on from its last epoch; what that needs is kept in --cache until the training ends, and so
+are the results until all of them lie in --out.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+from lrp_dynamics.base.parameters import json_object
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the subcommand's arguments."""
+    parser.add_argument("--data", type=Path, required=True, help="prepared dataset, data/NAME.h5")
+    parser.add_argument("--params", type=json_object, required=True, help="JSON: model, inputs, training, recording")
+    parser.add_argument("--seed", type=int, help="of initial weights and order of images; default: that in --params")
+    parser.add_argument("--out", type=Path, required=True, help="folder for relevance.h5, model.safetensors, ...")
+    parser.add_argument("--cache", type=Path, default=Path(".cache/train"), help="where unfinished trainings are kept")
+    parser.add_argument("--shard", type=_shard, default=(1, 1), help="K/N: record the K-th of N parts of the samples")
+    parser.add_argument("--tensorboard", type=Path, help="folder for a log of events: tensorboard --logdir FOLDER")
+    parser.add_argument("--no-record", action="store_true", help="train only; the weights are the same")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run the stage."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic matrix products on CUDA
+    from lrp_dynamics.training.run import run_training
+
+    params = {"seed": 0} | arguments.params | ({} if arguments.seed is None else {"seed": arguments.seed})
+    run_training(
+        arguments.data,
+        params,
+        arguments.out,
+        cache=arguments.cache,
+        record=not arguments.no_record,
+        shard=arguments.shard,
+        events=arguments.tensorboard,
+    )
+
+
+def _shard(text: str) -> tuple[int, int]:
+    """Type of an argument such as 2/4."""
+    first, _, last = text.partition("/")
+    if not (first.isdecimal() and last.isdecimal()):
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected two whole numbers such as 2/4")
+    return int(first), int(last)

@@ -1,0 +1,98 @@
+"""MNIST from the four official IDX files (LeCun, Cortes, Burges, 1998)."""
+
+import gzip
+import math
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.data.download import Remote, fetch
+from lrp_dynamics.data.prepared import TEST, TRAIN, Prepared
+
+FILES = {
+    TRAIN: ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
+    TEST: ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
+}
+_UNSIGNED_BYTE = 0x08
+
+
+def prepare(name: str, params: dict[str, Any], raw: Path) -> Prepared:
+    """Download or find the four files, verify them, and read them.
+
+    Parameters
+    ----------
+    name : str
+    params : dict
+        `urls`: addresses of the folder that holds the files (URLs or local folders); `sha256`: checksum of each file;
+        `title`; optional `size`: images are resized to size×size (default: 28, as they are); optional `channels`:
+        1 (default), or 3 equal ones.
+    raw : Path
+        Folder of downloaded files, where the four files may be put by hand.
+    """
+    images, labels, split = [], [], []
+    for number, files in FILES.items():
+        pictures, digits = (read_idx(_fetch(file, params, raw)) for file in files)
+        if pictures.ndim != 3 or digits.shape != pictures.shape[:1]:
+            raise UserError(
+                f"MNIST: {files[0]} holds an array of shape {pictures.shape} and {files[1]} one of shape "
+                f"{digits.shape}; expected (N, height, width) and (N,)"
+            )
+        images.append(_resize(pictures, params.get("size", pictures.shape[1])))
+        labels.append(digits.astype(np.int16))
+        split.append(np.full(len(digits), number, dtype=np.uint8))
+    stacked = np.concatenate(images)[:, None]
+    return Prepared(
+        name=name,
+        title=params.get("title", "MNIST"),
+        classes=tuple("0123456789"),
+        images=np.repeat(stacked, params.get("channels", 1), axis=1),
+        labels=np.concatenate(labels),
+        labels_clean=np.concatenate(labels),
+        split=np.concatenate(split),
+        # Not the addresses: the same archive from elsewhere is the same dataset.
+        source={"params": {key: value for key, value in params.items() if key != "urls"}},
+    )
+
+
+def _fetch(file: str, params: dict[str, Any], raw: Path) -> Path:
+    if file not in params["sha256"]:
+        raise UserError(f"MNIST: sha256 has no entry for {file}; expected one for each of the four files")
+    addresses = [f"{url.rstrip('/')}/{file}" for url in params["urls"]]
+    try:
+        return fetch(Remote(file, addresses, params["sha256"][file]), raw)
+    except UserError as error:
+        raise UserError(f"{error}\nMNIST needs all four files: {', '.join(sum(FILES.values(), ()))}.") from error
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """Read a gzip-compressed IDX file of unsigned bytes.
+
+    The header is two zero bytes, the element type, the number of dimensions, and each dimension as a big-endian
+    32-bit integer.
+
+    Returns
+    -------
+    (dimensions...) uint8
+    """
+    try:
+        data = gzip.decompress(path.read_bytes())
+        zero, kind, ndim = struct.unpack_from(">HBB", data)
+        shape = struct.unpack_from(f">{ndim}I", data, 4)
+    except (OSError, EOFError, zlib.error, struct.error) as error:
+        raise UserError(f"{path} is not a gzip-compressed IDX file ({error})") from error
+    start = 4 + 4 * ndim
+    if zero or kind != _UNSIGNED_BYTE or len(data) - start != math.prod(shape):
+        raise UserError(f"{path} is not an IDX file of unsigned bytes, or its length does not fit its header")
+    return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
+
+
+def _resize(images: np.ndarray, size: int) -> np.ndarray:
+    if images.shape[1:] == (size, size):
+        return images
+    resized = [Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR) for image in images]
+    return np.stack([np.asarray(image) for image in resized])

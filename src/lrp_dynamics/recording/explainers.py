@@ -1,0 +1,80 @@
+"""What a recorder can record: the rules of a composite, or the plain gradient beside them."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lrp_dynamics import lrp
+from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.lrp.gradients import of_twin
+from lrp_dynamics.lrp.twin import structure_copy
+
+Explainer = Callable[[Tensor, Tensor], lrp.Relevance]
+GRADIENTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "gradient_x_input": lambda gradient, inputs: gradient * inputs,
+    "sensitivity": lambda gradient, inputs: gradient.square(),
+}
+
+
+class GradientExplainer:
+    """Gradient times input, or the squared gradient (sensitivity), of the target's logit, with the interface of LRP.
+
+    Neither distributes the logit by rules: nothing is counted as absorbed, and no denominator is met. What the sum of a
+    map lacks to the logit is therefore left unaccounted.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Only read; weights are read anew at every call, and layers act as in eval mode.
+    name : str
+        A key of `GRADIENTS`.
+    """
+
+    def __init__(self, model: nn.Module, name: str):
+        self.name = name
+        self._twin = structure_copy(model)
+
+    def __call__(self, inputs: Tensor, target: Tensor) -> lrp.Relevance:
+        """Explain the logits of the classes `target` (N,) for `inputs` (N, C, H, W)."""
+        gradient, logits = of_twin(self._twin, inputs, target)
+        logit = logits.gather(1, target[:, None])[:, 0]
+        values = GRADIENTS[self.name](gradient, inputs.detach())
+        return lrp.Relevance(
+            input=values,
+            output=logits,
+            initial=logit,
+            residual=logit - values.flatten(1).sum(1),
+            absorbed={},
+            min_abs_z=torch.full_like(logit, torch.inf),
+        )
+
+
+def make_explainer(
+    model: nn.Module, spec: "str | Mapping[str, Any] | lrp.Composite | Explainer", bounds: tuple | None = None
+) -> tuple[str, Explainer]:
+    """Return the name and the explainer that `spec` describes.
+
+    Parameters
+    ----------
+    model : nn.Module
+    spec : str, mapping, lrp.Composite or callable
+        A name of `lrp.COMPOSITES` or `GRADIENTS`; the fields of a composite (rules, initial, and optionally name);
+        a composite; or any callable that takes inputs and targets and returns an `lrp.Relevance`.
+    bounds : (low, high), optional
+        Of the input, for composites that need them.
+
+    Raises
+    ------
+    UserError
+        If nothing has that name, or the network cannot be explained so.
+    """
+    if isinstance(spec, str) and spec in GRADIENTS:
+        return spec, GradientExplainer(model, spec)
+    if isinstance(spec, str) and spec not in lrp.COMPOSITES:
+        raise UserError(f"composite: found {spec!r}, expected one of {', '.join([*lrp.COMPOSITES, *GRADIENTS])}")
+    if callable(spec):
+        return getattr(spec, "name", "custom"), spec
+    explainer = lrp.Explainer(model, spec, bounds=bounds, as_eval=True)
+    return explainer.composite.name, explainer

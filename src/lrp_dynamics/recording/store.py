@@ -1,0 +1,290 @@
+"""The file of one recording: `relevance.h5`, schema version 1: what is in it, and how it is read.
+
+Layout (T recorded steps, N samples, N' ≤ N samples whose maps are stored, images of C×H×W pixels)::
+
+    /            attributes: what was recorded and how (see `ATTRIBUTES`)
+    /samples     index i8, split u1, label i2, label_clean i2, image u1 (N,C,H,W), optional mask u1 (N,H,W), factors/*
+    /steps       iteration i8, epoch f4, learning_rate f4, train_loss f4                                        (T,)
+    /scalars     one f4 dataset a name of `SCALARS`, and predicted i2                                           (T,N)
+    /relevance   map f2 (T,N',H,W), channel-summed relevance divided by scale f4 (T,N')
+    /accum       A and B, each: dynamics, dynamics_normalized, abs_sum, mean, m2 f8 (N,H,W), n i8;  valid_slot
+
+Class indices beyond 32,767 make `predicted`, `label` or `label_clean` i4 or i8. A block of steps is appended and
+flushed at once, and the accumulators alternate between two slots, so that a process killed at any moment leaves a file
+that opens, in which `/accum/<valid_slot>/n` steps are whole (`lrp_dynamics.recording.writer`).
+"""
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from lrp_dynamics.base.disk import FAILURES, SLACK, new_file, reason
+from lrp_dynamics.base.errors import StorageError, UserError
+from lrp_dynamics.base.files import atomic
+from lrp_dynamics.base.locks import holder
+
+SCHEMA = "lrp-dynamics/relevance"
+VERSION = 1
+BLOCK = 16  # steps in a chunk, and steps written at a time
+STEPS = {"iteration": "i8", "epoch": "f4", "learning_rate": "f4", "train_loss": "f4"}
+SCALARS = (
+    "logit",  # the explained output
+    "margin",  # logit minus the largest other logit; NaN where there is no other
+    "probability",  # softmax probability of the explained class
+    "initial",  # relevance put in at the output
+    "absorbed",  # relevance that biases, stabilizers and dead units kept: initial = r_sum + absorbed
+    "r_sum",
+    "r_abs_sum",
+    "r_max",  # largest |relevance| of a pixel
+    "entropy",  # of |R| / sum|R| over pixels, nats
+    "min_abs_z",  # smallest denominator that relevance met; inf where it met none
+    "step_divergence",  # sum over pixels of |R_i - R_{i-1}|; 0 at the first step
+)
+ACCUMULATORS = ("dynamics", "dynamics_normalized", "abs_sum", "mean", "m2")
+SAMPLE_FIELDS = {"index": "i8", "split": "u1", "label": "i2", "label_clean": "i2"}
+CLASS_TYPES = ("i2", "i4", "i8")
+ATTRIBUTES = (
+    "params_json",
+    "params_sha256",
+    "seed",
+    "deterministic",
+    "dataset",
+    "dataset_title",
+    "dataset_sha256",
+    "classes",
+    "model",
+    "composite",
+    "composite_json",
+    "target",
+    "channel_reduction",
+    "every",
+)
+
+
+def class_type(lowest: int, highest: int) -> str:
+    """Return the first of `CLASS_TYPES` that holds all class indices from lowest to highest.
+
+    Examples
+    --------
+    >>> class_type(0, 32_767), class_type(-1, 32_768)
+    ('i2', 'i4')
+    """
+    ranges = ((name, np.iinfo(name)) for name in CLASS_TYPES)
+    return next(name for name, held in ranges if held.min <= lowest and highest <= held.max)
+
+
+def quantize(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Split maps into float16 values in [-1, 1] and one float32 scale each.
+
+    float16 alone overflows at 65,504 and flushes below 6e-8, and unstable rules reach both; relative to the largest
+    absolute value of its map an entry keeps 11 bits.
+
+    Parameters
+    ----------
+    maps : ndarray of float32, shape (..., H, W)
+
+    Returns
+    -------
+    values : ndarray of float16, shape (..., H, W)
+    scale : ndarray of float32, shape (...)
+        The largest absolute value of each map; 1 for a map of zeros.
+    """
+    largest = np.abs(maps).max(axis=(-2, -1))
+    scale = np.where(largest > 0, largest, 1).astype(np.float32)
+    return (maps / scale[..., None, None]).astype(np.float16), scale
+
+
+def time_series(file: h5py.File) -> list[h5py.Dataset]:
+    """Return every dataset whose first axis is the recorded steps."""
+    return [file[f"{group}/{name}"] for group in ("steps", "scalars", "relevance") for name in file[group]]
+
+
+class RelevanceFile:
+    """Typed, lazy reader of a recording; use as a context manager.
+
+    Attributes
+    ----------
+    attrs : dict
+        The file's attributes (see `ATTRIBUTES`), "classes" as a list.
+    complete : bool
+        Whether the recording was carried to its end.
+    steps : int
+        T, the number of whole steps: those that the valid accumulator slot holds.
+    writer : str or None
+        Who is writing it, if that is known.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.file = _open(self.path)
+        self.attrs = dict(self.file.attrs)
+        self.attrs["classes"] = json.loads(self.attrs.get("classes", "[]"))
+        self.complete = bool(self.attrs["complete"])
+        self.writer = None if self.complete else holder(self.path)
+        self._slot = "AB"[int(self.file["accum/valid_slot"][()])]
+        self.steps = int(self.file[f"accum/{self._slot}/n"][()])
+
+    def __enter__(self) -> "RelevanceFile":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<RelevanceFile {self.path}: {self.steps} steps, {self.samples} samples, {self.map_samples} with maps>"
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()
+
+    @property
+    def samples(self) -> int:
+        """N, the number of samples."""
+        return self.file["samples/index"].shape[0]
+
+    @property
+    def map_samples(self) -> int:
+        """N', the number of samples whose maps are stored."""
+        return self.file["relevance/map"].shape[1]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of a map."""
+        return self.file["relevance/map"].shape[2:]
+
+    def sample(self, name: str) -> np.ndarray:
+        """Return one dataset of /samples, such as "label", "image" or "factors/contrast"."""
+        return self.file["samples"][name][()]
+
+    def has_sample(self, name: str) -> bool:
+        """Whether /samples holds such a dataset."""
+        return name in self.file["samples"]
+
+    def step(self, name: str) -> np.ndarray:
+        """Return one dataset of /steps, shape (T,)."""
+        return self.file["steps"][name][: self.steps]
+
+    def scalar(self, name: str) -> np.ndarray:
+        """Return one dataset of /scalars, shape (T, N)."""
+        return self.file["scalars"][name][: self.steps]
+
+    def accumulated(self, name: str) -> np.ndarray:
+        """Return one of `ACCUMULATORS`, float64, shape (N, H, W)."""
+        return self.file[f"accum/{self._slot}/{name}"][()]
+
+    def maps(self, steps: slice | int = slice(None), samples: slice | int = slice(None)) -> np.ndarray:
+        """Return stored maps as float32: relevance per pixel, summed over channels, in units of the explained output.
+
+        Parameters
+        ----------
+        steps, samples : slice or int
+            Which recorded steps and which of the N' samples. Fastest are whole chunks of 16 steps × 10 samples.
+
+        Returns
+        -------
+        ndarray of float32, shape (steps, samples, H, W), an axis less for each int
+        """
+        if isinstance(steps, slice):
+            steps = slice(*steps.indices(self.steps))
+        elif not -self.steps <= steps < self.steps:
+            raise IndexError(f"step {steps} of {self.path}: the file holds {self.steps} steps")
+        else:
+            steps %= self.steps
+        group = self.file["relevance"]
+        scale = group["scale"][steps, samples]
+        return group["map"][steps, samples].astype(np.float32) * np.asarray(scale)[..., None, None]
+
+
+def open_relevance(path: str | Path) -> RelevanceFile:
+    """Open a recording for reading; one that is being written only if it is recorded with `live=True`.
+
+    Raises
+    ------
+    StorageError
+        If it is being written, and not live.
+    UserError
+        If there is no such file, or it is not a recording of schema version 1.
+    """
+    return RelevanceFile(path)
+
+
+def _open(path: Path) -> h5py.File:
+    if not path.is_file():
+        found = "a folder" if path.is_dir() else "no such file"
+        raise UserError(f"{path}: found {found}, expected a recording (relevance.h5)")
+    try:
+        file = h5py.File(path, "r")
+    except OSError as plain:
+        try:
+            file = h5py.File(path, "r", libver="latest", swmr=True)
+        except OSError:
+            if (who := holder(path)) or isinstance(plain, BlockingIOError):
+                raise StorageError(
+                    f"{path}: is being written by {who or 'another process'}; wait until that has ended, or record "
+                    "with live=True to read meanwhile"
+                ) from None
+            raise UserError(f"{path}: HDF5 cannot open it: it is no HDF5 file, or damaged ({plain})") from None
+    found = (file.attrs.get("schema"), file.attrs.get("schema_version"))
+    if found != (SCHEMA, VERSION):
+        file.close()
+        raise UserError(f"{path}: found schema {found[0]!r} version {found[1]}, expected {SCHEMA!r} version {VERSION}")
+    return file
+
+
+def rewrite(path: str | Path, *, complete: bool, live: bool = False) -> int:
+    """Write a recording anew: whole steps only, everything in one order, so that equal recordings are equal bytes.
+
+    Parameters
+    ----------
+    path : str or Path
+        The recording, which nobody is writing.
+    complete : bool
+        Whether to mark it so.
+    live : bool
+        In the format that a writer with `live=True` needs.
+
+    Returns
+    -------
+    int
+        The number of steps.
+
+    Raises
+    ------
+    StorageError
+        If the disk has no room for a second copy; the recording is as before.
+    """
+    path = Path(path).resolve()  # of a link, the file is replaced and not the link
+    size = path.stat().st_size + SLACK
+    try:
+        with open_relevance(path) as recording, atomic(path) as temporary:
+            size += sum(recording.accumulated(name).nbytes for name in ACCUMULATORS)  # one slot may be empty so far
+            with new_file(temporary, size, libver="latest" if live else None) as file:
+                _copy(recording, file, complete)
+            return recording.steps
+    except FAILURES as error:
+        kept = "is whole, but not marked as complete" if complete else "is left as it was"
+        remedy = "run `lrp-dynamics recover --mark-complete`" if complete else "try again"
+        raise StorageError(
+            f"{path}: {kept}, since a second copy cannot be made on the disk of {path.parent} ({reason(error)}): with "
+            f"{size / 1e6:.0f} MB free there, {remedy}"
+        ) from error
+
+
+def _copy(recording: RelevanceFile, file: h5py.File, complete: bool) -> None:
+    for name in sorted(recording.file.attrs):
+        file.attrs[name] = recording.file.attrs[name]
+    file.attrs["complete"] = complete
+    names: list[str] = []
+    recording.file.visit(names.append)
+    # One by one, and slots anew: a copied group would tell in what order its members were created and written.
+    for name in sorted(names):
+        if isinstance(recording.file[name], h5py.Dataset) and not name.startswith("accum/"):
+            recording.file.copy(name, file, name)
+    for dataset in time_series(file):
+        dataset.resize(recording.steps, axis=0)
+    for name in (*ACCUMULATORS, "n"):
+        for slot in "AB":
+            file[f"accum/{slot}/{name}"] = recording.accumulated(name)
+    file["accum/valid_slot"] = np.uint8(0)

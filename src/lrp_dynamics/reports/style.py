@@ -1,0 +1,121 @@
+"""One look for all figures, and saving them so that the same data give the same bytes."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lrp_dynamics.base.files import atomic
+
+# Okabe and Ito's colours, distinguishable with every kind of colour vision.
+BLUE, VERMILION, GREEN, ORANGE, SKY, GREY = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#888888"
+SIGNED = "RdBu_r"  # red supports the class, blue speaks against it, white is zero
+AMOUNT = "magma"  # from nothing (dark) to much (bright)
+
+RC = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so that every machine draws the same
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.labelsize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e5e5e5",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "lines.linewidth": 1.2,
+    "image.interpolation": "nearest",
+    "savefig.dpi": 150,
+    "svg.hashsalt": "lrp-dynamics",
+    "svg.fonttype": "path",
+}
+
+
+def new_figure(title: str, origin: str, width: float, height: float) -> Figure:
+    """Return an empty figure with its title above and, small below, what the data are; sizes in inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.suptitle(title, x=0.008, ha="left", fontsize=11, fontweight="bold")
+    figure.supxlabel(origin, x=0.008, ha="left", fontsize=7, color="#555555")
+    return figure
+
+
+def save(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Write <name>.png and <name>.svg without dates or versions; return their paths."""
+    paths = []
+    with matplotlib.rc_context(RC):
+        for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
+            path = Path(folder) / f"{name}.{suffix}"
+            with atomic(path) as temporary:
+                figure.savefig(temporary, metadata=metadata)
+            figure.set_layout_engine("none")  # laid out once is enough
+            paths.append(path)
+    return paths
+
+
+def draw_each(functions: Mapping[str, Callable[[Any], Figure]], results: Any, folder: Path) -> list[Path]:
+    """Draw results by every function, and save each figure under the function's name; return the files written."""
+    paths = []
+    for name, draw in functions.items():
+        # Settings of the user's own matplotlibrc must not change a figure.
+        with matplotlib.rc_context({**matplotlib.rcParamsDefault, "backend": "Agg"}):
+            matplotlib.rcParams.update(RC)
+            paths += save(draw(results), folder, name)
+    return paths
+
+
+def bare(axes: Axes) -> None:
+    """Remove ticks, frame and grid from axes that show a picture."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def show_image(axes: Axes, picture: np.ndarray) -> None:
+    """Show an image, (H, W, 3) or grey (H, W)."""
+    axes.imshow(picture, cmap=None if picture.ndim == 3 else "gray", vmin=0, vmax=255)
+    bare(axes)
+
+
+def show_signed(axes: Axes, relevance: np.ndarray, limit: float):
+    """Show a relevance map (H, W) on a scale from -limit to limit; return the image artist."""
+    artist = axes.imshow(relevance, cmap=SIGNED, vmin=-limit, vmax=limit)
+    bare(axes)
+    return artist
+
+
+def show_amount(axes: Axes, amount: np.ndarray, limit: float):
+    """Show a map of non-negative values (H, W) on a scale from 0 to limit; return the image artist."""
+    artist = axes.imshow(amount, cmap=AMOUNT, vmin=0, vmax=limit)
+    bare(axes)
+    return artist
+
+
+def limit_of(maps: np.ndarray, percentile: float = 99.5) -> float:
+    """Return a colour limit: a percentile of |maps|, so that a few pixels do not darken all others; 1 for zeros."""
+    return float(np.percentile(np.abs(maps), percentile)) or float(np.abs(maps).max()) or 1.0
+
+
+def short(value: float, digits: int = 2) -> str:
+    """Return a number with a few significant digits, readable in a label.
+
+    Examples
+    --------
+    >>> [short(v) for v in (0.0, 0.01234, 3.21, 1234.5, 2.5e-7)]
+    ['0', '0.012', '3.2', '1,200', '2.5e-07']
+    >>> short(357.6, 3)
+    '358'
+    """
+    if value == 0:
+        return "0"
+    if not 1e-4 <= abs(value) < 1e5:
+        return f"{value:.{digits}g}"
+    places = digits - 1 - int(np.floor(np.log10(abs(value))))
+    return f"{round(value, places):,.{max(0, places)}f}"

@@ -1,0 +1,121 @@
+"""Figures of the learning itself: samples, loss, predictions, and the sum of relevance beside them."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lrp_dynamics.reports.style import BLUE, GREEN, SKY, VERMILION, bare, new_figure
+from lrp_dynamics.studies.blog.results import Run
+
+_STEP = "training step"
+
+
+def samples(run: Run) -> Figure:
+    """Show the fixed samples with their classes; the names of those misclassified after the training are coloured."""
+    count = min(len(run.samples["index"]), 100)
+    columns = min(count, 20)
+    rows = -(-count // columns)
+    width = 8.6
+    height = 0.62 + width / max(columns, 10) * 1.2 * rows
+    figure = new_figure(f"The {count} fixed samples – {run.title}", run.origin, width, height)
+    figure.set_layout_engine("none")  # a hundred axes would keep it busy for seconds
+    sides = {"left": 0.012, "right": 0.985, "top": 1 - 0.36 / height, "bottom": 0.4 / height}
+    grid = figure.subplots(rows, columns, squeeze=False, gridspec_kw=sides | {"wspace": 0.12, "hspace": 0.3})
+    for sample, axes in enumerate(grid.flat):
+        bare(axes)
+        if sample < count:
+            picture = run.image(sample)
+            axes.imshow(picture, cmap="gray" if picture.ndim == 2 else None, vmin=0, vmax=255)
+            wrong = not run.samples["correct"][sample]
+            axes.set_xlabel(
+                run.class_name(sample)[:10],
+                fontsize=5,
+                labelpad=1.5,
+                color=VERMILION if wrong else "black",
+                fontweight="bold" if wrong else "normal",
+            )
+    return figure
+
+
+def training_loss(run: Run) -> Figure:
+    """Draw loss and accuracy of each training batch, and their running means."""
+    figure = new_figure(f"Training loss – {run.title}", run.origin, 8.6, 3.2)
+    axes = figure.subplots(1, 2)
+    step = run.training["iteration"]
+    for panel, column, name, color in (
+        (axes[0], "loss", "cross-entropy (nats)", BLUE),
+        (axes[1], "accuracy", "accuracy (share of the batch)", GREEN),
+    ):
+        values, window = run.training[column], max(1, min(50, len(step) // 10)) | 1
+        panel.plot(step, values, color=color, alpha=0.35, linewidth=0.7, label="each training batch")
+        mean = np.convolve(values, np.ones(window) / window, mode="valid")
+        middle = step[window // 2 : len(step) - window // 2]
+        panel.plot(middle, mean, color="black", linewidth=1.3, label=f"mean of {window} batches")
+        panel.set(xlabel=_STEP, ylabel=name)
+        panel.legend(loc="upper right" if column == "loss" else "lower right")
+    axes[0].set_ylim(bottom=0)
+    axes[1].set_ylim(0, 1.02)
+    return figure
+
+
+def _lines(axes: Axes, x: np.ndarray, values: np.ndarray, color: str) -> None:
+    """Draw one thin line per sample and the median over samples."""
+    axes.plot(x, values, color=color, alpha=0.2, linewidth=0.5, rasterized=True)
+    axes.plot(x, np.median(values, axis=1), color="black", linewidth=1.4, label="median of the samples")
+
+
+def prediction_and_relevance(run: Run) -> Figure:
+    """Draw P_i - P_0 beside R_i - R_0 for all samples."""
+    prediction, relevance = run.scalar("logit"), run.scalar("r_sum")
+    count = prediction.shape[1]
+    figure = new_figure(f"Prediction and relevance of {count} samples – {run.title}", run.origin, 8.6, 3.6)
+    left, right = figure.subplots(1, 2, sharey=True)
+    _lines(left, run.iteration, prediction - prediction[0], BLUE)
+    _lines(right, run.iteration, relevance - relevance[0], VERMILION)
+    left.set(
+        xlabel=_STEP, ylabel="change since step 0 (logit units)", title=r"prediction  $P_i - P_0$  (label's logit)"
+    )
+    right.set(xlabel=_STEP, title=r"relevance  $R_i - R_0$  (sum over the map)")
+    left.legend(loc="upper left")
+    return figure
+
+
+def step_changes(run: Run) -> Figure:
+    """Draw |P_{i+1} - P_i| beside |R_{i+1} - R_i| for all samples."""
+    prediction, relevance = run.scalar("logit"), run.scalar("r_sum")
+    figure = new_figure(f"Changes from step to step – {run.title}", run.origin, 8.6, 3.6)
+    left, right = figure.subplots(1, 2, sharey=True)
+    _lines(left, run.iteration[1:], np.abs(np.diff(prediction, axis=0)), BLUE)
+    _lines(right, run.iteration[1:], np.abs(np.diff(relevance, axis=0)), VERMILION)
+    left.set(xlabel=_STEP, ylabel="change in one step (logit units)", title=r"prediction  $|P_{i+1} - P_i|$")
+    right.set(xlabel=_STEP, title=r"relevance  $|R_{i+1} - R_i|$  (of the sums over the maps)")
+    left.set_ylim(0, 1.15 * left.get_ylim()[1])  # room for the legend
+    left.legend(loc="upper right")
+    return figure
+
+
+def conservation(run: Run) -> Figure:
+    """Draw sum R against the relevance put in, and how far they are apart along the training."""
+    initial, total, absorbed, mass = (run.scalar(name) for name in ("initial", "r_sum", "absorbed", "r_abs_sum"))
+    size = np.maximum(np.maximum(np.abs(initial), mass), np.finfo(np.float32).tiny)
+    figure = new_figure(f"Conservation of relevance – {run.title}", run.origin, 8.6, 3.6)
+    left, right = figure.subplots(1, 2)
+    ends = np.array([min(initial.min(), total.min()), max(initial.max(), total.max())])
+    left.plot(ends, ends, color="black", linewidth=0.8, label="conserved exactly")
+    left.plot(initial.ravel(), total.ravel(), ".", color=BLUE, markersize=2, alpha=0.3, rasterized=True)
+    left.plot([], [], ".", color=BLUE, label="a sample at a training step")
+    left.set(xlabel="relevance put in at the output (logit units)", ylabel="sum of the relevance map (logit units)")
+    left.legend()
+    floor = 1e-9  # a logarithmic axis has no zero
+    curves = (
+        (np.abs(initial - total), "put in − sum of the map", VERMILION, "-"),
+        (np.abs(absorbed), "absorbed (bias, stabilizer, dead units)", "black", ":"),
+        (np.abs(initial - total - absorbed), "unaccounted (rounding)", SKY, "-"),
+    )
+    for difference, name, color, line in curves:
+        worst = np.maximum((difference / size).max(axis=1), floor)
+        right.semilogy(run.iteration, worst, color=color, linestyle=line, label=name)
+    right.set(xlabel=_STEP, ylabel="share of |relevance|, largest of all samples", ylim=(floor, None))
+    right.set_ylim(floor / 1.5, max(right.get_ylim()[1], 1e-4) * 300)
+    right.legend(loc="upper right")
+    return figure

@@ -1,0 +1,154 @@
+"""What the figures are drawn from: the result files of one seed, read once."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.base.tables import read_csv
+from lrp_dynamics.data.pictures import as_picture
+from lrp_dynamics.recording.dynamics_file import ORIGIN, check_table, open_dynamics
+from lrp_dynamics.recording.store import RelevanceFile, open_relevance
+
+
+@dataclass(frozen=True)
+class Run:
+    """One seed of an experiment.
+
+    Attributes
+    ----------
+    recording : RelevanceFile
+    dynamics, dynamics_normalized, mean_abs_relevance : ndarray f8 (N, H, W)
+    samples : dict of str to ndarray (N,)
+        The sample table.
+    outliers : dict of str to ndarray
+        The outlier table, rows of this seed only, largest z first.
+    training : dict of str to ndarray
+        The training table, a row per training step.
+    show : int
+        How many samples the figures of single samples show.
+    snapshots : int
+        How many moments of the training the heatmap figures show.
+    """
+
+    recording: RelevanceFile
+    dynamics: np.ndarray
+    dynamics_normalized: np.ndarray
+    mean_abs_relevance: np.ndarray
+    samples: dict[str, np.ndarray]
+    outliers: dict[str, np.ndarray]
+    training: dict[str, np.ndarray]
+    show: int = 4
+    snapshots: int = 8
+
+    @property
+    def title(self) -> str:
+        """Title of the dataset, to be written on every figure."""
+        return str(self.recording.attrs["dataset_title"])
+
+    @property
+    def origin(self) -> str:
+        """What was trained and explained, in one line."""
+        attrs = self.recording.attrs
+        count = self.recording.steps - 1
+        steps = f"{count} recorded training {'step' if count == 1 else 'steps'}"
+        return f"{self.title} · {attrs['model']} · rules: {attrs['composite']} · seed {attrs['seed']} · {steps}"
+
+    @property
+    def iteration(self) -> np.ndarray:
+        """Training step of each record (T,); 0 is the untrained network."""
+        return self.recording.step("iteration")
+
+    def scalar(self, name: str) -> np.ndarray:
+        """Return a scalar of /scalars as float64 (T, N)."""
+        return self.recording.scalar(name).astype(np.float64)
+
+    def class_name(self, sample: int) -> str:
+        """Return the name of a sample's labelled class."""
+        return str(self.recording.attrs["classes"][self.samples["label"][sample]])
+
+    def image(self, sample: int) -> np.ndarray:
+        """Return a sample as u1 (H, W, 3) or, of one channel, (H, W)."""
+        return as_picture(self.recording.file["samples/image"][sample])
+
+    def one_per_class(self, count: int) -> list[int]:
+        """Return the first recorded sample of each of the first `count` classes, among those with stored maps."""
+        labels = self.samples["label"][: self.recording.map_samples]
+        classes, first = np.unique(labels, return_index=True)
+        return [int(i) for i in first[np.argsort(classes)][:count]]
+
+    def by_divergence(self, count: int) -> list[int]:
+        """Return samples at evenly spaced ranks of divergence, largest first, among those with stored maps."""
+        divergence = self.samples["divergence"][: self.recording.map_samples]
+        order = np.argsort(-divergence, kind="stable")
+        ranks = np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)
+        return [int(order[rank]) for rank in ranks]
+
+    def rank(self, sample: int) -> int:
+        """Return the rank of a sample's divergence among all samples; 1 is the largest."""
+        divergence = self.samples["divergence"]
+        return int((divergence > divergence[sample]).sum()) + 1
+
+    def moments(self) -> np.ndarray:
+        """Return records from the untrained network to the last step, in steadily growing gaps."""
+        share = np.linspace(0, 1, self.snapshots) ** 1.5
+        return np.unique((share * (self.recording.steps - 1)).round().astype(int))
+
+
+@contextmanager
+def open_run(
+    relevance: Path, dynamics: Path, samples: Path, outliers: Path, training: Path, **shown: int
+) -> Iterator[Run]:
+    """Open the result files of one seed; `shown` are the fields `show` and `snapshots` of `Run`.
+
+    Raises
+    ------
+    UserError
+        If a file is not what its name says, or is of another run than the recording.
+    """
+    with open_relevance(relevance) as recording, open_dynamics(dynamics) as file:
+        if not recording.map_samples:
+            raise UserError(f"{relevance}: no maps are stored, but figures show some; set recording.maps to 1 or more.")
+        for name in ("steps", *ORIGIN):
+            found = recording.steps if name == "steps" else recording.attrs[name]
+            if file.attrs[name] != found:
+                raise UserError(
+                    f"{relevance} and {dynamics} are not of the same run: {name} is {found} and {file.attrs[name]}; "
+                    "give the files of one run"
+                )
+        maps = [file[name][()] for name in ("dynamics", "dynamics_normalized", "mean_abs_relevance")]
+        if not np.array_equal(maps[0], recording.accumulated("dynamics")):
+            raise UserError(
+                f"{relevance} and {dynamics} are not of the same run: found {recording.samples} and {len(maps[0])} "
+                "samples, or others; give the files of one run"
+            )
+        table = read_csv(samples, require=("index", "split", "label", "divergence", "correct"))
+        check_table(file, table["divergence"], samples)
+        columns = ("seed", "index", "split", "divergence", "flagged", "kind", "threshold")
+        every_seed = read_csv(outliers, require=columns)
+        seed = int(recording.attrs["seed"])
+        mine = {name: column[every_seed["seed"] == seed] for name, column in every_seed.items()}
+        if sorted(mine["index"]) != sorted(table["index"]) or sorted(mine["divergence"]) != sorted(table["divergence"]):
+            raise UserError(
+                f"{outliers} and {samples} are not of the same run: of seed {seed}, found {len(mine['index'])} samples "
+                f"in the former and {len(table['index'])} in the latter, or others; give the files of one run"
+            )
+        log = read_csv(training, require=("iteration", "loss", "accuracy"))
+        last, every = int(recording.step("iteration")[-1]), int(recording.attrs["every"])
+        trained = len(log["iteration"]) and log["iteration"][-1]
+        if not last <= trained < last + every:
+            raise UserError(
+                f"{training} and {relevance} are not of the same run: the training ends at step {trained}, "
+                f"the recording of each {every}. step at {last}; give the files of one run"
+            )
+        yield Run(
+            recording,
+            *maps,
+            samples=table,
+            outliers=mine,
+            training=log,
+            **shown,
+        )

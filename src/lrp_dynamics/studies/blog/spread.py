@@ -1,0 +1,142 @@
+"""Figures of the dynamics themselves: of single samples, and how divergence is distributed over all."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from scipy.stats import median_abs_deviation, norm
+
+from lrp_dynamics.reports.style import (
+    BLUE,
+    GREY,
+    VERMILION,
+    limit_of,
+    new_figure,
+    short,
+    show_amount,
+    show_image,
+    show_signed,
+)
+from lrp_dynamics.studies.blog.results import Run
+
+
+def dynamics_maps(run: Run) -> Figure:
+    """Show samples at evenly spaced ranks of divergence with their relevance and dynamics maps."""
+    chosen = run.by_divergence(run.show)
+    figure = new_figure(f"Dynamics of single samples – {run.title}", run.origin, 8.6, 0.65 + 1.36 * len(chosen))
+    grid = figure.subplots(len(chosen), 5, squeeze=False)
+    titles = ["sample", "relevance at the end", "mean |relevance|", "Dynamics", "normalised Dynamics"]
+    for axes, title in zip(grid[0], titles, strict=True):
+        axes.set_title(title)
+    for sample, row in zip(chosen, grid, strict=True):
+        show_image(row[0], run.image(sample))
+        row[0].set_ylabel(_name(run, sample), fontsize=8)
+        final = run.recording.maps(-1, sample)
+        limit = limit_of(final)
+        _bar(figure, row[1], show_signed(row[1], final, limit), [-limit, 0, limit])
+        for axes, values in zip(row[2:], (run.mean_abs_relevance, run.dynamics, run.dynamics_normalized), strict=True):
+            limit = limit_of(values[sample])
+            _bar(figure, axes, show_amount(axes, values[sample], limit), [0, limit])
+    return figure
+
+
+def differences(run: Run) -> Figure:
+    """Draw the step divergence of single samples along the training, and maps of single steps."""
+    chosen = run.by_divergence(run.show)
+    steps = run.scalar("step_divergence")
+    last = run.recording.steps - 1
+    figure = new_figure(
+        f"Individual differences $|R_{{i-1}} - R_i|$ – {run.title}", run.origin, 8.6, 0.9 + 1.3 * len(chosen)
+    )
+    grid = figure.subplots(len(chosen), 5, squeeze=False, width_ratios=[3.2, 1, 1, 1, 1])
+    for sample, row in zip(chosen, grid, strict=True):
+        worst = int(steps[:, sample].argmax())
+        shown = sorted({max(1, last // 10), max(1, last // 2), last})[:3]
+        row[0].semilogy(run.iteration[1:], steps[1:, sample], color=BLUE, linewidth=0.6, rasterized=True)
+        row[0].plot(run.iteration[worst], steps[worst, sample], "o", color=VERMILION, markersize=5, fillstyle="none")
+        row[0].set_ylabel(_name(run, sample), fontsize=8)
+        pairs = {record: run.recording.maps(slice(record - 1, record + 1), sample) for record in {*shown, worst}}
+        changes = {record: np.abs(np.diff(maps.astype(np.float64), axis=0)[0]) for record, maps in pairs.items()}
+        for axes, record in zip(row[1:], [worst, *shown, *[None] * (3 - len(shown))], strict=True):
+            if record is None:
+                axes.set_axis_off()
+                continue
+            limit = limit_of(changes[record])
+            _bar(figure, axes, show_amount(axes, changes[record], limit), [0, limit])
+            axes.set_title(
+                f"{'○ ' if axes is row[1] else ''}{run.iteration[record - 1]} → {run.iteration[record]}",
+                fontsize=8,
+                color=VERMILION if axes is row[1] else "black",
+            )
+    grid[0, 0].set_title(r"step divergence (logit units), ○ largest")
+    grid[-1, 0].set_xlabel("training step")
+    return figure
+
+
+def divergence(run: Run) -> Figure:
+    """Draw the distribution of divergence with flagged outliers, on a linear and on a logarithmic axis."""
+    values = run.samples["divergence"]
+    positive = values[values > 0]
+    logs = np.log(positive)
+    centre, spread = np.median(logs), median_abs_deviation(logs, scale="normal")
+    cut = float(run.outliers["threshold"][0])
+    figure = new_figure(f"Divergence of {len(values)} samples – {run.title}", run.origin, 8.6, 4.1)
+    left, right = figure.subplots(1, 2)
+    bins = max(10, int(2 * np.sqrt(len(positive))))
+    low, high = logs.min(), max(logs.max(), centre + cut * spread)
+    right.set_xscale("log")
+    for axes, edges in (
+        (left, np.linspace(0, np.exp(high), bins + 1)),
+        (right, np.exp(np.linspace(low - 0.02 * (high - low), high, bins + 1))),
+    ):
+        edges[-1] = max(edges[-1], positive.max())  # exp(log(x)) can be a little less than x
+        axes.hist(positive, edges, color=BLUE, alpha=0.55, edgecolor="white", linewidth=0.4, label="samples")
+        expected = len(positive) * np.diff(norm.cdf(np.log(np.maximum(edges, 1e-300)), centre, max(spread, 1e-9)))
+        axes.stairs(expected, edges, color="black", linestyle="--", label="log-normal of same median and MAD")
+        axes.axvline(np.exp(centre + cut * spread), color=VERMILION, linestyle=":", label=f"threshold: z = {cut:.3g}")
+        axes.set(xlabel="divergence (logit units)", xlim=(edges[0], edges[-1] * 1.03))
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+        _mark_flagged(axes, run)
+    left.set_ylim(top=1.35 * left.get_ylim()[1])  # room for the legend
+    ticks = range(1, 10) if high - low < 1.5 else (1, 2, 5) if high - low < 5 else (1,)
+    right.xaxis.set_major_locator(LogLocator(subs=ticks))
+    right.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+    right.xaxis.set_minor_formatter(NullFormatter())
+    left.set(title="linear axis", ylabel="number of samples")
+    right.set_title("logarithmic axis")
+    legend_title = None if run.outliers["flagged"].any() else "no sample is flagged"
+    left.legend(loc="upper right", frameon=True, edgecolor="none", framealpha=0.9, title=legend_title, alignment="left")
+    return figure
+
+
+def _mark_flagged(axes: Axes, run: Run) -> None:
+    """Mark flagged samples on the axis; the five largest with their index in the dataset."""
+    for kind, marker, color in (("persistent", "^", VERMILION), ("numerical", "X", GREY)):
+        at = run.outliers["divergence"][run.outliers["kind"] == kind]
+        if len(at):
+            label = f"flagged, {kind}: {len(at)}"
+            axes.plot(at, np.zeros(len(at)), marker, color=color, clip_on=False, label=label, zorder=5)
+    flagged = run.outliers["flagged"] == 1
+    for index, value in zip(*(run.outliers[name][flagged][:5] for name in ("index", "divergence")), strict=True):
+        axes.annotate(
+            str(index),
+            (value, 0),
+            (0, 8),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            rotation=90,
+            fontsize=7,
+        )
+
+
+def _name(run: Run, sample: int) -> str:
+    value = short(float(run.samples["divergence"][sample]), 3)
+    return f"{run.class_name(sample)}\nrank {run.rank(sample)}, div. {value}"
+
+
+def _bar(figure: Figure, axes: Axes, artist, ticks: list[float]) -> None:
+    bar = figure.colorbar(artist, ax=axes, fraction=0.046, pad=0.03)
+    bar.set_ticks(ticks, labels=[short(tick) for tick in ticks])
+    bar.ax.tick_params(labelsize=6, length=2)
+    bar.outline.set_visible(False)

@@ -1,0 +1,21 @@
+"""The figures of an experiment, in the order of the story; imports nothing, so that a Snakefile can list them."""
+
+STEPS = ("outliers", "draw")  # each a module of this package, and a subcommand `blog-<step>`
+
+# name: (title, which post it retells)
+# A figure is drawn by the function of that name in lrp_dynamics.studies.blog.figures.FUNCTIONS, and its caption is
+# workflow/report/<name>.rst.
+FIGURES = {
+    "samples": ("Fixed samples", "1 training and relevance"),
+    "training_loss": ("Training loss", "1 training and relevance"),
+    "prediction_and_relevance": ("Prediction and relevance", "1 training and relevance"),
+    "step_changes": ("Changes from step to step", "1 training and relevance"),
+    "conservation": ("Conservation of relevance", "1 training and relevance"),
+    "heatmaps": ("Heatmaps along training", "1 training and relevance"),
+    "heatmap_changes": ("Changes of the heatmaps along training", "1 training and relevance"),
+    "schematic": ("How dynamics are measured", "2 dynamics"),
+    "dynamics_maps": ("Dynamics of single samples", "2 dynamics"),
+    "differences": ("Individual differences", "2 dynamics"),
+    "divergence": ("Distribution of divergence", "2 dynamics"),
+}
+NAMES = tuple(FIGURES)

@@ -1,0 +1,1 @@
+"""A ConvNet explained at every checkpoint of its training."""

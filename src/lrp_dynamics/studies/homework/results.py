@@ -1,0 +1,107 @@
+"""What the homework's figures are drawn from: the result files of one seed, read once."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lrp_dynamics.base.tables import read_csv
+from lrp_dynamics.data.pictures import as_picture
+from lrp_dynamics.recording.store import RelevanceFile, open_relevance
+
+METHODS = {"sensitivity": "sensitivity", "deep_taylor": "deep Taylor"}
+
+
+@dataclass(frozen=True)
+class Homework:
+    """One seed of a homework experiment.
+
+    Attributes
+    ----------
+    recordings : mapping of str to RelevanceFile
+        By key of `METHODS`: the same images explained at the same checkpoints, those with most evidence first.
+    accuracy, training, evidence : dict of str to ndarray
+        The tables of checkpoints, of training steps and of test images.
+    published : dict of int to float
+        Accuracy by iteration as published; empty where that was for another dataset.
+    show : int
+        How many images the figures along the training show.
+    """
+
+    recordings: Mapping[str, RelevanceFile]
+    accuracy: Mapping[str, np.ndarray]
+    training: Mapping[str, np.ndarray]
+    evidence: Mapping[str, np.ndarray]
+    published: Mapping[int, float]
+    show: int = 4
+
+    @property
+    def title(self) -> str:
+        """Title of the dataset, to be written on every figure."""
+        return str(self._first.attrs["dataset_title"])
+
+    @property
+    def origin(self) -> str:
+        """What was trained and explained, in one line."""
+        attrs, count = self._first.attrs, self._first.samples
+        test = self.accuracy["test_images"][-1]
+        return (
+            f"{self.title} · {attrs['model']} · seed {attrs['seed']} · {self.iterations[-1]:,} training steps · "
+            f"the {count} of {test} test images with most evidence for their class"
+        )
+
+    @property
+    def _first(self) -> RelevanceFile:
+        return self.recordings["deep_taylor"]
+
+    @property
+    def iterations(self) -> np.ndarray:
+        """Training step of each checkpoint (T,)."""
+        return self._first.step("iteration")
+
+    @property
+    def count(self) -> int:
+        """Number of explained images."""
+        return self._first.samples
+
+    def maps(self, method: str) -> np.ndarray:
+        """Return the heatmaps of a method at all checkpoints, (T, N, H, W)."""
+        return self.recordings[method].maps()
+
+    def picture(self, sample: int) -> np.ndarray:
+        """Return an explained image as matplotlib shows it, values 0 to 255."""
+        return as_picture(self._first.file["samples/image"][sample])
+
+    def class_name(self, sample: int) -> str:
+        """Return the class of an explained image."""
+        return str(self._first.attrs["classes"][self._first.sample("label")[sample]])
+
+    def different_classes(self) -> list[int]:
+        """Return up to `show` explained images, those with most evidence, of as many classes as possible."""
+        labels = self._first.sample("label")
+        _, first = np.unique(labels, return_index=True)
+        order = [*sorted(first.tolist()), *(i for i in range(len(labels)) if i not in set(first.tolist()))]
+        return sorted(order[: self.show])
+
+
+@contextmanager
+def open_homework(folder: Path, published: Path | None, show: int) -> Iterator[Homework]:
+    """Open the results of one seed, results/<experiment>/seed-<k>, and the published accuracies to compare with."""
+    with ExitStack() as stack:
+        yield Homework(
+            {name: stack.enter_context(open_relevance(folder / name / "relevance.h5")) for name in METHODS},
+            accuracy=read_csv(folder / "accuracy.csv", require=("iteration", "accuracy", "test_images")),
+            training=read_csv(folder / "training.csv", require=("iteration", "loss")),
+            evidence=read_csv(folder / "evidence.csv", require=("index", "label", "evidence", "predicted")),
+            published=read_published(published) if published else {},
+            show=show,
+        )
+
+
+def read_published(path: Path) -> dict[int, float]:
+    """Return published accuracies by iteration."""
+    accuracy = json.loads(Path(path).read_text(encoding="utf-8"))["accuracy"]
+    return {int(step): float(value) for step, value in accuracy.items()}

@@ -1,0 +1,1 @@
+"""Several LRP rules recorded during the same trainings, side by side."""

@@ -1,0 +1,238 @@
+"""Compare explanations of one training: how each conserves, moves, scatters and agrees with the others.
+
+Every function takes recordings of the same samples at the same steps, which differ in nothing but the rules.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+
+from lrp_dynamics.measures import dynamics as dyn
+from lrp_dynamics.measures import outliers
+from lrp_dynamics.measures.evaluation import mass_accuracy
+from lrp_dynamics.measures.samples import sample_table
+from lrp_dynamics.measures.similarity import rank_correlation
+from lrp_dynamics.recording.store import RelevanceFile
+
+Table = dict[str, np.ndarray]
+_MOMENTS = 40  # at most so many moments in the curves along the training
+_OF_A_SAMPLE = (
+    "divergence",
+    "divergence_normalized",
+    "mean_abs_relevance",
+    "conservation_error",
+    "unaccounted_relevance",
+    "successive_correlation",
+    "path_to_net_change",
+    "worst_step_share",
+    "worst_step_iteration",
+    "min_abs_z",
+)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One recording, measured.
+
+    Attributes
+    ----------
+    name : str
+        Of the composite, or of the gradient's form.
+    seed : int
+    samples : Table
+        One row a sample.
+    last, dynamics : ndarray (N', H, W)
+        The last maps, and the Dynamics of the same samples.
+    curves : Table
+        Along the training.
+    localisation : dict of str to float
+        Empty where there are no masks.
+    """
+
+    name: str
+    seed: int
+    samples: Table
+    last: np.ndarray
+    dynamics: np.ndarray
+    curves: Table
+    localisation: dict[str, float]
+
+
+def measure(recording: RelevanceFile, rules: Mapping[str, Any]) -> Measured:
+    """Measure one recording; `rules` are the parameters of outlier detection, as in the stage `outliers`."""
+    changes, normalized = (recording.accumulated(name) for name in ("dynamics", "dynamics_normalized"))
+    stored, group = recording.map_samples, recording.file["relevance"]
+    again = dyn.recompute(group["map"], group["scale"][: recording.steps])
+    dyn.check_recomputed(changes[:stored], again.dynamics, again.bound, str(recording.path))
+    table = sample_table(recording, changes, normalized, again)
+    z = outliers.log_mad_z(table["divergence"])
+    flagged = z > outliers.cut_off(len(z), rules["threshold"], rules["fwer"])
+    kind = outliers.kind(
+        flagged, table["worst_step_share"], table["min_abs_z"], rules["numerical_share"], rules["min_abs_z"]
+    )
+    last = recording.maps(-1)
+    masks = recording.sample("mask")[:stored] == 1 if recording.has_sample("mask") else None
+    return Measured(
+        str(recording.attrs["composite"]),
+        int(recording.attrs["seed"]),
+        {name: table[name] for name in ("index", "split", "label", *_OF_A_SAMPLE)}
+        | {"z": z, "flagged": flagged.astype(int), "kind": kind},
+        last,
+        changes[:stored],
+        curves(recording, masks),
+        localisation(last, changes[:stored], masks),
+    )
+
+
+def curves(recording: RelevanceFile, masks: np.ndarray | None) -> Table:
+    """Return medians over samples at up to 40 moments of the training.
+
+    Returns
+    -------
+    Table
+        "iteration"; "conservation_error", relative to the larger of |initial relevance| and sum|R|;
+        "successive_correlation" of a map with the one before it; "min_abs_z", the smallest of all samples; "entropy" of
+        a map, as a share of the largest possible; "negative_share" of sum|R|; "mass_on_object", NaN without masks.
+    """
+    moments = np.unique(np.linspace(0, recording.steps - 1, _MOMENTS).round().astype(int))
+    initial, total, mass, entropy = (
+        recording.scalar(name)[moments].astype(np.float64) for name in ("initial", "r_sum", "r_abs_sum", "entropy")
+    )
+    size = np.maximum(np.abs(initial), mass)
+    error = np.divide(np.abs(initial - total), size, out=np.zeros_like(size), where=size > 0)
+    negative = np.divide((mass - total) / 2, mass, out=np.zeros_like(mass), where=mass > 0)
+    result = {
+        "iteration": recording.step("iteration")[moments],
+        "conservation_error": np.median(error, axis=1),
+        "entropy": np.median(entropy, axis=1) / np.log(np.prod(recording.shape)),
+        "negative_share": np.median(negative, axis=1),
+        "min_abs_z": recording.scalar("min_abs_z")[moments].min(axis=1).astype(np.float64),
+    }
+    correlation, on_object = np.full(len(moments), np.nan), np.full(len(moments), np.nan)
+    for i, moment in enumerate(moments):
+        maps = recording.maps(slice(max(moment - 1, 0), moment + 1))
+        if moment:
+            correlation[i] = _median(_correlation(maps[0], maps[1]))
+        if masks is not None:
+            on_object[i] = _mass(maps[-1], masks)
+    return result | {"successive_correlation": correlation, "mass_on_object": on_object}
+
+
+def localisation(last: np.ndarray, dynamics: np.ndarray, masks: np.ndarray | None) -> dict[str, float]:
+    """Return the median share of positive relevance, and of Dynamics, that lies on the object; {} without masks."""
+    if masks is None:
+        return {}
+    return {"mass_on_object": _mass(last, masks), "dynamics_on_object": _mass(dynamics, masks)}
+
+
+def comparison_table(measured: Sequence[Measured]) -> Table:
+    """Return the numbers of each explanation, averaged over seeds, a row an explanation.
+
+    Extremes (conservation error, min|z|, worst step) are those of the worst sample of any seed.
+    """
+    rows = []
+    for name, runs in _by_name(measured).items():
+        column = {key: np.concatenate([run.samples[key] for run in runs]) for key in (*_OF_A_SAMPLE, "flagged", "kind")}
+        divergences = [run.samples["divergence"] for run in runs]
+        relevance = [run.samples["mean_abs_relevance"] for run in runs]
+        row = {
+            "explanation": name,
+            "seeds": len(runs),
+            "samples": len(divergences[0]),
+            "conservation_error_median": _median(column["conservation_error"]),
+            "conservation_error_max": column["conservation_error"].max(),
+            "unaccounted_relevance_max": column["unaccounted_relevance"].max(),
+            "min_abs_z": column["min_abs_z"].min(),
+            "successive_correlation_median": _median(column["successive_correlation"]),
+            "path_to_net_change_median": _median(column["path_to_net_change"]),
+            "worst_step_share_max": column["worst_step_share"].max(),
+            "divergence_max_over_median": np.mean([_ratio(d.max(), np.median(d)) for d in divergences]),
+            "divergence_log_spread": np.mean([_log_spread(d) for d in divergences]),
+            "outliers_flagged": int(column["flagged"].sum()),
+            "outliers_numerical": int((column["kind"] == "numerical").sum()),
+            "outliers_persistent": int((column["kind"] == "persistent").sum()),
+            "divergence_spearman_relevance": np.mean(
+                [spearman(d, r) for d, r in zip(divergences, relevance, strict=True)]
+            ),
+            "negative_share_last": np.mean([run.curves["negative_share"][-1] for run in runs]),
+            "divergence_spearman_between_seeds": _between_seeds(divergences),
+        }
+        for key in ("mass_on_object", "dynamics_on_object"):
+            row[key] = np.mean([run.localisation.get(key, np.nan) for run in runs])
+        rows.append(row)
+    return {key: np.array([row[key] for row in rows]) for key in rows[0]}
+
+
+def agreement_table(measured: Sequence[Measured]) -> Table:
+    """Return rank correlations of each pair of explanations, averaged over seeds.
+
+    Returns
+    -------
+    Table
+        "divergence": over samples; "last_map" and "dynamics_map": over pixels, the median of samples.
+    """
+    rows = []
+    for a, b in combinations(_by_name(measured), 2):
+        pairs = [
+            (one, other) for one in measured for other in measured if (one.name, other.name) == (a, b)
+            if one.seed == other.seed
+        ]  # fmt: skip
+        rows.append(
+            {
+                "a": a,
+                "b": b,
+                "divergence": np.mean([spearman(x.samples["divergence"], y.samples["divergence"]) for x, y in pairs]),
+                "last_map": np.mean([_median(rank_correlation(x.last, y.last)) for x, y in pairs]),
+                "dynamics_map": np.mean([_median(rank_correlation(x.dynamics, y.dynamics)) for x, y in pairs]),
+            }
+        )
+    return {key: np.array([row[key] for row in rows]) for key in ("a", "b", "divergence", "last_map", "dynamics_map")}
+
+
+def spearman(a: np.ndarray, b: np.ndarray) -> float:
+    """Return Spearman's rank correlation of two columns; NaN where one of them is constant."""
+    if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return float("nan")
+    return float(spearmanr(a, b).statistic)
+
+
+def _by_name(measured: Sequence[Measured]) -> dict[str, list[Measured]]:
+    names = dict.fromkeys(run.name for run in measured)
+    return {name: [run for run in measured if run.name == name] for name in names}
+
+
+def _between_seeds(divergences: Sequence[np.ndarray]) -> float:
+    values = [spearman(a, b) for a, b in combinations(divergences, 2)]
+    return float(np.mean(values)) if values else float("nan")
+
+
+def _log_spread(values: np.ndarray) -> float:
+    """Half the distance between the 16th and 84th percentile of the logarithm: one sigma of a log-normal."""
+    low, high = np.quantile(values, [0.16, 0.84])
+    return float(np.log(high / low) / 2) if low > 0 else float("inf")
+
+
+def _ratio(a: float, b: float) -> float:
+    return float(a / b) if b > 0 else float("nan")
+
+
+def _median(values: np.ndarray) -> float:
+    known = values[~np.isnan(values)]
+    return float(np.median(known)) if len(known) else float("nan")
+
+
+def _mass(maps: np.ndarray, masks: np.ndarray) -> float:
+    return float(mass_accuracy(torch.from_numpy(np.asarray(maps)), torch.from_numpy(masks)).nanmedian())
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Pearson's correlation over pixels of maps (N, H, W), (N,); NaN where one is constant."""
+    a, b = (m.reshape(len(m), -1).astype(np.float64) for m in (a, b))
+    a, b = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)
+    size = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
+    return np.divide((a * b).sum(axis=1), size, out=np.full(len(a), np.nan), where=size > 0)

@@ -1,0 +1,107 @@
+"""Figures of the maps that different explanations give."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from lrp_dynamics.reports.style import AMOUNT, bare, limit_of, new_figure, short, show_amount, show_image, show_signed
+from lrp_dynamics.studies.rules.results import Rules
+
+_TILE = 0.78
+
+
+def rules_maps(run: Rules) -> Figure:
+    """Show the maps of two samples along the training, a row an explanation, each map on its own scale."""
+    moments, chosen = run.moments(), run.chosen(2)
+    width, height = 1.5 + _TILE * len(moments) * len(chosen), 1.2 + (_TILE + 0.2) * (len(run.names) + 1)
+    figure = new_figure(f"The same training, explained differently – {run.title}", run.origin, width, height)
+    for part, sample in zip(figure.subfigures(1, len(chosen), squeeze=False)[0], chosen, strict=True):
+        grid = part.subplots(len(run.names) + 1, len(moments), squeeze=False)
+        for axes in grid[0]:
+            axes.set_axis_off()
+        grid[0, 0].set_axis_on()
+        show_image(grid[0, 0], run.picture(sample))
+        grid[0, 0].set_title(run.class_name(sample), fontsize=8)
+        for row, name in zip(grid[1:], run.names, strict=True):
+            recording, amount = run.recordings[name], run.never_negative(name)
+            for axes, moment in zip(row, moments, strict=True):
+                values = recording.maps(int(moment), sample)
+                (show_amount if amount else show_signed)(axes, values, limit_of(values))
+                size = float(np.abs(values).sum(dtype=np.float64))
+                axes.set_xlabel(f"Σ|R| = {short(size)}", fontsize=6, labelpad=1.5)
+            if sample == chosen[0]:
+                row[0].set_ylabel(name.replace("_", " "), fontsize=7, rotation=0, ha="right", va="center")
+        for axes, moment in zip(grid[1], moments, strict=True):
+            axes.set_title("untrained" if run.iteration[moment] == 0 else f"step {run.iteration[moment]}", fontsize=7)
+    return figure
+
+
+def rules_dynamics_maps(run: Rules) -> Figure:
+    """Show the Dynamics of a few samples, a column an explanation, each map on its own scale with its sum below."""
+    chosen = run.chosen(run.show)
+    width, height = 0.6 + (_TILE + 0.18) * (len(run.names) + 1), 1.15 + (_TILE + 0.3) * len(chosen)
+    figure = new_figure(f"Dynamics by explanation – {run.title}", run.origin, width, height)
+    grid = figure.subplots(len(chosen), len(run.names) + 1, squeeze=False)
+    for sample, row in zip(chosen, grid, strict=True):
+        show_image(row[0], run.picture(sample))
+        row[0].set_ylabel(run.class_name(sample), fontsize=8)
+        for name, axes in zip(run.names, row[1:], strict=True):
+            values = run.recordings[name].accumulated("dynamics")[sample]
+            artist = show_amount(axes, values, limit_of(values))
+            axes.set_xlabel(f"Σ = {short(float(values.sum()))}", fontsize=6.5, labelpad=1.5)
+    for axes, name in zip(grid[0], ["sample", *run.names], strict=True):
+        axes.set_title("\n".join(name.split("_", 1)).replace("_", " "), fontsize=7)
+    bar = figure.colorbar(artist, ax=grid, location="bottom", fraction=0.03, aspect=45, pad=0.02, shrink=0.5)
+    bar.set_ticks(artist.get_clim(), labels=["0", "largest"])
+    bar.set_label("Dynamics (each map on its own scale)", fontsize=8)
+    bar.outline.set_visible(False)
+    return figure
+
+
+def rules_agreement(run: Rules) -> Figure:
+    """Show the rank correlation of every pair of explanations: in divergence, in the last map, in the Dynamics map."""
+    kinds = {
+        "divergence": "divergence\n(over samples)",
+        "last_map": "last map\n(over pixels, median of samples)",
+        "dynamics_map": "Dynamics map\n(over pixels, median of samples)",
+    }
+    names, count = run.names, len(run.names)
+    figure = new_figure(f"Agreement between explanations – {run.title}", run.origin, 10.4, 4.3)
+    for axes, (kind, title) in zip(figure.subplots(1, 3, sharey=True), kinds.items(), strict=True):
+        matrix = np.eye(count)
+        for a, b, value in zip(run.agreement["a"], run.agreement["b"], run.agreement[kind], strict=True):
+            i, j = names.index(str(a)), names.index(str(b))
+            matrix[i, j] = matrix[j, i] = value
+        artist = axes.imshow(matrix, cmap="RdBu_r", vmin=-1, vmax=1)
+        bare(axes)
+        for (i, j), value in np.ndenumerate(matrix):
+            if i != j and not np.isnan(value):
+                color = "white" if abs(value) > 0.6 else "black"
+                axes.text(j, i, f"{value:.2f}".replace("-", "−"), ha="center", va="center", fontsize=6, color=color)
+        labels = [name.replace("_", " ") for name in names]
+        axes.set_xticks(range(count), labels, rotation=60, ha="right", rotation_mode="anchor", fontsize=7)
+        axes.set_yticks(range(count), labels, fontsize=7)
+        axes.set_title(title)
+    bar = figure.colorbar(artist, ax=figure.axes, fraction=0.02, pad=0.01)
+    bar.set_label("Spearman's rank correlation", fontsize=8)
+    bar.outline.set_visible(False)
+    return figure
+
+
+def rules_ranks(run: Rules) -> Figure:
+    """Show the rank of every explanation by every criterion that was measured."""
+    from lrp_dynamics.measures.advice import CRITERIA
+
+    used = [criterion for criterion in CRITERIA if f"rank_{criterion.key}" in run.comparison]
+    table = [str(name) for name in run.comparison["explanation"]]
+    order = np.argsort(run.comparison["mean_rank"], kind="stable")
+    matrix = np.array([run.comparison[f"rank_{criterion.key}"] for criterion in used])[:, order]
+    figure = new_figure(f"Ranks by criterion – {run.title}", run.origin, 8.6, 1.9 + 0.34 * len(used))
+    axes = figure.subplots()
+    axes.imshow(matrix, cmap=f"{AMOUNT}_r", vmin=1, vmax=1.6 * len(table), aspect="auto")
+    bare(axes)
+    for (i, j), value in np.ndenumerate(matrix):
+        axes.text(j, i, int(value), ha="center", va="center", fontsize=9, fontweight="bold" if value == 1 else None)
+    names = [f"{table[row].replace('_', ' ')}\nmean {run.comparison['mean_rank'][row]:.1f}" for row in order]
+    axes.set_xticks(range(len(names)), names, fontsize=7, rotation=35, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(used)), [criterion.wanted for criterion in used], fontsize=8)
+    return figure

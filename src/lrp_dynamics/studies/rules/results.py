@@ -1,0 +1,115 @@
+"""What the figures of a rule comparison are drawn from: tables of all seeds, recordings of the first."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lrp_dynamics.base.tables import read_csv
+from lrp_dynamics.data.pictures import as_picture
+from lrp_dynamics.recording.store import RelevanceFile, open_relevance
+from lrp_dynamics.reports.style import BLUE, GREEN, GREY, ORANGE, SKY, VERMILION
+
+_STYLES = [
+    (color, line) for line in ("-", "--") for color in (BLUE, VERMILION, GREEN, ORANGE, SKY, GREY, "black", "#CC79A7")
+]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Explanations of the same trainings, recorded side by side.
+
+    Attributes
+    ----------
+    recordings : mapping of str to RelevanceFile
+        Of the first seed, by the name of the explanation.
+    comparison, agreement, samples, curves : mapping of str to ndarray
+        The tables of the stage `compare`.
+    show, snapshots : int
+        How many samples, and moments of the training, the figures of maps show.
+    """
+
+    recordings: Mapping[str, RelevanceFile]
+    comparison: Mapping[str, np.ndarray]
+    agreement: Mapping[str, np.ndarray]
+    samples: Mapping[str, np.ndarray]
+    curves: Mapping[str, np.ndarray]
+    show: int = 3
+    snapshots: int = 5
+
+    @property
+    def names(self) -> list[str]:
+        """The explanations, in the order of the parameters."""
+        return list(self.recordings)
+
+    @property
+    def first(self) -> RelevanceFile:
+        """Any recording: what it says about samples and steps holds for all."""
+        return next(iter(self.recordings.values()))
+
+    @property
+    def title(self) -> str:
+        """Title of the dataset, to be written on every figure."""
+        return str(self.first.attrs["dataset_title"])
+
+    @property
+    def origin(self) -> str:
+        """What was trained and explained, in one line."""
+        attrs, seeds = self.first.attrs, np.unique(self.samples["seed"])
+        return (
+            f"{self.title} · {attrs['model']} · seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))} · "
+            f"{self.first.samples} samples, {self.first.steps} records to training step {self.iteration[-1]:,}"
+        )
+
+    @property
+    def iteration(self) -> np.ndarray:
+        """Training step of each record."""
+        return self.first.step("iteration")
+
+    def style(self, name: str) -> dict[str, str]:
+        """Return colour and line style of an explanation, the same in all figures."""
+        color, line = _STYLES[self.names.index(name) % len(_STYLES)]
+        return {"color": color, "linestyle": line}
+
+    def never_negative(self, name: str) -> bool:
+        """Whether the maps of an explanation have no negative values."""
+        recording = self.recordings[name]
+        return bool((recording.scalar("r_sum") >= recording.scalar("r_abs_sum") * (1 - 1e-6)).all())
+
+    def of(self, table: Mapping[str, np.ndarray], name: str, column: str) -> np.ndarray:
+        """Return a column of a table, the rows of one explanation."""
+        return table[column][table["explanation"] == name]
+
+    def curve(self, name: str, column: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return training steps and a column of the curves, averaged over seeds."""
+        steps, values = self.of(self.curves, name, "iteration"), self.of(self.curves, name, column)
+        unique = np.unique(steps)
+        return unique, np.array([values[steps == step].mean() for step in unique])
+
+    def moments(self) -> np.ndarray:
+        """Return records from the first to the last step, in steadily growing gaps."""
+        return np.unique((np.linspace(0, 1, self.snapshots) ** 2 * (self.first.steps - 1)).round().astype(int))
+
+    def chosen(self, count: int) -> list[int]:
+        """Return one sample each of the first classes, among those with stored maps."""
+        _, first = np.unique(self.first.sample("label")[: self.first.map_samples], return_index=True)
+        return [int(i) for i in first[:count]]
+
+    def picture(self, sample: int) -> np.ndarray:
+        """Return a sample as matplotlib shows it, values 0 to 255."""
+        return as_picture(self.first.file["samples/image"][sample])
+
+    def class_name(self, sample: int) -> str:
+        """Return the class of a sample."""
+        return str(self.first.attrs["classes"][self.first.sample("label")[sample]])
+
+
+@contextmanager
+def open_rules(results: Path, recordings: Sequence[str], **shown: int) -> Iterator[Rules]:
+    """Open the tables in results/<experiment>, and the recordings of one seed; `shown` are fields of `Rules`."""
+    with ExitStack() as stack:
+        files = [stack.enter_context(open_relevance(path)) for path in recordings]
+        tables = {name: read_csv(results / f"{name}.csv") for name in ("comparison", "agreement", "samples", "curves")}
+        yield Rules({str(file.attrs["composite"]): file for file in files}, **tables, **shown)

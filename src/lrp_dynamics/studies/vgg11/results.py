@@ -1,0 +1,95 @@
+"""What the figures of a VGG-11 experiment are drawn from: its result files, read once."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from lrp_dynamics.base.tables import read_csv
+from lrp_dynamics.data.pictures import as_picture
+from lrp_dynamics.recording.store import RelevanceFile, open_relevance
+
+METHODS = {"all": "all relevance", "top_k": "largest only"}
+
+
+@dataclass(frozen=True)
+class Results:
+    """One experiment of kind "vgg11".
+
+    Attributes
+    ----------
+    recordings : mapping of str to RelevanceFile
+        By key of `METHODS`: the same test images, explained by the trained network.
+    training, validation, classes, confusion, mistakes : dict of str to ndarray
+        The tables of training steps, of measurements along them, and of the test.
+    pictures : ndarray u1 (M, C, H, W)
+        The misclassified test images that are shown, in the order of `mistakes`.
+    show : int
+        How many explained images are shown.
+    """
+
+    recordings: Mapping[str, RelevanceFile]
+    training: Mapping[str, np.ndarray]
+    validation: Mapping[str, np.ndarray]
+    classes: Mapping[str, np.ndarray]
+    confusion: Mapping[str, np.ndarray]
+    mistakes: Mapping[str, np.ndarray]
+    pictures: np.ndarray
+    show: int
+
+    @property
+    def first(self) -> RelevanceFile:
+        """The recording of all relevance."""
+        return self.recordings["all"]
+
+    @property
+    def title(self) -> str:
+        """Title of the dataset, to be written on every figure."""
+        return str(self.first.attrs["dataset_title"])
+
+    @property
+    def origin(self) -> str:
+        """What was trained and tested, in one line."""
+        attrs, test = self.first.attrs, int(self.classes["images"].sum())
+        return f"{self.title} · {attrs['model']} · seed {attrs['seed']} · {test:,} test images"
+
+    def class_name(self, number: int) -> str:
+        """Return the name of a class."""
+        return str(self.first.attrs["classes"][number])
+
+    def picture(self, sample: int) -> np.ndarray:
+        """Return an explained image as matplotlib shows it, values 0 to 255."""
+        return as_picture(self.first.file["samples/image"][sample])
+
+    def maps(self, method: str) -> np.ndarray:
+        """Return the relevance maps of a method, (N, H, W)."""
+        return self.recordings[method].maps(0)
+
+
+MISTAKES = 20  # how many the figure shows
+
+
+@contextmanager
+def open_results(folder: Path, data: Path, show: int) -> Iterator[Results]:
+    """Open the results of an experiment, results/<experiment>, and the prepared dataset that they are of."""
+    tables = {
+        "training": ("iteration", "epoch", "loss", "accuracy"),
+        "validation": ("iteration", "epoch", "loss", "accuracy", "best"),
+        "classes": ("class", "images", "recall"),
+        "confusion": ("class",),
+        "mistakes": ("index", "label", "predicted", "probability"),
+    }
+    with ExitStack() as stack:
+        read = {name: read_csv(folder / f"{name}.csv", require=columns) for name, columns in tables.items()}
+        shown = read["mistakes"]["index"][:MISTAKES].astype(np.int64)
+        with h5py.File(data, "r") as file:
+            pictures = np.array([file["images"][index] for index in shown])
+        yield Results(
+            {name: stack.enter_context(open_relevance(folder / name / "relevance.h5")) for name in METHODS},
+            **read,
+            pictures=pictures,
+            show=show,
+        )

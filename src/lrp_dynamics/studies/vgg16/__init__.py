@@ -1,0 +1,1 @@
+"""A VGG-16 with published or fitted weights, explained layer by layer on photos."""

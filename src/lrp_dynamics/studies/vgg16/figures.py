@@ -1,0 +1,105 @@
+"""Figures of the VGG-16 study that show measures of the explanations."""
+
+import json
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lrp_dynamics.reports.style import GREY, new_figure
+from lrp_dynamics.studies.vgg16.results import PhotoRun
+
+
+def absorption(run: PhotoRun) -> Figure:
+    """Show how much of the explained logit is left after each layer on the way from the output to the pixels."""
+    figure = new_figure(f"What the layers absorb – {run.title}", run.origin, 8.2, 3.6)
+    axes = figure.subplots()
+    names: list[str] = []
+    for method in run.composites:
+        data = run.file[f"absorbed/{method}"]
+        layers = json.loads(data.attrs["layers"])
+        shares = data[()] / run.file[f"books/{method}/predicted/initial"][()][:, None]
+        left = 1 - np.cumsum(shares, 1)
+        names = layers if len(layers) > len(names) else names
+        x = [names.index(name) + 1 if name in names else np.nan for name in layers]
+        _band(axes, np.array([0, *x]), np.column_stack([np.ones(len(left)), left]), run, method)
+    axes.set_xticks(range(len(names) + 1), ["logit", *names], rotation=60, ha="right", fontsize=6.5)
+    axes.axhline(1, color=GREY, linewidth=0.8, linestyle=":")
+    axes.set_ylabel("relevance left / explained logit")
+    axes.set_xlabel("layers, from the output to the pixels")
+    axes.legend(loc="best")
+    return figure
+
+
+def flipping(run: PhotoRun) -> Figure:
+    """Show the mean loss of the logit while regions are replaced, and the area between both orders."""
+    figure = new_figure(f"Pixel flipping – {run.title}", run.origin, 8.6, 3.5)
+    curves, areas = figure.subplots(1, 2, width_ratios=[1.5, 1])
+    fraction = 100 * run.file["flipping_fraction"][()]
+    for method in run.methods:
+        for order, style in (("morf", "-"), ("lerf", "--")):
+            scores = run.file[f"flipping/{method}/{order}"][()]
+            curves.plot(fraction, (scores - scores[:, :1]).mean(0), style, color=run.colour(method))
+        curves.plot([], [], color=run.colour(method), label=method)
+    curves.plot([], [], "-", color="k", label="most relevant first")
+    curves.plot([], [], "--", color="k", label="least relevant first")
+    curves.set_xlabel("regions replaced (%)")
+    curves.set_ylabel("change of the predicted class's logit\n(mean over images)")
+    curves.legend(loc="best", fontsize=6.5)
+    _strip(areas, run, "abpc", "ABPC (logit units)")
+    return figure
+
+
+def mprt(run: PhotoRun) -> Figure:
+    """Show how similar maps stay while more and more layers get random weights."""
+    figure = new_figure(f"Randomised weights – {run.title}", run.origin, 8.2, 3.6)
+    axes = figure.subplots()
+    names: list[str] = []
+    for method in run.methods:
+        data = run.file[f"mprt/{method}"]
+        names = json.loads(data.attrs["layers"])
+        values = np.vstack([np.ones(data.shape[1]), data[()]])
+        _band(axes, np.arange(len(values)), values.T, run, method)
+    axes.set_xticks(range(len(names) + 1), ["none", *names], rotation=60, ha="right", fontsize=6.5)
+    axes.axhline(0, color=GREY, linewidth=0.8, linestyle=":")
+    axes.set_ylim(min(-0.1, axes.get_ylim()[0]), 1.03)
+    axes.set_ylabel("rank correlation of |relevance|\nwith that of the trained network")
+    axes.set_xlabel("weights random from the output down to this layer")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return figure
+
+
+def localisation(run: PhotoRun) -> Figure:
+    """Show what share of the positive relevance lies in the object."""
+    figure = new_figure(f"Relevance in the object – {run.title}", run.origin, 7.4, 3.0)
+    axes = figure.subplots()
+    _strip(axes, run, "mass_accuracy", "positive relevance in the object (share)")
+    area = float(np.median(run.measures["object_area"]))
+    axes.axvline(area, color="k", linewidth=1, linestyle=":")
+    axes.annotate("object's area", (area, 1.02), xycoords=("data", "axes fraction"), fontsize=7, ha="center")
+    axes.set_xlim(0, 1)
+    return figure
+
+
+def _band(axes: Axes, x: np.ndarray, values: np.ndarray, run: PhotoRun, method: str) -> None:
+    """Draw the median over the images (rows), and the middle half of them."""
+    columns = [column[np.isfinite(column)] for column in values.T]  # where maps have no variation there is no rank
+    low, middle, high = np.array([np.percentile(c, [25, 50, 75]) if len(c) else [np.nan] * 3 for c in columns]).T
+    axes.plot(x, middle, "o-", markersize=3, color=run.colour(method), label=method)
+    axes.fill_between(x, low, high, color=run.colour(method), alpha=0.15, linewidth=0)
+
+
+def _strip(axes: Axes, run: PhotoRun, name: str, label: str) -> None:
+    """Draw one dot an image and the median, one row a method."""
+    for row, method in enumerate(run.methods):
+        values = run.values(method, name)
+        jitter = 0.24 * np.sin(np.arange(len(values)) * 2.4)  # the same each time
+        axes.plot(values, row + jitter, ".", markersize=3, color=run.colour(method), alpha=0.5)
+        if np.isfinite(values).any():
+            axes.plot([np.nanmedian(values)] * 2, [row - 0.36, row + 0.36], color="k", linewidth=1.6)
+    axes.set_yticks(range(len(run.methods)), [method.replace("_", " ") for method in run.methods], fontsize=7.5)
+    axes.invert_yaxis()
+    axes.grid(False, axis="y")
+    axes.set_xlabel(label)
+    if name == "abpc":
+        axes.axvline(0, color=GREY, linewidth=0.8, linestyle=":")

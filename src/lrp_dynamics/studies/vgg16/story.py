@@ -1,0 +1,204 @@
+"""What the VGG-16 report's notebook needs: its results at hand, and sentences made of measured values."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from lrp_dynamics.reports.telling import Telling
+from lrp_dynamics.reports.words import number, percent, times
+from lrp_dynamics.studies.vgg16.results import PhotoRun
+from lrp_dynamics.studies.vgg16.study import FIGURES, MASK_FIGURES
+
+_ROWS, _COLUMNS = ("upper", "middle", "lower"), ("left", "centre", "right")
+
+
+class PhotoStory(Telling):
+    """The results of the study, told.
+
+    Parameters
+    ----------
+    maps, measures, metrics : path
+        explanations.h5, measures.csv and metrics.json.
+    figures, captions : path
+        Folders of the figures and of their captions.
+    images : int
+        How many images are told of one by one: those that the figures show.
+    """
+
+    def __init__(self, maps: str, measures: str, metrics: str, figures: str, captions: str, images: int):
+        super().__init__(FIGURES | MASK_FIGURES, figures, captions)
+        self.metrics = json.loads(Path(metrics).read_text(encoding="utf-8"))
+        self.run = PhotoRun(maps, measures, images)
+        self.first = self.run.composites[0]
+        self.masked = "masks" in self.run.file
+
+    def photo(self, i: int) -> None:
+        """Tell of one image: prediction, place of the relevance, runner-up, books."""
+        self.tell(f"**{self.run.names[i]}.** " + " ".join([*self._seen(i), *self._place(i), *self._rival(i)]))
+
+    def _class(self, i: int, rank: int) -> str:
+        k = self.run.order[i, rank]
+        return f"{self.run.classes[k]} ({percent(self.run.probability[i, k])})"
+
+    def _seen(self, i: int) -> list[str]:
+        result = [f"The network sees {self._class(i, 0)} before {self._class(i, 1)}."]
+        if "labels" in self.run.file:
+            label = self.run.file["labels"][i]
+            right = label == self.run.order[i, 0]
+            result.append("That is right." if right else f"The image is of class {self.run.classes[label]}.")
+        return result
+
+    def _place(self, i: int) -> list[str]:
+        relevance = self.run.map(self.first, "predicted", i).astype(float)
+        positive = np.clip(relevance, 0, None)
+        if positive.sum() == 0:
+            return ["No pixel speaks for this class."]
+        ranked = np.sort(positive.ravel())[::-1].cumsum()
+        half = (np.searchsorted(ranked, ranked[-1] / 2) + 1) / ranked.size
+        against = np.clip(-relevance, 0, None).sum() / positive.sum()
+        result = [
+            f"Half of the relevance for the predicted class lies on {percent(half)} of the pixels; most of it in the "
+            f"{place_of(positive)} of the image."
+        ]
+        if against > 1:
+            result.append(
+                f"More relevance speaks against the class than for it, {times(against)} as much; the rest of the logit "
+                "was absorbed on the way."
+            )
+        elif against > 0.05:
+            result.append(f"Relevance against the class is {percent(against)} of that for it.")
+        if self.masked:
+            share = self.run.values(self.first, "mass_accuracy")[i]
+            area = self.run.measures["object_area"][i]
+            ratio = "more" if share > area else "no more"
+            result.append(
+                f"The object, {percent(area)} of the area, holds {percent(share)} of it: {ratio} than its area's share."
+            )
+        return result
+
+    def _rival(self, i: int) -> list[str]:
+        best, second = (self.run.map(self.first, target, i).ravel() for target in ("predicted", "runner_up"))
+        if best.std() == 0 or second.std() == 0:
+            return []
+        r = float(np.corrcoef(best, second)[0, 1])
+        difference = np.abs(best - second)
+        where = place_of(difference.reshape(self.run.map(self.first, "predicted", i).shape))
+        likeness = (
+            "The same pixels speak for the runner-up"
+            if r > 0.7
+            else "The runner-up partly rests on the same pixels"
+            if r > 0.3
+            else "Pixels that speak for the predicted class tend to speak against the runner-up"
+            if r < -0.3
+            else "The runner-up rests on other pixels"
+        )
+        return [f"{likeness} (correlation {number(round(r, 3))}); the two maps differ most in the {where}."]
+
+    def books(self) -> list[str]:
+        """Say how much of the logit arrives at the pixels, and which layer takes most of the rest."""
+        result = []
+        for method in self.run.composites:
+            data = self.run.file[f"absorbed/{method}"]
+            layers = json.loads(data.attrs["layers"])
+            initial = self.run.file[f"books/{method}/predicted/initial"][()]
+            shares = np.median(data[()] / initial[:, None], 0)
+            top = int(np.argmax(np.abs(shares)))
+            arrives = self.metrics[f"{method}_arrives"]
+            text = f"By `{method}`, {percent(arrives)} of the explained logit arrives at the pixels (median)"
+            if np.abs(shares[top]) > 0.001:
+                verb = "takes" if shares[top] > 0 else "gives"
+                text += f"; `{layers[top]}` {verb} most, {percent(abs(shares[top]))}"
+            text += "."
+            if arrives < 0.5:
+                text += (
+                    " So these maps share out the smaller part of the logit; biases and stabilizers take the larger."
+                )
+            result.append(text)
+        return result
+
+    def evaluation(self) -> list[str]:
+        """Say which method's order of pixels the network agrees with most, and what random weights do to the maps."""
+        scores = {name: self.metrics[f"{name}_abpc"] for name in self.run.methods}
+        best = max(scores, key=scores.__getitem__)
+        others = ", ".join(f"`{name}` {number(value)}" for name, value in scores.items() if name != best)
+        kind = f"`{best}`" if best in self.run.composites else "the plain gradient times the input"
+        result = [
+            f"The network agrees most with {kind}: an area between the curves of {number(scores[best])} logit units "
+            f"(median), against {others}."
+        ]
+        if scores[best] <= 0:
+            result.append("No method's order beats its own reverse, so none of these maps says what the logit needs.")
+        return result
+
+    def checks(self) -> list[str]:
+        """Say what is left of the maps once the weights are random."""
+        result = []
+        for name in self.run.methods:
+            key = f"{name}_mprt_all_layers"
+            if key not in self.metrics:
+                continue
+            last, all_layers = self.metrics[f"{name}_mprt_last_layer"], self.metrics[key]
+            text = f"`{name}`: {number(round(last, 3))} after the last layer, {number(round(all_layers, 3))} after all"
+            result.append(text)
+        stubborn = [n for n in self.run.methods if self.metrics.get(f"{n}_mprt_last_layer", 0) > 0.9]
+        closing = (
+            f" With random weights in the last layer, {' and '.join(f'`{n}`' for n in stubborn)} still "
+            f"{'give' if len(stubborn) > 1 else 'gives'} nearly the same maps: what the last layer has learned hardly "
+            "shows in them."
+            if stubborn
+            else ""
+        )
+        return [
+            "Rank correlations of |relevance| with that of the trained network (median): "
+            + "; ".join(result)
+            + "."
+            + closing
+        ]
+
+    def localisation(self) -> list[str]:
+        """Say how much of the relevance lies in the object."""
+        area = self.metrics["object_area"]
+        known = [n for n in self.run.methods if f"{n}_mass_accuracy" in self.metrics]
+        parts = [f"`{n}` {percent(self.metrics[f'{n}_mass_accuracy'])}" for n in known]
+        return [
+            f"The object fills {percent(area)} of the image and holds, of the positive relevance, {', '.join(parts)}."
+        ]
+
+    def measures(self) -> None:
+        """Show the medians of all measures."""
+        columns = {
+            "arrives": "arrives at pixels",
+            "abpc": "ABPC",
+            "aopc": "AOPC",
+            "mass_accuracy": "mass accuracy",
+            "rank_accuracy": "rank accuracy",
+            "gini": "Gini",
+            "entropy": "entropy (nats)",
+        }
+        shown = {key: text for key, text in columns.items() if f"{self.first}_{key}" in self.metrics}
+        rows = [
+            (f"<code>{name}</code>", *(self._cell(f"{name}_{key}", key) for key in shown)) for name in self.run.methods
+        ]
+        self.table(("method", *shown.values()), rows, numeric=range(1, len(shown) + 1))
+
+    def _cell(self, name: str, key: str) -> str:
+        value = self.metrics.get(name)
+        if value is None:
+            return "–"
+        return percent(value) if key == "arrives" else number(value)
+
+
+def place_of(amount: np.ndarray) -> str:
+    """Name the ninth of an image (H, W) that holds most of an amount >= 0.
+
+    Examples
+    --------
+    >>> place_of(np.array([[0, 0, 9], [0, 5, 0], [0, 0, 0]]))
+    'upper right'
+    >>> place_of(np.ones((3, 3)) * [[0, 0, 0], [0, 1, 0], [0, 0, 0]])
+    'centre'
+    """
+    sums = [[part.sum() for part in np.array_split(rows, 3, 1)] for rows in np.array_split(amount, 3, 0)]
+    row, column = divmod(int(np.argmax(sums)), 3)
+    return "centre" if row == column == 1 else f"{_ROWS[row]} {_COLUMNS[column]}"

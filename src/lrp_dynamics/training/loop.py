@@ -1,0 +1,317 @@
+"""Train a classifier on a prepared dataset, with recorders attached; resumable, deterministic."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from lrp_dynamics.base.errors import StorageError, UserError
+from lrp_dynamics.base.files import canonical_json
+from lrp_dynamics.recording.recorder import Recorder
+from lrp_dynamics.training import resume
+from lrp_dynamics.training.augmentation import Augmentation
+from lrp_dynamics.training.losses import LOSSES
+
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "sgd": torch.optim.SGD,
+}
+# What convolutions and matrix products of a training step are computed in; weights stay in float32 (mixed precision).
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+# Of opening a recording: it is damaged or another one, if the system gives no other reason.
+_DAMAGE = (OSError, RuntimeError, KeyError, ValueError)
+LOG_FIELDS = ("iteration", "epoch", "loss", "accuracy", "learning_rate")
+
+
+class Diverged(UserError):
+    """The loss is not finite, and will not be if the same training is run again."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train.
+
+    Attributes
+    ----------
+    epochs : int
+        Passes over the training images.
+    batch_size : int
+        Images a step; a last, smaller batch of an epoch is left out.
+    optimizer : str
+        A key of `OPTIMIZERS`.
+    learning_rate : float
+    momentum : float
+        For SGD only.
+    weight_decay : float
+    max_steps : int or None
+        Stop after so many steps, if the epochs have not ended before.
+    loss : str
+        A key of `lrp_dynamics.training.losses.LOSSES`.
+    precision : str
+        A key of `PRECISIONS`. With "float16" the loss is scaled, so that small gradients do not become zero.
+    augmentation : mapping or None
+        Random changes of the images of each step, see `Augmentation`.
+    """
+
+    epochs: int = 5
+    batch_size: int = 100
+    optimizer: str = "adam"
+    learning_rate: float = 0.001
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    max_steps: int | None = None
+    loss: str = "cross_entropy"
+    precision: str = "float32"
+    augmentation: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        for name, lowest in (("epochs", 1), ("batch_size", 1), ("max_steps", 1)):
+            value = getattr(self, name)
+            if not (isinstance(value, int) and value >= lowest) and (name, value) != ("max_steps", None):
+                raise UserError(f"training.{name}: found {value!r}, expected a whole number of at least {lowest}")
+        for name in ("learning_rate", "momentum", "weight_decay"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not 0 <= value < float("inf"):
+                raise UserError(f"training.{name}: found {value!r}, expected a number of at least 0")
+        if self.precision not in PRECISIONS:
+            raise UserError(f"training.precision: found {self.precision!r}, expected one of {', '.join(PRECISIONS)}")
+
+    def make_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        """Return the optimizer of all the model's parameters."""
+        if self.optimizer not in OPTIMIZERS:
+            raise UserError(f"training.optimizer: found {self.optimizer!r}, expected one of {', '.join(OPTIMIZERS)}")
+        options: dict[str, Any] = {"lr": self.learning_rate, "weight_decay": self.weight_decay}
+        if self.optimizer == "sgd":
+            options["momentum"] = self.momentum
+        return OPTIMIZERS[self.optimizer](model.parameters(), **options)
+
+    def steps(self, images: int) -> int:
+        """Return the number of training steps for so many training images."""
+        if images < self.batch_size:
+            raise UserError(f"training.batch_size: found {self.batch_size}, expected at most {images} training images")
+        steps = self.epochs * (images // self.batch_size)
+        return steps if self.max_steps is None else min(steps, self.max_steps)
+
+
+@dataclass
+class Images:
+    """Images kept as bytes on the training device, scaled to the network's input a batch at a time.
+
+    Attributes
+    ----------
+    pixels : Tensor of uint8, shape (N, C, H, W)
+    labels : Tensor of int64, shape (N,)
+    low, high : float
+        What the pixel values 0 and 255 become.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    low: float = 0.0
+    high: float = 1.0
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def first(self, count: int) -> "Images":
+        """Return the first images.
+
+        Raises
+        ------
+        UserError
+            If there are fewer.
+        """
+        if count > len(self):
+            raise UserError(f"found {len(self)} images, expected at least {count}")
+        return Images(self.pixels[:count], self.labels[:count], self.low, self.high)
+
+    def inputs(self, index: Tensor | slice, change: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """Return float32 network inputs of the given images, (n, C, H, W), changed before they are scaled."""
+        pixels = self.pixels[index]
+        if change is not None:
+            pixels = change(pixels)
+        return pixels.float().mul_((self.high - self.low) / 255).add_(self.low)
+
+
+@dataclass
+class Log:
+    """What happened at each step: one list a field of `LOG_FIELDS`."""
+
+    rows: list[tuple[float, ...]] = field(default_factory=list)
+
+    def column(self, name: str) -> np.ndarray:
+        """Return one field over the steps."""
+        return np.array([row[LOG_FIELDS.index(name)] for row in self.rows])
+
+
+def batch_order(images: int, seed: int, epoch: int) -> Tensor:
+    """Return the order of the images in an epoch: a permutation that depends on seed and epoch alone."""
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    return torch.randperm(images, generator=generator)
+
+
+@torch.no_grad()
+def accuracy(model: nn.Module, images: Images, batch_size: int = 1000) -> float:
+    """Return the share of images classified as labelled; 0 to 1."""
+    was_training = model.training
+    model.eval()
+    correct = 0
+    for start in range(0, len(images), batch_size):
+        index = slice(start, start + batch_size)
+        correct += (model(images.inputs(index)).argmax(1) == images.labels[index]).sum().item()
+    model.train(was_training)
+    return correct / max(len(images), 1)
+
+
+def train(
+    model: nn.Module,
+    images: Images,
+    settings: Settings,
+    *,
+    seed: int,
+    open_recorders: Callable[[Sequence[dict | None]], Sequence[Recorder]] = lambda states: [],
+    checkpoint: Path | None = None,
+    progress: bool = True,
+    stop: Callable[[], bool] = lambda: False,
+) -> Log:
+    """Train a model in place, recording after every step.
+
+    Parameters
+    ----------
+    model : nn.Module
+    images : Images
+        The training images.
+    settings : Settings
+    seed : int
+        Of the order of the images.
+    open_recorders : callable
+        Given the states of the recorders at the checkpoint (empty for a new start), returns the open recorders.
+    checkpoint : Path, optional
+        Where to keep, at the end of each epoch, what is needed to go on after a crash. If the file exists, the training
+        goes on from it, and ends with the weights that it would have had without the interruption. If it is damaged or
+        of another training, or a recording beside it is, they are set aside as *.damaged and the training starts anew.
+    progress : bool
+        Show a progress bar with loss, accuracy, steps per second and the time left.
+    stop : callable
+        Asked after every step whether to end the training early.
+
+    Returns
+    -------
+    Log
+        Loss and accuracy of the batch at each step.
+
+    Raises
+    ------
+    Diverged
+        If the loss is not finite.
+    StorageError
+        If a checkpoint or a recording cannot be written.
+    """
+    step = _Step(model, settings, images.pixels.device)
+    augmentation = Augmentation(settings.augmentation) if settings.augmentation else None
+    log, done = Log(), 0
+    total, per_epoch = settings.steps(len(images)), len(images) // settings.batch_size
+    identity = canonical_json(
+        [asdict(settings), seed, len(images), {name: list(value.shape) for name, value in model.state_dict().items()}]
+    )
+    saved, recorders = _go_on(checkpoint, identity, open_recorders)
+    digests: resume.Digests = {}
+    if saved is not None:
+        model.load_state_dict(saved["model"])
+        step.optimizer.load_state_dict(saved["optimizer"])
+        step.scaler.load_state_dict(saved["scaler"])
+        log.rows, done, digests = saved["rows"], saved["done"], saved["digests"]
+    complete = False
+    bar = tqdm(total=total, initial=done, unit="step", disable=not progress, mininterval=1, dynamic_ncols=True)
+    try:
+        model.train()
+        if done == 0:
+            for recorder in recorders:
+                recorder.record(0, lr=settings.learning_rate, epoch=0)
+        while done < total:
+            epoch = done // per_epoch
+            order = batch_order(len(images), seed, epoch).to(images.pixels.device)
+            for batch in order.split(settings.batch_size)[: min(per_epoch, total - done)]:
+                change = augmentation and partial(augmentation, seed=seed, step=done)
+                row = step(images.inputs(batch, change), images.labels[batch])
+                done += 1
+                if not np.isfinite(row[0]):
+                    raise Diverged(
+                        f"training: the loss is {row[0]} at iteration {done}; the training has diverged: lower "
+                        f"training.learning_rate (now {settings.learning_rate})"
+                    )
+                log.rows.append((done, done / per_epoch, *row, settings.learning_rate))
+                for recorder in recorders:
+                    recorder.record(done, loss=row[0], lr=settings.learning_rate, epoch=done / per_epoch)
+                bar.set_postfix(loss=f"{row[0]:.3f}", accuracy=f"{row[1]:.2f}", refresh=False)
+                bar.update()
+                if stop():
+                    total = done
+                    break
+            if checkpoint is not None and done < total:
+                state = {
+                    "identity": identity,
+                    "model": model.state_dict(),
+                    "optimizer": step.optimizer.state_dict(),
+                    "scaler": step.scaler.state_dict(),
+                    "rows": log.rows,
+                    "done": done,
+                    "recorders": [recorder.state() for recorder in recorders],
+                }
+                files = [recorder.path for recorder in recorders if isinstance(recorder, Recorder)]
+                digests = resume.save(checkpoint, state, files, digests)
+        complete = True
+    finally:
+        bar.close()
+        with ExitStack() as closing:  # all of them, even if closing one fails
+            for recorder in reversed(recorders):
+                closing.callback(recorder.close, complete=complete)
+    return log
+
+
+def _go_on(
+    checkpoint: Path | None, identity: str, open_recorders: Callable[[Sequence[dict | None]], Sequence[Recorder]]
+) -> tuple[dict[str, Any] | None, Sequence[Recorder]]:
+    """Return the state at the checkpoint, if there is one that can be trusted, and the open recorders."""
+    try:
+        saved = None if checkpoint is None else resume.load(checkpoint, identity)
+        if saved is not None:
+            try:
+                return saved, open_recorders(saved["recorders"])
+            except _DAMAGE as error:
+                if isinstance(error, StorageError) or getattr(error, "errno", None):  # such as a full disk
+                    raise
+                raise resume.Untrusted(f"a recording cannot be gone on with ({error})") from None
+    except resume.Untrusted as reason:
+        resume.set_aside(checkpoint, str(reason))
+    return None, open_recorders([])
+
+
+class _Step:
+    """One step of the optimizer, in the precision asked for."""
+
+    def __init__(self, model: nn.Module, settings: Settings, device: torch.device):
+        self.model, self.optimizer, self._loss = model, settings.make_optimizer(model), LOSSES[settings.loss]
+        self._autocast = partial(
+            torch.autocast, device.type, PRECISIONS[settings.precision], enabled=settings.precision != "float32"
+        )
+        # float16 ends at 6e-8, where many gradients lie: it multiplies the loss, and skips steps that become infinite.
+        self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "float16")
+
+    def __call__(self, inputs: Tensor, labels: Tensor) -> tuple[float, float]:
+        """Return loss and accuracy of the batch before the step."""
+        self.optimizer.zero_grad(set_to_none=True)
+        with self._autocast():
+            logits = self.model(inputs)
+        loss = self._loss(logits.float(), labels)
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return loss.item(), (logits.argmax(1) == labels).float().mean().item()
