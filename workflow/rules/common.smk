@@ -191,6 +191,43 @@ def table(path, what):
     return report(path, category="{experiment}", labels={"what": what})
 
 
+def in_folder(folder, files):
+    """The files, a name of each, in a folder."""
+    return {name: f"{folder}/{file}" for name, file in files.items()}
+
+
+def given(names):
+    """Parameter of a rule: NAME=PATH of the inputs of these names, as the command line takes them."""
+
+    def words(wildcards, input):
+        files = {name: getattr(input, name) for name in names}
+        return [
+            f"{name}={path}" for name, found in files.items() for path in ([found] if isinstance(found, str) else found)
+        ]
+
+    return words
+
+
+def if_kind(kind, pattern):
+    """Input function: the pattern for an experiment of a kind, nothing for others."""
+
+    def files(wildcards):
+        found = config["experiments"][wildcards.experiment]["kind"]
+        return expand(pattern, experiment=wildcards.experiment) if found == kind else []
+
+    return files
+
+
+def trials_of(pattern):
+    """Input function: the pattern for each trial of the experiment's search."""
+
+    def files(wildcards):
+        search = config["experiments"][wildcards.experiment]["search"]
+        return expand(pattern, experiment=wildcards.experiment, trial=range(number_of_trials(search)))
+
+    return files
+
+
 def threads_of(wildcards):
     """Number of threads of a training, and of what the trained network does."""
     return config["experiments"][wildcards.experiment]["training"]["threads"]

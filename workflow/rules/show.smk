@@ -1,18 +1,6 @@
 # Figures and report of every kind of experiment, made alike.
 
 
-def given(names):
-    """Parameter of a rule: NAME=PATH of the inputs of these names, as the command line takes them."""
-
-    def words(wildcards, input):
-        files = {name: getattr(input, name) for name in names}
-        return [
-            f"{name}={path}" for name, found in files.items() for path in ([found] if isinstance(found, str) else found)
-        ]
-
-    return words
-
-
 for kind, made in KINDS.items():
     figures_rule, report_rule = made.shown_by(kind)
     package, notebook = f"src/lrp_dynamics/studies/{made.study}", f"workflow/notebooks/{made.study}.py"

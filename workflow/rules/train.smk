@@ -11,11 +11,6 @@ RESULTS = {"relevance": "relevance.h5"} | WEIGHTS
 SHARD = f"{RUN}/shards/{{shard}}"
 
 
-def in_folder(folder, files):
-    """The files, a name of each, in a folder."""
-    return {name: f"{folder}/{file}" for name, file in files.items()}
-
-
 rule train:
     input:
         data=of_experiment("data/{dataset}.h5"),

@@ -26,16 +26,6 @@ KINDS["vgg11"] = Kind(
 )
 
 
-def trials_of(pattern):
-    """Input function: the pattern for each trial of the experiment's search."""
-
-    def files(wildcards):
-        search = config["experiments"][wildcards.experiment]["search"]
-        return expand(pattern, experiment=wildcards.experiment, trial=range(number_of_trials(search)))
-
-    return files
-
-
 use rule train as vgg11_train with:
     output:
         **in_folder(VGG11, WEIGHTS),

@@ -18,16 +18,6 @@ KINDS["vgg16_fitted"] = Kind(
 KINDS["vgg16"] = KINDS["vgg16_fitted"]._replace(steps=["weights", "vgg16"], without=MASK_FIGURES)
 
 
-def if_fitted(pattern):
-    """Input function: the pattern for an experiment whose network is fitted here, nothing for others."""
-
-    def files(wildcards):
-        fitted = config["experiments"][wildcards.experiment]["kind"] == "vgg16_fitted"
-        return expand(pattern, experiment=wildcards.experiment) if fitted else []
-
-    return files
-
-
 rule weights:
     input:
         code=code_of("vgg16-weights"),
@@ -70,7 +60,7 @@ rule vgg16:
     input:
         model=f"{VGG16}/model.safetensors",
         data=of_experiment("data/{dataset}.h5"),
-        training=if_fitted(f"{VGG16}/training.json"),
+        training=if_kind("vgg16_fitted", f"{VGG16}/training.json"),
         code=code_of("vgg16-explain"),
     output:
         maps=f"{VGG16}/explanations.h5",
