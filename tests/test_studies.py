@@ -116,7 +116,7 @@ def test_a_study_that_is_not_there_and_a_figure_that_it_does_not_have_are_told(c
     assert list(tmp_path.iterdir()) == []
 
 
-# All studies, built -----------------------------------------------------------------------------------------------------
+# All studies, built ---------------------------------------------------------------------------------------------------
 
 TINY = {
     "demo": {
