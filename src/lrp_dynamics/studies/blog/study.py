@@ -1,5 +1,7 @@
 """The figures of an experiment, in the order of the story; imports nothing, so that a Snakefile can list them."""
 
+from lrp_dynamics.studies.blog.parameters import EXPERIMENTS as EXPERIMENTS
+
 STEPS = ("outliers", "draw")  # each a module of this package, and a subcommand `blog-<step>`
 
 # name: (title, which post it retells)

@@ -1,5 +1,7 @@
 """The figures of a homework experiment, in the order of the report; imports nothing, as a Snakefile lists them."""
 
+from lrp_dynamics.studies.homework.parameters import EXPERIMENTS as EXPERIMENTS
+
 STEPS = ("train", "explain", "draw")  # each a module of this package, and a subcommand `homework-<step>`
 
 # name: (title, part of the report). A figure is drawn by the function of that name in figures.py or maps.py; its

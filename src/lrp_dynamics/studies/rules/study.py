@@ -1,5 +1,7 @@
 """The figures of a rule comparison, in the order of the report; imports nothing, as a Snakefile lists them."""
 
+from lrp_dynamics.studies.rules.parameters import EXPERIMENTS as EXPERIMENTS
+
 STEPS = ("compare", "draw")  # each a module of this package, and a subcommand `rules-<step>`
 
 # name: (title, part of the report). A figure is drawn by the function of that name in figures.py or maps.py; its

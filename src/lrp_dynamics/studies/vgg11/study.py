@@ -1,5 +1,7 @@
 """The figures of a VGG-11 experiment, in the order of the report; imports nothing, as a Snakefile lists them."""
 
+from lrp_dynamics.studies.vgg11.parameters import EXPERIMENTS as EXPERIMENTS
+
 STEPS = (
     "trial",
     "search",

@@ -1,5 +1,7 @@
 """The figures of the VGG-16 study, in order; imports nothing, so that a Snakefile can list them."""
 
+from lrp_dynamics.studies.vgg16.parameters import EXPERIMENTS as EXPERIMENTS
+
 STEPS = ("weights", "explain", "draw")  # each a module of this package, and a subcommand `vgg16-<step>`
 
 # name: (title, part of the report); drawn by the function of that name without "vgg16_" in figures.vgg16_maps or
