@@ -149,4 +149,5 @@ def json_of(params: Mapping[str, Any], keys: str | Mapping[str, str], wildcards:
         return value_of(params, key.format(**wildcards))
 
     values = value(keys) if isinstance(keys, str) else {name: value(key) for name, key in keys.items()}
-    return json.dumps(values, sort_keys=True)
+    # Not sorted: the first rule of a composite that fits a layer is taken. Sections have their order from `check`.
+    return json.dumps(values)

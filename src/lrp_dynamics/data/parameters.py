@@ -1,6 +1,8 @@
 """Parameters of datasets, by kind: the module of `lrp_dynamics.data` that prepares them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from lrp_dynamics.base.kinds import (
     COUNT,
@@ -18,7 +20,7 @@ from lrp_dynamics.base.kinds import (
     text,
     whole,
 )
-from lrp_dynamics.base.parameters import Section, parameter, same
+from lrp_dynamics.base.parameters import Section, parameter, parse, same
 
 
 @dataclass(frozen=True)
@@ -117,3 +119,8 @@ KINDS: dict[str, type[Section]] = {
     "folder": Folder,
     "photos": Photos,
 }
+
+
+def given(kind: str, name: str, params: Mapping[str, Any]) -> Any:
+    """Return the parameters of the dataset of that name, with which "kind" may stand, as the dataclass of its kind."""
+    return parse(KINDS[kind], {key: value for key, value in params.items() if key != "kind"}, f"datasets.{name}")
