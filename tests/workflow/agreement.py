@@ -24,6 +24,7 @@ sys.path[:0] = ["workflow/scripts", "src"]
 import bridge
 import dvc_yaml
 import parameters
+import reference
 from dag import planned, real_jobs, stage_name
 from dvc.output import Output
 from dvc.repo import Repo
@@ -167,7 +168,7 @@ def ask(params: dict, paths: list[tuple | None]) -> dict[str, dict | None]:
     dvc_again = prepared_dvc()
     text, stages = PARAMS.read_text(encoding="utf-8"), dvc_yaml.FILE.read_text(encoding="utf-8")
     words = list(
-        dict.fromkeys([*vocabulary(yaml.safe_load(parameters.SCHEMA.read_text(encoding="utf-8"))), *params["datasets"]])
+        dict.fromkeys([*vocabulary(yaml.safe_load(reference.SCHEMA.read_text(encoding="utf-8"))), *params["datasets"]])
     )
     answers: dict[str, dict | None] = {}
     for path in paths:

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ import lrp_dynamics
 from lrp_dynamics import models
 from lrp_dynamics.base import files
 from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.base.parameters import parse
 from lrp_dynamics.base.tables import write_csv
 from lrp_dynamics.data import prepared
 from lrp_dynamics.models.description import Description
@@ -53,7 +53,7 @@ def run_training(
         A prepared dataset.
     params : dict
         "model" (a name of `lrp_dynamics.models`), "inputs" {"low", "high"}: what pixel values 0 and 255 become,
-        "training" (`Settings`, plus "threads" and "device"), "recording" {"samples", "split", "seed", "composite",
+        "training" (`Settings`), "recording" {"samples", "split", "seed", "composite",
         "target", "every", "maps", "batch_size"}, "seed". Instead of "composite", "composites" {name: composite} records
         several side by side. Optional: "checkpoints" {"iterations", "test_images"} keeps the weights of these
         iterations and their accuracy on the first images of the test split (see `lrp_dynamics.training.checkpoints`);
@@ -81,7 +81,7 @@ def run_training(
     """
     started, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
     device = prepare_device(params["training"])
-    settings = settings_from(params["training"])
+    settings = parse(Settings, params["training"], "training")
     dataset = prepared.read(data)
     seed, data_sha256 = params["seed"], files.sha256(data)
     train_index = np.flatnonzero(dataset.split == prepared.TRAIN)
@@ -176,20 +176,6 @@ def run_training(
         files.write_json(work / "provenance.json", _provenance(started, time.monotonic() - clock, device))
         handover.finish(work)
         handover.hand_over(work, out)
-
-
-def settings_from(training: dict[str, Any]) -> Settings:
-    """Return the settings among the parameters of `training`; the others are "threads" and "device".
-
-    Raises
-    ------
-    UserError
-        If a parameter has another name.
-    """
-    names = {field.name for field in fields(Settings)}
-    for name in training.keys() - names - {"threads", "device"}:
-        raise UserError(f"training.{name}: unknown, expected one of {', '.join(sorted(names))}, threads, device")
-    return Settings(**{name: value for name, value in training.items() if name in names})
 
 
 def _least_size(

@@ -1,5 +1,8 @@
 """The face of the study: its steps and its figures. Imports nothing heavy, as a Snakefile reads it."""
 
+# By kind of experiment.
+from lrp_dynamics.studies.blog.parameters import EXPERIMENTS as EXPERIMENTS
+
 # Each a module of this package, and a subcommand `blog-<step>`.
 STEPS = ("outliers",)
 # name: (title, which post it retells). A figure is drawn by the function of that name in figures.py; its caption is

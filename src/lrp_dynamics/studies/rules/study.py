@@ -1,5 +1,8 @@
 """The face of the study: its steps and its figures. Imports nothing heavy, as a Snakefile reads it."""
 
+# By kind of experiment.
+from lrp_dynamics.studies.rules.parameters import EXPERIMENTS as EXPERIMENTS
+
 # Each a module of this package, and a subcommand `rules-<step>`.
 STEPS = ("compare",)
 # name: (title, part of the report). A figure is drawn by the function of that name in figures.py; its caption is
