@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from html import unescape
@@ -10,6 +11,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 
 import pytest
+import yaml
 from workflow.conftest import Project, copy_of_project
 
 from lrp_dynamics import studies
@@ -31,7 +33,7 @@ with planned(forceall=True) as dag:
     every = sorted({job.rule.name for job in real_jobs(dag)})
 for kind, made in kinds.items():
     names = [name for name, experiment in config["experiments"].items() if experiment["kind"] == kind]
-    found[kind] = {"study": made.study, "steps": made.steps, "shown": made.shown_by(kind), "experiments": names}
+    found[kind] = {"study": made.study, "steps": made.steps, "shown": made.shown_by, "experiments": names}
     found[kind] |= {"figures": list(made.figures), "drawn": list(made.drawn_from)}
 print(json.dumps({"kinds": found, "demo": demo, "rules": every}))
 """
@@ -186,3 +188,45 @@ def test_every_figure_is_drawn_and_shown(built, known, name):
             assert sorted(texts) == sorted(face(name).FIGURES[figure][0] for figure in made["figures"])
             shown |= set(made["figures"])
     assert shown == set(face(name).FIGURES)
+
+
+# A new study ----------------------------------------------------------------------------------------------------------
+
+EXAMPLE = ROOT / "examples/study"
+
+
+@pytest.mark.long
+def test_a_study_is_added_under_its_name_alone_and_built_by_both_tools(tmp_path):
+    """The example's files are new ones, in a project of which nothing else is edited but params.yaml."""
+    project = copy_of_project(tmp_path / "project")
+    project.commit("before")
+    for path in filter(Path.is_file, EXAMPLE.rglob("*")):
+        place = path.relative_to(EXAMPLE)
+        if len(place.parts) > 1 and path.suffix != ".pyc":
+            assert not project.path(str(place)).exists()
+            project.path(str(place)).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, project.path(str(place)))
+    params, added = project.params, yaml.safe_load((EXAMPLE / "params.yaml").read_text(encoding="utf-8"))
+    params["experiments"] |= added["experiments"]
+    project.write_params(params)
+    assert re.findall(r"^ M (.*)$", project.git("status", "--short"), re.M) == ["params.yaml"]
+    # It keeps to the contract of all studies, as far as this is seen without a build.
+    tests = ["tests/test_studies.py", "tests/studies/halves", "tests/test_architecture.py"]
+    checked = project.run(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-n0", *tests)
+    assert "failed" not in checked
+
+    shapes = params["datasets"]["shapes10"] | {"n_train": 80, "n_test": 40}
+    params = {"datasets": {"shapes10": shapes}, "experiments": added["experiments"]}
+    params["experiments"]["demo_halves"]["training"] |= {"batch_size": 10, "max_steps": 6}
+    project.write_params(params)
+    project.run(sys.executable, "workflow/scripts/dvc_yaml.py")
+    project.commit("added")
+    assert "Traceback" not in project.dvc("repro")
+    assert "Loss of both halves" in project.path("reports/demo_halves/report.html").read_text(encoding="utf-8")
+    project.assert_clean()
+    project.edit("experiments.demo_halves.figures", {"bars": 5})
+    assert set(project.jobs(project.snakemake("--cores", "2"))) == {
+        "halves_figures-demo_halves",
+        "halves_report-demo_halves",
+    }
+    project.assert_clean()

@@ -2,6 +2,7 @@
 KINDS["dynamics"] = Kind(
     study="blog",
     steps=["train_shard", "train", "dynamics", "outliers"],
+    shown_by=("figures", "report"),
     drawn_from={
         "relevance": of_first_seed(f"{RUN}/relevance.h5"),
         "dynamics": of_first_seed(f"{RUN}/dynamics.h5"),
@@ -15,7 +16,6 @@ KINDS["dynamics"] = Kind(
         "dynamics": of_first_seed(f"{RUN}/dynamics.h5"),
         "samples": of_first_seed(f"{RUN}/samples.csv"),
     },
-    rules=("figures", "report"),
 )
 
 

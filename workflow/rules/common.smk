@@ -2,10 +2,8 @@
 import os
 import sys
 import time
-from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import Any, NamedTuple
 
 ROOT = Path(workflow.basedir)
 STARTED = time.time()
@@ -17,7 +15,9 @@ from bridge import adopt_if_needed, check_stage, record_results, refuse_links
 from closure import code_of
 from dag import INNER
 from failures import tell_failures
+from kinds import Kind
 from parameters import check, json_of
+from reading import Reading
 
 from lrp_dynamics import studies
 from lrp_dynamics.training.search import count as number_of_trials
@@ -35,37 +35,7 @@ wildcard_constraints:
 STUDIES = sorted(module.name for module in iter_modules(studies.__path__))
 RUN = "results/{experiment}/seed-{seed}"
 REPORT = "reports/{experiment}"
-
-
-class Kind(NamedTuple):
-    """How experiments of a kind are made; figures and report, made alike for all, are in show.smk."""
-
-    study: str  # which package and folders of this name are about
-    steps: list[str]  # rules
-    drawn_from: dict[str, Any]  # inputs of the figures, as the study's `open_results` names them
-    told_from: dict[str, Any]  # inputs of the report, as its notebook names them
-    told_with: Any = None  # parameters of the report
-    without: tuple[str, ...] = ()  # figures of the study that this kind does not have
-    if_given: dict[str, list[str]] = {}  # further rules of experiments that have a section of parameters
-    rules: tuple[str, str] | None = None  # names of the rules of show.smk; default: <kind>_figures, <kind>_report
-
-    @property
-    def figures(self):
-        """Name: (title, part of the report)."""
-        known = import_module(f"lrp_dynamics.studies.{self.study}.study").FIGURES
-        return {name: about for name, about in known.items() if name not in self.without}
-
-    def shown_by(self, kind):
-        """The names of the rules that make figures and report."""
-        return self.rules or (f"{kind}_figures", f"{kind}_report")
-
-    def steps_of(self, kind, experiment):
-        """The rules that make an experiment."""
-        further = [step for section, steps in self.if_given.items() if experiment.get(section) for step in steps]
-        return ["prepare", *self.steps, *further, *self.shown_by(kind)]
-
-
-# By name; each study's rules file adds its own.
+# What experiments of each kind are made of; each study's rules file adds its own.
 KINDS = {}
 
 
@@ -92,34 +62,21 @@ def artefacts(experiments):
         values = {"experiment": name, "dataset": experiment["dataset"], "seed": experiment.get("seeds", [])}
         values["shard"] = shards_of(experiment)
         values["trial"] = range(number_of_trials(experiment.get("search")))
-        for step in KINDS[experiment["kind"]].steps_of(experiment["kind"], experiment):
+        for step in KINDS[experiment["kind"]].steps_of(experiment):
             for pattern in getattr(rules, step).output:
                 files.update(dict.fromkeys(expand(pattern, **values)))
     return list(files)
 
 
 def value_of(key):
-    """A parameter of a rule, as JSON: the value of a dotted key.
-
-    All parameters of a rule go through this function or the next, which is how dvc.yaml knows them (`keys_read`).
-    """
-
-    def value(wildcards):
-        return json_of(config, key, wildcards)
-
-    value.keys_read = [key]
-    return value
+    """A parameter of a rule, as JSON: the value of a dotted key."""
+    return Reading(lambda wildcards: json_of(config, key, wildcards), key)
 
 
 def params_of(*names, **keys):
     """Parameters of a rule, as JSON: {name: value} of these sections of the experiment, and of dotted keys in it."""
     keys = {name: f"experiments.{{experiment}}.{key}" for name, key in (dict(zip(names, names)) | keys).items()}
-
-    def values(wildcards):
-        return json_of(config, keys, wildcards)
-
-    values.keys_read = list(keys.values())
-    return values
+    return Reading(lambda wildcards: json_of(config, keys, wildcards), *keys.values())
 
 
 def of_experiment(pattern, seeds=slice(None)):
@@ -134,8 +91,8 @@ def of_experiment(pattern, seeds=slice(None)):
         return expand(pattern, experiment=wildcards.experiment, **values)
 
     read = fields | ({"seed": "seeds.0"} if seeds == slice(1) else {})
-    files.keys_read = [f"experiments.{{experiment}}.{key}" for field, key in read.items() if f"{{{field}}}" in pattern]
-    return files
+    keys = [f"experiments.{{experiment}}.{key}" for field, key in read.items() if f"{{{field}}}" in pattern]
+    return Reading(files, *keys)
 
 
 def of_first_seed(pattern):
@@ -149,27 +106,22 @@ def of_shards(pattern):
     def files(wildcards):
         return expand(pattern, shard=shards_of(config["experiments"][wildcards.experiment]), **wildcards)
 
-    files.keys_read = ["experiments.{experiment}.recording.shards"]
-    return files
+    return Reading(files, "experiments.{experiment}.recording.shards")
 
 
-def photos_of(wildcards):
-    """Input function: the files in the folder of a dataset of photos, so that a new one is noticed."""
-    from lrp_dynamics.data.photos import files_in
-
-    folder = photo_folder_of(wildcards)
-    return list(map(str, files_in(folder))) if folder else []
-
-
-def photo_folder_of(wildcards):
+def folder_of_photos(wildcards):
     """The folder of a dataset of photos; none for other datasets, and where there is no such folder."""
     dataset = config["datasets"][wildcards.dataset]
     folder = Path(dataset["path"]).expanduser() if dataset["kind"] == "photos" else None
     return str(folder) if folder and folder.is_dir() else None
 
 
-# DVC is given the folder as a whole: what lies in it is the user's own and not of dvc.yaml, and is noticed at once.
-photos_of.folder_of = photo_folder_of
+def photos_of(wildcards):
+    """Input function: the files in the folder of a dataset of photos, so that a new one is noticed."""
+    from lrp_dynamics.data.photos import files_in
+
+    folder = folder_of_photos(wildcards)
+    return list(map(str, files_in(folder))) if folder else []
 
 
 def pictures_of(study, figures):

@@ -2,6 +2,7 @@
 KINDS["homework"] = Kind(
     study="homework",
     steps=["homework_train", "homework_explain"],
+    shown_by=("homework_figures", "homework_report"),
     drawn_from={
         "accuracy": of_first_seed(f"{RUN}/accuracy.csv"),
         "training": of_first_seed(f"{RUN}/training.csv"),

@@ -3,7 +3,8 @@
 
 rule prepare:
     input:
-        photos=photos_of,
+        # DVC is given the folder: what lies in it is the user's own and not of dvc.yaml, and is noticed at once.
+        photos=Reading(photos_of, folder_of=folder_of_photos),
         # The module of the dataset's kind is imported by its name.
         code=lambda wildcards: code_of(
             "prepare", f"src/lrp_dynamics/data/{config['datasets'][wildcards.dataset]['kind']}.py"

@@ -17,6 +17,7 @@ COMPARED = next(iter(_COMPARED.values()), ("none",))
 KINDS["rules"] = Kind(
     study="rules",
     steps=["rules_train", "rules_compare"],
+    shown_by=("rules_figures", "rules_report"),
     drawn_from={
         **{name: f"results/{{experiment}}/{name}.csv" for name in ("comparison", "agreement", "samples", "curves")},
         "recordings": of_first_seed(f"{RUN}/{{explanation}}/relevance.h5"),

@@ -2,7 +2,7 @@
 
 
 for kind, made in KINDS.items():
-    figures_rule, report_rule = made.shown_by(kind)
+    figures_rule, report_rule = made.shown_by
     package, notebook = f"src/lrp_dynamics/studies/{made.study}", f"workflow/notebooks/{made.study}.py"
 
     rule:

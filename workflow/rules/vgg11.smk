@@ -7,6 +7,7 @@ TRIAL = f"{VGG11}/search/trial-{{trial}}"
 KINDS["vgg11"] = Kind(
     study="vgg11",
     steps=["vgg11_train", "classify", "vgg11_explain"],
+    shown_by=("vgg11_figures", "vgg11_report"),
     drawn_from={
         "data": of_experiment("data/{dataset}.h5"),
         **{name: f"{VGG11}/{name}.csv" for name in ("training", "validation", "classes", "confusion", "mistakes")},

@@ -1,5 +1,7 @@
 # Experiments of kinds "vgg16" (published weights, photos) and "vgg16_fitted" (a narrow VGG-16 fitted on a dataset with
 # masks): weights or fit, explanations.
+from dataclasses import replace
+
 from lrp_dynamics.studies.vgg16.study import MASK_FIGURES
 
 VGG16 = "results/{experiment}"
@@ -7,6 +9,7 @@ VGG16 = "results/{experiment}"
 KINDS["vgg16_fitted"] = Kind(
     study="vgg16",
     steps=["fit", "vgg16"],
+    shown_by=("vgg16_fitted_figures", "vgg16_fitted_report"),
     drawn_from={"maps": f"{VGG16}/explanations.h5", "measures": f"{VGG16}/measures.csv"},
     told_from={
         "maps": f"{VGG16}/explanations.h5",
@@ -15,7 +18,12 @@ KINDS["vgg16_fitted"] = Kind(
     },
     told_with=value_of("experiments.{experiment}.figures"),
 )
-KINDS["vgg16"] = KINDS["vgg16_fitted"]._replace(steps=["weights", "vgg16"], without=MASK_FIGURES)
+KINDS["vgg16"] = replace(
+    KINDS["vgg16_fitted"],
+    steps=["weights", "vgg16"],
+    shown_by=("vgg16_figures", "vgg16_report"),
+    without=MASK_FIGURES,
+)
 
 
 rule weights:
