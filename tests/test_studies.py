@@ -112,9 +112,8 @@ def test_a_study_that_is_not_there_and_a_figure_that_it_does_not_have_are_told(c
     assert f"found no study 'weather'; expected one of {', '.join(STUDIES)}" in capsys.readouterr().err
     assert cli.main(["figures", "vgg16", *words, "--figures", "clouds"]) == 2
     assert "the study vgg16 has no figure clouds; it has predictions, composites" in capsys.readouterr().err
-    assert cli.main(["figures", "vgg16", *words, "--params", '{"images": 1}', "--figures", "mprt"]) == 2
-    error = capsys.readouterr().err
-    assert "--inputs" in error or "maps" in error
+    assert cli.main(["figures", "rules", *words, "--params", '{"samples": 1, "snapshots": 2}']) == 2
+    assert "--inputs: 'recordings' is missing; found maps" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
