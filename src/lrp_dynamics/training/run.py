@@ -20,7 +20,7 @@ import lrp_dynamics
 from lrp_dynamics import models
 from lrp_dynamics.base import files
 from lrp_dynamics.base.errors import UserError
-from lrp_dynamics.base.parameters import parse
+from lrp_dynamics.base.parameters import normal, parse
 from lrp_dynamics.base.tables import write_csv
 from lrp_dynamics.data import prepared
 from lrp_dynamics.models.description import Description
@@ -32,6 +32,7 @@ from lrp_dynamics.training.checkpoints import Checkpoints
 from lrp_dynamics.training.event_log import EventLog
 from lrp_dynamics.training.loop import LOG_FIELDS, Diverged, Images, Settings, accuracy, train
 from lrp_dynamics.training.losses import LOSSES
+from lrp_dynamics.training.parameters import Run
 from lrp_dynamics.training.validation import Validation, divide
 
 
@@ -79,6 +80,7 @@ def run_training(
         If parameters and data do not go together, the training diverges, or a folder or disk does not take the files:
         `out` is tried before the training.
     """
+    params = normal(Run, params, fill=False)
     started, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
     device = prepare_device(params["training"])
     settings = parse(Settings, params["training"], "training")

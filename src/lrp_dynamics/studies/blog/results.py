@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 
 from lrp_dynamics.base.errors import UserError
-from lrp_dynamics.base.parameters import check, whole
+from lrp_dynamics.base.parameters import parse
+from lrp_dynamics.base.result_sections import AlongTraining
 from lrp_dynamics.base.tables import read_csv
 from lrp_dynamics.data.pictures import as_picture
 from lrp_dynamics.recording.dynamics_file import ORIGIN, check_table, open_dynamics
 from lrp_dynamics.recording.store import RelevanceFile, open_relevance
-
-DEFAULTS = {"samples": 4, "snapshots": 8}
-KINDS = {"samples": whole(1, 10), "snapshots": whole(2, 16)}
 
 
 @dataclass(frozen=True)
@@ -120,8 +118,7 @@ def open_results(inputs: Mapping[str, Path], params: Mapping[str, Any]) -> Itera
     UserError
         If a file is not what its name says, or is of another run than the recording.
     """
-    check("figures", params, KINDS)
-    params = DEFAULTS | params
+    chosen = parse(AlongTraining, params, "figures")
     relevance, dynamics, samples, outliers, training = (
         inputs[name] for name in ("relevance", "dynamics", "samples", "outliers", "training")
     )
@@ -166,6 +163,6 @@ def open_results(inputs: Mapping[str, Path], params: Mapping[str, Any]) -> Itera
             samples=table,
             outliers=mine,
             training=log,
-            show=params["samples"],
-            snapshots=params["snapshots"],
+            show=chosen.samples,
+            snapshots=chosen.snapshots,
         )

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from lrp_dynamics.base.parameters import parse
 from lrp_dynamics.base.tables import read_csv
 from lrp_dynamics.data.pictures import as_picture
 from lrp_dynamics.recording.store import RelevanceFile, open_relevance
+from lrp_dynamics.studies.homework.parameters import Figures
 
 METHODS = {"sensitivity": "sensitivity", "deep_taylor": "deep Taylor"}
 
@@ -99,14 +101,15 @@ def open_results(inputs: Mapping[str, Path], params: Mapping[str, Any]) -> Itera
     params : mapping
         "samples": how many images the figures along the training show; "published": whether to compare.
     """
+    chosen = parse(Figures, params, "figures")
     with ExitStack() as stack:
         yield Homework(
             {name: stack.enter_context(open_relevance(inputs[name])) for name in METHODS},
             accuracy=read_csv(inputs["accuracy"], require=("iteration", "accuracy", "test_images")),
             training=read_csv(inputs["training"], require=("iteration", "loss")),
             evidence=read_csv(inputs["evidence"], require=("index", "label", "evidence", "predicted")),
-            published=read_published(inputs["published"]) if params["published"] else {},
-            show=params["samples"],
+            published=read_published(inputs["published"]) if chosen.published else {},
+            show=chosen.samples,
         )
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from lrp_dynamics.base.parameters import parse
+from lrp_dynamics.base.result_sections import AlongTraining
 from lrp_dynamics.base.tables import read_csv
 from lrp_dynamics.data.pictures import as_picture
 from lrp_dynamics.recording.store import RelevanceFile, open_relevance
@@ -118,6 +120,7 @@ def open_results(inputs: Mapping[str, Path | Sequence[Path]], params: Mapping[st
     params : mapping
         "samples" and "snapshots": how many samples and moments the figures of maps show.
     """
+    chosen = parse(AlongTraining, params, "figures")
     recordings = inputs["recordings"]
     with ExitStack() as stack:
         paths = [recordings] if isinstance(recordings, str | Path) else recordings
@@ -126,6 +129,6 @@ def open_results(inputs: Mapping[str, Path | Sequence[Path]], params: Mapping[st
         yield Rules(
             {str(file.attrs["composite"]): file for file in files},
             **tables,
-            show=params["samples"],
-            snapshots=params["snapshots"],
+            show=chosen.samples,
+            snapshots=chosen.snapshots,
         )

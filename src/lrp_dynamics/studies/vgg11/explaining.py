@@ -18,19 +18,15 @@ from torch import Tensor
 from lrp_dynamics import lrp
 from lrp_dynamics.base import files
 from lrp_dynamics.base.errors import UserError
-from lrp_dynamics.base.parameters import Kind, check, number, whole
+from lrp_dynamics.base.parameters import normal, pick
 from lrp_dynamics.data import prepared
 from lrp_dynamics.data.prepared import test_images
 from lrp_dynamics.measures.classification import check_same
 from lrp_dynamics.models import trained
+from lrp_dynamics.studies.vgg11.parameters import Vgg11
 from lrp_dynamics.training import run as experiment
 
-KINDS: dict[str, Kind] = {
-    "images": whole(1),
-    "top_k": number(lambda value: 0 < value < 1, "a share between 0 and 1"),
-    "speed_images": whole(1),
-    "batch_size": whole(1),
-}
+PARAMETERS = pick(Vgg11, "explanations", "seed", threads="training.threads", device="training.device")
 
 
 def composites(top_k: float) -> dict[str, lrp.Composite]:
@@ -57,8 +53,8 @@ def run_explanations(model: Path, data: Path, params: Mapping[str, Any], out: Pa
         Gets <name>/relevance.h5 of each of `composites` (recordings of one step) and speed.json, which, like all times,
         is another one each time.
     """
+    params = normal(PARAMETERS, params)
     options = params["explanations"]
-    check("explanations", options, KINDS, required=KINDS)
     device = experiment.prepare_device(params)
     network, dataset = trained.load(str(model)), prepared.read(data)
     check_same(network, dataset)

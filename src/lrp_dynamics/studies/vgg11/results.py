@@ -9,6 +9,8 @@ from typing import Any
 import h5py
 import numpy as np
 
+from lrp_dynamics.base.parameters import parse
+from lrp_dynamics.base.result_sections import Shown
 from lrp_dynamics.base.tables import read_csv
 from lrp_dynamics.data.pictures import as_picture
 from lrp_dynamics.recording.store import RelevanceFile, open_relevance
@@ -85,6 +87,7 @@ def open_results(inputs: Mapping[str, Path], params: Mapping[str, Any]) -> Itera
     params : mapping
         "images": how many explained images are shown.
     """
+    chosen = parse(Shown, params, "figures")
     tables = {
         "training": ("iteration", "epoch", "loss", "accuracy"),
         "validation": ("iteration", "epoch", "loss", "accuracy", "best"),
@@ -101,5 +104,5 @@ def open_results(inputs: Mapping[str, Path], params: Mapping[str, Any]) -> Itera
             {name: stack.enter_context(open_relevance(inputs[name])) for name in METHODS},
             **read,
             pictures=pictures,
-            show=params["images"],
+            show=chosen.images,
         )

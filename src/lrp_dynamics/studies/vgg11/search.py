@@ -3,7 +3,10 @@
 import argparse
 from pathlib import Path
 
-from lrp_dynamics.base.parameters import json_object
+from lrp_dynamics.base.parameters import json_object, normal, pick
+from lrp_dynamics.studies.vgg11.parameters import Vgg11
+
+PARAMETERS = pick(Vgg11, "search", "dataset")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,10 +25,11 @@ def run(arguments: argparse.Namespace) -> None:
     from lrp_dynamics.studies.vgg11.search_figure import draw_search
     from lrp_dynamics.training import search
 
-    best = search.gather(arguments.params["search"], arguments.trials, arguments.table)
-    keys = list(arguments.params["search"]["space"])
+    params = normal(PARAMETERS, arguments.params)
+    best = search.gather(params["search"], arguments.trials, arguments.table)
+    keys = list(params["search"]["space"])
     draw_each(
-        {"search": lambda table: draw_search(table, keys, arguments.name, arguments.params["dataset"])},
+        {"search": lambda table: draw_search(table, keys, arguments.name, params["dataset"])},
         read_csv(arguments.table),
         arguments.out_dir,
     )

@@ -9,6 +9,8 @@ from typing import Any
 import h5py
 import numpy as np
 
+from lrp_dynamics.base.parameters import parse
+from lrp_dynamics.base.result_sections import Shown
 from lrp_dynamics.base.tables import read_csv
 
 # One colour a method, in this order; Okabe and Ito's.
@@ -85,5 +87,6 @@ def open_results(inputs: Mapping[str, Path], params: Mapping[str, Any]) -> Itera
     params : mapping
         "images": how many images are drawn.
     """
-    with PhotoRun(inputs["maps"], inputs["measures"], params["images"]) as results:
+    chosen = parse(Shown, params, "figures")
+    with PhotoRun(inputs["maps"], inputs["measures"], chosen.images) as results:
         yield results
