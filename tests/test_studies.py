@@ -215,7 +215,7 @@ def test_a_study_is_added_under_its_name_alone_and_built_by_both_tools(tmp_path)
     assert "failed" not in checked
 
     shapes = params["datasets"]["shapes10"] | {"n_train": 80, "n_test": 40}
-    params = {"datasets": {"shapes10": shapes}, "experiments": added["experiments"]}
+    params |= {"datasets": {"shapes10": shapes}, "experiments": added["experiments"]}
     params["experiments"]["demo_halves"]["training"] |= {"batch_size": 10, "max_steps": 6}
     project.write_params(params)
     project.run(sys.executable, "workflow/scripts/dvc_yaml.py")
