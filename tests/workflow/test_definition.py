@@ -90,11 +90,11 @@ def changed(key: str, value: object) -> dict:
     [
         ("experiments.demo.training.learnin_rate", 0.1, ["experiments.demo.training", "learnin_rate", "learning_rate"]),
         ("experiments.demo.training.learning_rate", "fast", ["training.learning_rate", "'fast'", "number"]),
-        ("experiments.demo.training.learning_rate", -1, ["training.learning_rate", "-1", "minimum of 0"]),
-        ("experiments.demo.training.optimizer", "adm", ["training.optimizer", "'adm'", "'adam'", "'sgd'"]),
-        ("experiments.demo.seeds", [0, 0], ["experiments.demo.seeds", "non-unique"]),
+        ("experiments.demo.training.learning_rate", -1, ["training.learning_rate", "-1", "greater than 0"]),
+        ("experiments.demo.training.optimizer", "adm", ["training.optimizer", "'adm'", "adam or sgd"]),
+        ("experiments.demo.seeds", [0, 0], ["experiments.demo.seeds", "[0, 0]", "each once"]),
         ("experiments.demo.dataset", "cifar", ["experiments.demo.dataset", "'cifar'", "cifar10"]),
-        ("datasets.shapes10.bg_corr", 2, ["datasets.shapes10.bg_corr", "2", "maximum of 1"]),
+        ("datasets.shapes10.bg_corr", 2, ["datasets.shapes10.bg_corr", "2", "from 0 to 1"]),
         ("experiments.a b", {}, ["'a b'", "letters, digits and _"]),
     ],
 )
@@ -110,7 +110,7 @@ def test_the_message_reaches_the_user_of_either_tool(full, tmp_path):
     project = full.copy(tmp_path / "wrong")
     project.edit("experiments.demo.training.optimizer", "adm")
     for log in (project.snakemake("-n", ok=False), project.dvc("repro", "train-demo-0", ok=False)):
-        assert "params.yaml: experiments.demo.training.optimizer: 'adm' is not one of" in log
+        assert "params.yaml: experiments.demo.training.optimizer: found 'adm', expected adam or sgd" in log
         assert "Traceback" not in log
 
 
