@@ -10,6 +10,7 @@ import yaml
 from .conftest import CHECK, ROOT, Project, copy_of_project, outs_of
 
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
+import closure
 import parameters
 
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
@@ -131,7 +132,17 @@ def test_every_module_that_a_stage_may_import_is_an_input(full):
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     used = {dep for stage in stages.values() for dep in stage.get("deps", ()) if dep.startswith("src/")}
     assert "src/lrp_dynamics/data/shapes10.py" in used
-    assert "src/lrp_dynamics/models/blog_cnn.py" in used
+    assert "src/lrp_dynamics/recording/explainers.py" in used
+    assert "src/lrp_dynamics/models" in used
     for stage, source in {"prepare-shapes10": "data/shapes10.py", "prepare-cifar10": "data/cifar10.py"}.items():
         assert f"src/lrp_dynamics/{source}" in stages[stage]["deps"]
     assert "src/lrp_dynamics/data/shapes10.py" not in stages["prepare-cifar10"]["deps"]
+
+
+def test_a_stage_reads_whole_packages_only_where_it_reads_something_of_them(full):
+    stages = full.stages
+    assert not {"src/lrp_dynamics/lrp", "src/lrp_dynamics/training"} & set(stages["prepare-shapes10"]["deps"])
+    training = set(stages["train-demo-0"]["deps"])
+    assert training >= set(closure.FOLDERS)
+    assert not [path for path in training if path.startswith(tuple(f"{folder}/" for folder in closure.FOLDERS))]
+    assert not {"src/lrp_dynamics/data/cifar10.py", "src/lrp_dynamics/reports"} & training

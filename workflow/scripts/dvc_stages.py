@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 from typing import Any
 
+from closure import folded
 from dag import stage_name
 
 # Folders of what jobs make; a job that reads nothing from there is the first of its chain.
@@ -55,14 +56,14 @@ def stage_of(job: Any, config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _dependencies(job: Any) -> list[str]:
-    """Return the inputs of a job, and before a first one CHECKED; a folder for its files where an input says so."""
+    """Return the inputs of a job, and before a first one CHECKED; a folder for its files where all of them count."""
     paths, folders = list(map(str, job.input)), []
     for source in job.rule.input:
         if folder := getattr(source, "folder_of", lambda _: None)(job.wildcards):
             folders.append(folder)
             paths = [path for path in paths if PurePath(folder) not in PurePath(path).parents]
     first = [] if any(path.startswith(PRODUCED) for path in paths) else [CHECKED]
-    return sorted([*paths, *folders, *first])
+    return sorted({*folded(paths), *folders, *first})
 
 
 def dvc_yaml(jobs: Iterable[Any], config: Mapping[str, Any]) -> dict[str, Any]:
