@@ -114,7 +114,7 @@ def test_code_and_commands_count_for_both_tools(project):
 
 
 def test_a_shared_package_counts_as_a_folder(project):
-    """What editors and Python leave in it counts for neither tool, a new module for both, and nobody's module for none."""
+    """What editors and Python leave in it counts for neither tool, a new module for both."""
     lrp = project.path("src/lrp_dynamics/lrp")
     for noise in (".kinds.py.swp", "kinds.py~", "__pycache__/old.pyc", ".ipynb_checkpoints/kinds.py"):
         (lrp / noise).parent.mkdir(exist_ok=True)

@@ -194,12 +194,12 @@ def record() -> None:
     except ImportError:
         return
     with planned() as dag:
-        dvc_yaml.update(dvc_yaml.text_of_dag(dag))
         current = {
             stage_name(job)
             for job in real_jobs(dag)
             if not dag.needrun(job) and all(map(os.path.exists, map(str, job.output)))
         }
+        dvc_yaml.update(dvc_yaml.text_of_dag(dag, made=current))
         current.add(CHECK)
     try:
         with Repo() as repo, lock_repo(repo):

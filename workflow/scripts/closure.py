@@ -1,6 +1,6 @@
 """Which source files a stage depends on: all modules of the package that it imports, directly or not.
 
-Of a package that almost every stage reads as a whole, a stage depends on the folder: on every file in it, imported or not.
+Where it imports one module of FOLDERS, it depends on every file of that package.
 """
 
 import ast
@@ -16,7 +16,7 @@ FOLDERS = [f"src/lrp_dynamics/{name}" for name in ("base", "lrp", "models", "tra
 
 
 def code_of(command: str, *scripts: str) -> list[str]:
-    """Return the source files of a subcommand, sorted, relative to the repository root; all files of a folder of FOLDERS.
+    """Return the source files of a subcommand, sorted, relative to the repository root.
 
     The command line is not among them; scripts that it runs, such as a notebook, and what they import are.
     """
