@@ -1,8 +1,11 @@
-# Helpers of all rules: parameters, code dependencies, artefacts, and the message after a failure.
+# Helpers of all rules: kinds of experiments, parameters, artefacts, and the message after a failure.
 import os
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
+from typing import Any, NamedTuple
 
 ROOT = Path(workflow.basedir)
 STARTED = time.time()
@@ -16,6 +19,7 @@ from dag import INNER
 from failures import tell_failures
 from parameters import check, json_of
 
+from lrp_dynamics import studies
 from lrp_dynamics.training.search import count as number_of_trials
 
 check(config, Path("params.yaml"))
@@ -28,7 +32,40 @@ wildcard_constraints:
     shard="[0-9]+",
 
 
-# The rules that make up an experiment of each kind; each rules file adds its own.
+STUDIES = sorted(module.name for module in iter_modules(studies.__path__))
+RUN = "results/{experiment}/seed-{seed}"
+REPORT = "reports/{experiment}"
+
+
+class Kind(NamedTuple):
+    """How experiments of a kind are made; figures and report, made alike for all, are in show.smk."""
+
+    study: str  # which package and folders of this name are about
+    steps: list[str]  # rules
+    drawn_from: dict[str, Any]  # inputs of the figures, as the study's `open_results` names them
+    told_from: dict[str, Any]  # inputs of the report, as its notebook names them
+    told_with: Any = None  # parameters of the report
+    without: tuple[str, ...] = ()  # figures of the study that this kind does not have
+    if_given: dict[str, list[str]] = {}  # further rules of experiments that have a section of parameters
+    rules: tuple[str, str] | None = None  # names of the rules of show.smk; default: <kind>_figures, <kind>_report
+
+    @property
+    def figures(self):
+        """Name: (title, part of the report)."""
+        known = import_module(f"lrp_dynamics.studies.{self.study}.study").FIGURES
+        return {name: about for name, about in known.items() if name not in self.without}
+
+    def shown_by(self, kind):
+        """The names of the rules that make figures and report."""
+        return self.rules or (f"{kind}_figures", f"{kind}_report")
+
+    def steps_of(self, kind, experiment):
+        """The rules that make an experiment."""
+        further = [step for section, steps in self.if_given.items() if experiment.get(section) for step in steps]
+        return ["prepare", *self.steps, *further, *self.shown_by(kind)]
+
+
+# By name; each study's rules file adds its own.
 KINDS = {}
 
 
@@ -55,23 +92,34 @@ def artefacts(experiments):
         values = {"experiment": name, "dataset": experiment["dataset"], "seed": experiment.get("seeds", [])}
         values["shard"] = shards_of(experiment)
         values["trial"] = range(number_of_trials(experiment.get("search")))
-        for step in KINDS[experiment["kind"]] + (SEARCH_STEPS if experiment.get("search") else []):
+        for step in KINDS[experiment["kind"]].steps_of(experiment["kind"], experiment):
             for pattern in getattr(rules, step).output:
                 files.update(dict.fromkeys(expand(pattern, **values)))
     return list(files)
 
 
-def params_of(key=None, **keys):
-    """The parameters of a rule, as JSON; the value of one dotted key, or {name: value} of several.
+def value_of(key):
+    """A parameter of a rule, as JSON: the value of a dotted key.
 
-    All parameters of a rule go through here, which is how dvc.yaml knows them (`keys_read`).
+    All parameters of a rule go through this function or the next, which is how dvc.yaml knows them (`keys_read`).
     """
 
     def value(wildcards):
-        return json_of(config, key or keys, wildcards)
+        return json_of(config, key, wildcards)
 
-    value.keys_read = [key] if key else list(keys.values())
+    value.keys_read = [key]
     return value
+
+
+def params_of(*names, **keys):
+    """Parameters of a rule, as JSON: {name: value} of these sections of the experiment, and of dotted keys in it."""
+    keys = {name: f"experiments.{{experiment}}.{key}" for name, key in (dict(zip(names, names)) | keys).items()}
+
+    def values(wildcards):
+        return json_of(config, keys, wildcards)
+
+    values.keys_read = list(keys.values())
+    return values
 
 
 def of_experiment(pattern, seeds=slice(None)):
@@ -124,21 +172,48 @@ def photo_folder_of(wildcards):
 photos_of.folder_of = photo_folder_of
 
 
-def pictures_of(figures):
+def pictures_of(study, figures):
     """The pictures of some figures, with what the workflow's report says about them."""
     pictures = []
     for name, (title, story) in figures.items():
-        options = {"caption": f"../report/{name}.rst", "category": "{experiment}", "subcategory": story}
+        options = {"caption": f"../report/{study}/{name}.rst", "category": "{experiment}", "subcategory": story}
         pictures += [report(f"{REPORT}/figures/{name}.png", labels={"figure": title}, **options)]
     return pictures
 
 
-def if_fitted(*patterns):
-    """Input function: the patterns for an experiment whose network is fitted here, nothing for others."""
+def drawings_of(figures):
+    """The same figures as SVG."""
+    return [f"{REPORT}/figures/{name}.svg" for name in figures]
+
+
+def table(path, what):
+    """A table that the workflow's report shows."""
+    return report(path, category="{experiment}", labels={"what": what})
+
+
+def in_folder(folder, files):
+    """The files, a name of each, in a folder."""
+    return {name: f"{folder}/{file}" for name, file in files.items()}
+
+
+def given(names):
+    """Parameter of a rule: NAME=PATH of the inputs of these names, as the command line takes them."""
+
+    def words(wildcards, input):
+        files = {name: getattr(input, name) for name in names}
+        return [
+            f"{name}={path}" for name, found in files.items() for path in ([found] if isinstance(found, str) else found)
+        ]
+
+    return words
+
+
+def if_kind(kind, pattern):
+    """Input function: the pattern for an experiment of a kind, nothing for others."""
 
     def files(wildcards):
-        fitted = config["experiments"][wildcards.experiment]["kind"] == "vgg16_fitted"
-        return expand(patterns, experiment=wildcards.experiment) if fitted else []
+        found = config["experiments"][wildcards.experiment]["kind"]
+        return expand(pattern, experiment=wildcards.experiment) if found == kind else []
 
     return files
 
@@ -151,6 +226,11 @@ def trials_of(pattern):
         return expand(pattern, experiment=wildcards.experiment, trial=range(number_of_trials(search)))
 
     return files
+
+
+def threads_of(wildcards):
+    """Number of threads of a training, and of what the trained network does."""
+    return config["experiments"][wildcards.experiment]["training"]["threads"]
 
 
 def gpus_of(wildcards):

@@ -1,7 +1,10 @@
 """What the figures of the VGG-16 study draw from: explanations.h5 and measures.csv."""
 
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -69,3 +72,18 @@ class PhotoRun:
     def values(self, method: str, name: str) -> np.ndarray:
         """Return a measure of all images."""
         return self.measures[name][self.measures["method"] == method]
+
+
+@contextmanager
+def open_results(inputs: Mapping[str, Path], params: Mapping[str, Any]) -> Iterator[PhotoRun]:
+    """Open the results of an experiment.
+
+    Parameters
+    ----------
+    inputs : mapping of str to Path
+        "maps" (explanations.h5), "measures" (measures.csv).
+    params : mapping
+        "images": how many images are drawn.
+    """
+    with PhotoRun(inputs["maps"], inputs["measures"], params["images"]) as results:
+        yield results

@@ -20,7 +20,7 @@ from lrp_dynamics.commands.cli import main
 from lrp_dynamics.data import photos, prepared
 from lrp_dynamics.models.trained import load
 from lrp_dynamics.studies.vgg16.story import place_of
-from lrp_dynamics.studies.vgg16.study import FIGURES, MASK_FIGURES
+from lrp_dynamics.studies.vgg16.study import FIGURES
 
 GRACE = "matplotlib:mpl-data/sample_data/grace_hopper.jpg"
 PARAMS = {
@@ -104,21 +104,20 @@ def test_tables_and_numbers_agree(fitted):
 
 
 def test_figures_and_report_are_made_and_the_same_each_time(fitted):
-    names = [*FIGURES, *MASK_FIGURES]
     for out in ("figures", "figures-again"):
-        options = ("--maps", fitted / "explanations.h5", "--measures", fitted / "measures.csv")
-        command("vgg16-draw", *options, "--params", {"images": 3}, "--figures", *names, "--out-dir", fitted / out)
-    for name in names:
+        inputs = (f"maps={fitted / 'explanations.h5'}", f"measures={fitted / 'measures.csv'}")
+        command("figures", "vgg16", "--inputs", *inputs, "--params", {"images": 3}, "--out-dir", fitted / out)
+    for name in FIGURES:
         first = (fitted / "figures" / f"{name}.png").read_bytes()
         assert first == (fitted / "figures-again" / f"{name}.png").read_bytes()
     command(
         *("report", "--notebook", "workflow/notebooks/vgg16.py", "--params", {"images": 3}, "--inputs"),
         *(f"{name}={fitted / file}" for name, file in (("maps", "explanations.h5"), ("measures", "measures.csv"))),
-        *(f"metrics={fitted / 'metrics.json'}", f"figures={fitted / 'figures'}", "captions=workflow/report"),
+        *(f"metrics={fitted / 'metrics.json'}", f"figures={fitted / 'figures'}", "captions=workflow/report/vgg16"),
         *("--ipynb", fitted / "report.ipynb", "--html", fitted / "report.html"),
     )
     page = (fitted / "report.html").read_text(encoding="utf-8")
-    assert page.count("<img") == len(names)
+    assert page.count("<img") == len(FIGURES)
     assert "The network sees" in page
     assert "vgg16_narrow, trained on shapes10 (synthetic)" in page
     assert "ImageNet" not in page

@@ -109,4 +109,4 @@ def test_the_best_trial_comes_first(tmp_path, capsys):
     assert "best of 6 trials: trial 2, validation accuracy 90.00%, with training.learning_rate = 0.01, model = a" in (
         capsys.readouterr().out
     )
-    assert (tmp_path / "figures/vgg11_search.png").exists()
+    assert (tmp_path / "figures/search.png").exists()

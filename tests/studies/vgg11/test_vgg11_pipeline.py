@@ -9,7 +9,7 @@ from workflow.conftest import ROOT, Project, copy_of_project
 from lrp_dynamics.base.tables import read_csv
 
 pytestmark = pytest.mark.long
-DOCS = (ROOT / "docs/vgg11.md").read_text(encoding="utf-8")
+DOCS = (ROOT / "docs/studies/vgg11.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```yaml\n(.*?)```", DOCS, re.S)
 EXAMPLE = next(yaml.safe_load(block)["search"] for block in BLOCKS if block.startswith("search:"))
 COMMAND = re.search(r"^snakemake .*search\.csv$", DOCS, re.M)[0].split()
@@ -51,7 +51,7 @@ def test_the_documented_search(project):
     assert sorted(table["trial"]) == [0, 1, 2]
     assert set(table["training.batch_size"]) <= {32, 64}
     assert len(set(table["training.learning_rate"])) == 3
-    assert project.path("reports/demo_vgg11/figures/vgg11_search.png").exists()
+    assert project.path("reports/demo_vgg11/figures/search.png").exists()
     assert not list(project.path("results/demo_vgg11/search").rglob("*.safetensors"))
     # One more trial makes one more, and gathers again; the experiment itself is not touched.
     project.edit("experiments.demo_vgg11.search", EXAMPLE | {"trials": 4})

@@ -14,17 +14,16 @@ from synthetic import maps_of_a_walk, write_recording
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.files import sha256
 from lrp_dynamics.base.tables import read_csv
-from lrp_dynamics.commands import report
+from lrp_dynamics.commands import figures, report
 from lrp_dynamics.data import prepared, shapes10
 from lrp_dynamics.measures.advice import ranks, reasons
 from lrp_dynamics.recording.store import open_relevance
 from lrp_dynamics.studies.rules import compare
-from lrp_dynamics.studies.rules import draw as rules_figures
 from lrp_dynamics.studies.rules.comparison import agreement_table, comparison_table, measure
-from lrp_dynamics.studies.rules.study import RULES_FIGURES
+from lrp_dynamics.studies.rules.study import FIGURES
 from lrp_dynamics.training import run as experiment
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 OUTLIERS = {"threshold": 3.5, "fwer": None, "numerical_share": 0.25, "min_abs_z": 1e-7}
 STEPS, SAMPLES = 30, 25
 
@@ -177,14 +176,15 @@ def trained(tmp_path_factory):
         training = ["--training", folder / "seed-0/training.json", "--params", json.dumps(OUTLIERS)]
         stage(compare, "--recordings", *recordings, *training, "--out", folder / name)
         shown = ["--params", '{"samples": 2, "snapshots": 3}', "--out-dir", folder / name / "figures"]
-        stage(rules_figures, "--results", folder / name, "--recordings", *recordings, *shown)
+        tables = (f"{table}={folder / name / table}.csv" for table in ("comparison", "agreement", "samples", "curves"))
+        stage(figures, "rules", "--inputs", *tables, *(f"recordings={path}" for path in recordings), *shown)
     return folder, recordings
 
 
 def test_the_same_bytes_each_time(trained):
     folder, _ = trained
     names = sorted(path.relative_to(folder / "one") for path in (folder / "one").rglob("*.*"))
-    assert {f"figures/{name}.{suffix}" for name in RULES_FIGURES for suffix in ("png", "svg")} <= set(map(str, names))
+    assert {f"figures/{name}.{suffix}" for name in FIGURES for suffix in ("png", "svg")} <= set(map(str, names))
     for name in names:
         assert sha256(folder / "one" / name) == sha256(folder / "two" / name), name
 
@@ -207,7 +207,7 @@ def test_the_report_tells_what_the_tables_say(trained, monkeypatch):
     folder, recordings = trained
     monkeypatch.chdir(folder)
     inputs = {name: f"one/{name}.csv" for name in ("comparison", "agreement")} | {"metrics": "one/metrics.json"}
-    inputs |= {"recording": recordings[0], "figures": "one/figures", "captions": ROOT / "workflow/report"}
+    inputs |= {"recording": recordings[0], "figures": "one/figures", "captions": ROOT / "workflow/report/rules"}
     words = [f"{name}={path}" for name, path in inputs.items()]
     notebook = ["--notebook", ROOT / "workflow/notebooks/rules.py", "--inputs", *words]
     stage(report, *notebook, "--ipynb", folder / "report.ipynb", "--html", folder / "report.html")
@@ -215,6 +215,6 @@ def test_the_report_tells_what_the_tables_say(trained, monkeypatch):
     table = read_csv(folder / "one" / "comparison.csv")
     best = table["explanation"][np.argsort(table["mean_rank"], kind="stable")[0]]
     assert f"By the mean of its ranks, {best} is the first choice here" in html
-    assert html.count("<img") == len(RULES_FIGURES)
+    assert html.count("<img") == len(FIGURES)
     assert "shapes10 (synthetic)" in html
     assert str(folder) not in html

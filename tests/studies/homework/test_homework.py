@@ -14,18 +14,17 @@ from lrp_dynamics import lrp, models, open_relevance
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.files import sha256
 from lrp_dynamics.base.tables import read_csv
-from lrp_dynamics.commands import report
+from lrp_dynamics.commands import figures, report
 from lrp_dynamics.data import prepared, shapes10
 from lrp_dynamics.recording.recovery import validate
-from lrp_dynamics.studies.homework import draw as homework_figures
 from lrp_dynamics.studies.homework import explaining as homework
-from lrp_dynamics.studies.homework.study import HOMEWORK_FIGURES
+from lrp_dynamics.studies.homework.study import FIGURES
 from lrp_dynamics.training import checkpoints
 from lrp_dynamics.training import run as experiment
 from lrp_dynamics.training.checkpoints import Checkpoints
 from lrp_dynamics.training.loop import Images
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PARAMS = {
     "model": "homework_cnn",
     "inputs": {"low": -1.0, "high": 1.0},
@@ -203,17 +202,19 @@ def stage(module, *words):
 def test_report_draws_and_tells_the_results(finished, tmp_path, monkeypatch, published):
     params, literature = {"samples": 3, "published": published}, tmp_path / "published.json"
     literature.write_text('{"source": "somewhere", "accuracy": {"10": 0.25, "24": 0.5}}', encoding="utf-8")
-    words = ["--published", literature, "--params", json.dumps(params), "--out-dir", tmp_path / "figures"]
-    stage(homework_figures, "--results", finished, *words)
+    inputs = {name: finished / f"{name}.csv" for name in ("accuracy", "training", "evidence")}
+    inputs |= {name: finished / name / "relevance.h5" for name in homework.METHODS} | {"published": literature}
+    words = [*(f"{name}={path}" for name, path in inputs.items()), "--params", json.dumps(params)]
+    stage(figures, "homework", "--inputs", *words, "--out-dir", tmp_path / "figures")
     monkeypatch.chdir(tmp_path)
     names = {"metrics": "metrics.json", "accuracy": "accuracy.csv", "evidence": "evidence.csv"}
     inputs = {name: finished / file for name, file in names.items()}
     inputs |= {"recording": finished / "deep_taylor/relevance.h5", "published": literature, "figures": "figures"}
-    words = [f"{name}={path}" for name, path in (inputs | {"captions": ROOT / "workflow/report"}).items()]
+    words = [f"{name}={path}" for name, path in (inputs | {"captions": ROOT / "workflow/report/homework"}).items()]
     notebook = ["--notebook", ROOT / "workflow/notebooks/homework.py", "--inputs", *words]
     stage(report, *notebook, "--params", json.dumps(params), "--ipynb", "report.ipynb", "--html", "report.html")
     html = Path("report.html").read_text(encoding="utf-8")
-    assert html.count("<img") == len(HOMEWORK_FIGURES)
+    assert html.count("<img") == len(FIGURES)
     assert ("published (literature)" in html) == published
     assert ("50.0 %" in html) == published
     assert "Deep Taylor conserves" in html

@@ -12,17 +12,17 @@ from lrp_dynamics import lrp, open_relevance
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.files import sha256
 from lrp_dynamics.base.tables import read_csv
-from lrp_dynamics.commands import cli, report
+from lrp_dynamics.commands import cli, figures, report
 from lrp_dynamics.data import prepared, shapes10
 from lrp_dynamics.measures.classification import class_table, classify, confusion_matrix, summary
 from lrp_dynamics.models import trained
 from lrp_dynamics.recording.recovery import validate
-from lrp_dynamics.studies.vgg11 import draw as vgg11_figures
 from lrp_dynamics.studies.vgg11 import explaining as vgg11
-from lrp_dynamics.studies.vgg11.study import VGG11_FIGURES
+from lrp_dynamics.studies.vgg11.results import METHODS
+from lrp_dynamics.studies.vgg11.study import FIGURES
 from lrp_dynamics.training import run as experiment
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CPU = torch.device("cpu")
 VALIDATION = {"share": 0.2, "seed": 0, "every": 1, "patience": None}
 TRAINING = {"epochs": 2, "batch_size": 20, "optimizer": "adam", "learning_rate": 0.001, "threads": 1, "device": "cpu"}
@@ -157,7 +157,7 @@ def test_speed_is_beside_the_results_and_in_none_of_them(finished, data, tmp_pat
     assert (speed["images"], speed["batch_size"], speed["threads"]) == (20, 8, 1)
     assert all(frames > 0 for frames in speed["frames_per_second"].values())
     vgg11.run_explanations(finished / "model.safetensors", data, PARAMS, tmp_path)
-    for method in vgg11.METHODS:
+    for method in METHODS:
         assert sha256(tmp_path / method / "relevance.h5") == sha256(finished / method / "relevance.h5")
 
 
@@ -193,7 +193,11 @@ def stage(module, *words):
 
 
 def draw(finished, data, out):
-    stage(vgg11_figures, "--results", finished, "--data", data, "--params", '{"images": 4}', "--out-dir", out)
+    tables = ("training", "validation", "classes", "confusion", "mistakes")
+    inputs = {name: finished / f"{name}.csv" for name in tables} | {"data": data}
+    inputs |= {name: finished / name / "relevance.h5" for name in METHODS}
+    words = [f"{name}={path}" for name, path in inputs.items()]
+    stage(figures, "vgg11", "--inputs", *words, "--params", '{"images": 4}', "--out-dir", out)
 
 
 def test_figures_and_report(finished, data, tmp_path, monkeypatch):
@@ -201,15 +205,15 @@ def test_figures_and_report(finished, data, tmp_path, monkeypatch):
     draw(finished, data, "figures")
     draw(finished, data, "again")
     files = sorted(path.name for path in Path("figures").iterdir())
-    assert files == sorted(f"{name}.{kind}" for name in VGG11_FIGURES for kind in ("png", "svg"))
+    assert files == sorted(f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg"))
     for name in files:
         assert sha256(f"figures/{name}") == sha256(f"again/{name}"), name
     inputs = {"training": "training.json", "metrics": "metrics.json", "classes": "classes.csv", "speed": "speed.json"}
     inputs = {name: finished / file for name, file in inputs.items()}
-    inputs |= {name: finished / name / "relevance.h5" for name in vgg11.METHODS}
+    inputs |= {name: finished / name / "relevance.h5" for name in METHODS}
     words = [
         f"{name}={path}"
-        for name, path in (inputs | {"figures": "figures", "captions": ROOT / "workflow/report"}).items()
+        for name, path in (inputs | {"figures": "figures", "captions": ROOT / "workflow/report/vgg11"}).items()
     ]
     training = TRAINING | {"precision": "float32", "augmentation": None}
     params = {"training": training, "validation": VALIDATION, "explanations": PARAMS["explanations"]}
@@ -218,7 +222,7 @@ def test_figures_and_report(finished, data, tmp_path, monkeypatch):
         stage(report, *words, "--ipynb", f"{name}.ipynb", "--html", f"{name}.html")
     assert Path("report.html").read_bytes() == Path("again.html").read_bytes()
     html = Path("report.html").read_text(encoding="utf-8")
-    assert html.count("<img") == len(VGG11_FIGURES)
+    assert html.count("<img") == len(FIGURES)
     metrics = json.loads((finished / "metrics.json").read_text(encoding="utf-8"))
     assert f"{metrics['test_accuracy']:.2%}".replace("%", " % of the test images are classified as labelled") in html
     assert "shapes10 (synthetic)" in html
@@ -238,7 +242,7 @@ def test_perfect_predictions_can_be_drawn(finished, data, tmp_path):
     header = (finished / "mistakes.csv").read_text(encoding="utf-8").splitlines()[0]
     (tmp_path / "results/mistakes.csv").write_text(header + "\n", encoding="utf-8")
     draw(tmp_path / "results", data, tmp_path / "figures")
-    assert (tmp_path / "figures/vgg11_mistakes.png").exists()
+    assert (tmp_path / "figures/mistakes.png").exists()
 
 
 def test_command_line(finished, data, tmp_path, capsys):

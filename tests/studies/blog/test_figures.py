@@ -14,13 +14,12 @@ from synthetic import maps_of_a_walk, write_recording
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.tables import write_csv
 from lrp_dynamics.commands import dynamics
-from lrp_dynamics.studies.blog import draw as figures
-from lrp_dynamics.studies.blog import outliers
-from lrp_dynamics.studies.blog.figures import FUNCTIONS
-from lrp_dynamics.studies.blog.results import open_run
-from lrp_dynamics.studies.blog.study import NAMES
+from lrp_dynamics.commands import figures as drawing
+from lrp_dynamics.studies.blog import figures, outliers
+from lrp_dynamics.studies.blog.results import open_results
+from lrp_dynamics.studies.blog.study import FIGURES
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def stage(module, **options):
@@ -28,6 +27,13 @@ def stage(module, **options):
     module.add_arguments(parser)
     words = [str(word) for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
     module.run(parser.parse_args(words))
+
+
+def draw(files: dict[str, Path], folder: Path, params: str = "{}") -> None:
+    parser = argparse.ArgumentParser()
+    drawing.add_arguments(parser)
+    inputs = [f"{name}={path}" for name, path in files.items()]
+    drawing.run(parser.parse_args(["blog", "--inputs", *inputs, "--params", params, "--out-dir", str(folder)]))
 
 
 def results(
@@ -67,14 +73,15 @@ def files(tmp_path_factory):
 @pytest.fixture(scope="module")
 def drawn(files, tmp_path_factory):
     folder = tmp_path_factory.mktemp("figures")
-    stage(figures, **files, out_dir=folder)
+    draw(files, folder)
     return folder
 
 
 def test_every_figure_is_listed_drawn_and_captioned(drawn):
-    assert sorted(path.name for path in drawn.iterdir()) == sorted(f"{n}.{s}" for n in NAMES for s in ("png", "svg"))
-    assert tuple(FUNCTIONS) == NAMES
-    assert all((ROOT / f"workflow/report/{name}.rst").read_text(encoding="utf-8").startswith("**") for name in NAMES)
+    assert sorted(path.name for path in drawn.iterdir()) == sorted(f"{n}.{s}" for n in FIGURES for s in ("png", "svg"))
+    assert all(
+        (ROOT / f"workflow/report/blog/{name}.rst").read_text(encoding="utf-8").startswith("**") for name in FIGURES
+    )
 
 
 def test_listing_the_figures_imports_nothing_heavy():
@@ -89,7 +96,7 @@ def pixels_of(path: Path) -> np.ndarray:
     return pixels
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FIGURES)
 def test_figures_fill_their_frame_without_anything_cut_off(drawn, name):
     pixels = pixels_of(drawn / f"{name}.png")
     assert 700 < pixels.shape[1] < 1800
@@ -97,17 +104,17 @@ def test_figures_fill_their_frame_without_anything_cut_off(drawn, name):
     assert (pixels[:, pixels.shape[1] // 2 :] < 200).sum() > 500
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FIGURES)
 def test_figures_say_what_data_they_show(files, name):
-    with open_run(*files.values()) as run:
-        figure = FUNCTIONS[name](run)
+    with open_results(files, {}) as run:
+        figure = getattr(figures, name)(run)
         texts = [figure.get_suptitle(), figure.get_supxlabel()]
     assert all("random walks (synthetic)" in text for text in texts)
     assert "z_plus" in texts[1]
 
 
 def test_svg_is_well_formed_and_draws_its_text_as_shapes(drawn):
-    for name in NAMES:
+    for name in FIGURES:
         text = (drawn / f"{name}.svg").read_text(encoding="utf-8")
         ElementTree.fromstring(text)
         assert "<text" not in text  # no font of the reader's machine is needed
@@ -116,7 +123,7 @@ def test_svg_is_well_formed_and_draws_its_text_as_shapes(drawn):
 
 def test_the_same_results_give_the_same_bytes_whatever_the_users_settings(files, drawn, tmp_path):
     with matplotlib.rc_context({"font.size": 22, "axes.facecolor": "pink", "savefig.bbox": "tight"}):
-        stage(figures, **files, out_dir=tmp_path)
+        draw(files, tmp_path)
     assert {p.name for p in drawn.iterdir() if p.read_bytes() != (tmp_path / p.name).read_bytes()} == set()
 
 
@@ -125,24 +132,24 @@ def line_data(axes):
 
 
 def test_prediction_and_relevance_show_the_recorded_numbers(files):
-    with open_run(*files.values()) as run:
-        left, right = FUNCTIONS["prediction_and_relevance"](run).axes
+    with open_results(files, {}) as run:
+        left, right = figures.prediction_and_relevance(run).axes
         logit, total = run.scalar("logit"), run.scalar("r_sum")
     np.testing.assert_array_equal(np.stack(line_data(left)[:-1], 1), logit - logit[0])
     np.testing.assert_array_equal(np.stack(line_data(right)[:-1], 1), total - total[0])
 
 
 def test_signed_maps_have_symmetric_scales_centred_at_zero(files):
-    with open_run(*files.values()) as run:
-        images = [image for axes in FUNCTIONS["heatmaps"](run).axes for image in axes.images]
+    with open_results(files, {}) as run:
+        images = [image for axes in figures.heatmaps(run).axes for image in axes.images]
     limits = [image.get_clim() for image in images if image.get_cmap().name == "RdBu_r"]
     assert limits
     assert all(low == -high for low, high in limits)
 
 
 def test_divergence_counts_every_sample_and_marks_the_flagged(files):
-    with open_run(*files.values()) as run:
-        for axes in FUNCTIONS["divergence"](run).axes:
+    with open_results(files, {}) as run:
+        for axes in figures.divergence(run).axes:
             assert sum(bar.get_height() for bar in axes.patches if hasattr(bar, "get_height")) == 25
             markers = [line for line in axes.lines if line.get_marker() in ("^", "X")]
             assert [line.get_xdata().tolist() for line in markers] == [
@@ -156,13 +163,13 @@ def test_divergence_counts_every_sample_and_marks_the_flagged(files):
 def test_the_largest_divergence_of_a_few_is_counted_too(tmp_path, factor):
     maps = maps_of_a_walk(30, 12)[:, :3]
     maps[:, 2] *= factor  # beyond the threshold
-    with open_run(*results(tmp_path / "run", maps).values()) as run:
-        for axes in FUNCTIONS["divergence"](run).axes:
+    with open_results(results(tmp_path / "run", maps), {}) as run:
+        for axes in figures.divergence(run).axes:
             assert sum(bar.get_height() for bar in axes.patches if hasattr(bar, "get_height")) == 3
 
 
 def test_samples_are_picked_at_evenly_spaced_ranks(files):
-    with open_run(*files.values()) as run:
+    with open_results(files, {}) as run:
         assert [run.rank(sample) for sample in run.by_divergence(4)] == [1, 9, 17, 25]
         assert run.moments()[[0, -1]].tolist() == [0, 39]
 
@@ -170,20 +177,20 @@ def test_samples_are_picked_at_evenly_spaced_ranks(files):
 @pytest.mark.parametrize(("steps", "samples", "stored", "every"), [(2, 1, 1, 1), (9, 130, 3, 11111)])
 def test_very_small_runs_and_many_samples_and_steps_can_be_drawn(tmp_path, steps, samples, stored, every):
     files = results(tmp_path / "run", maps_of_a_walk(steps, samples), stored, every)
-    stage(figures, **files, out_dir=tmp_path / "figures", params=json.dumps({"samples": 3, "snapshots": 3}))
-    for name in NAMES:
+    draw(files, tmp_path / "figures", params=json.dumps({"samples": 3, "snapshots": 3}))
+    for name in FIGURES:
         pixels_of(tmp_path / f"figures/{name}.png")
 
 
 def test_unknown_parameters_are_refused(files, tmp_path):
     with pytest.raises(UserError, match="unknown parameter colour; known are samples, snapshots"):
-        stage(figures, **files, out_dir=tmp_path, params='{"colour": 1}')
+        draw(files, tmp_path, params='{"colour": 1}')
 
 
 def test_figures_of_a_recording_without_maps_are_refused(tmp_path):
     files = results(tmp_path / "run", maps_of_a_walk(4, 3), stored=0)
     with pytest.raises(UserError, match=r"relevance.h5: no maps are stored"):
-        stage(figures, **files, out_dir=tmp_path / "figures")
+        draw(files, tmp_path / "figures")
 
 
 @pytest.mark.parametrize(
@@ -197,7 +204,7 @@ def test_figures_of_a_recording_without_maps_are_refused(tmp_path):
 )
 def test_wrong_values_of_parameters_are_refused(files, tmp_path, params, says):
     with pytest.raises(UserError, match=says):
-        stage(figures, **files, out_dir=tmp_path, params=json.dumps(params))
+        draw(files, tmp_path, params=json.dumps(params))
 
 
 @pytest.fixture(scope="module")
@@ -231,7 +238,7 @@ def others(tmp_path_factory):
 )
 def test_files_of_another_run_are_refused(files, others, tmp_path, swapped, run, names):
     with pytest.raises(UserError, match="are not of the same run") as caught:
-        stage(figures, **files | {swapped: others[run][swapped]}, out_dir=tmp_path)
+        draw(files | {swapped: others[run][swapped]}, tmp_path)
     assert all(name in str(caught.value) for name in names)
     assert list(tmp_path.iterdir()) == []
 
@@ -241,9 +248,9 @@ def test_a_wrong_table_is_named(files, tmp_path, name):
     wrong = tmp_path / "wrong.csv"
     wrong.write_text("a,b\n1,2\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"wrong.csv: no column .*; found: a, b"):
-        stage(figures, **files | {name: wrong}, out_dir=tmp_path / "figures")
+        draw(files | {name: wrong}, tmp_path / "figures")
 
 
 def test_the_origin_counts_one_step_as_one(tmp_path):
-    with open_run(*results(tmp_path / "run", maps_of_a_walk(2, 3)).values()) as run:
+    with open_results(results(tmp_path / "run", maps_of_a_walk(2, 3)), {}) as run:
         assert run.origin.endswith("· 1 recorded training step")
