@@ -17,6 +17,7 @@ from bridge import locked_stages
 from dag import planned, real_jobs, stage_name
 from dvc_stages import CHECK, CHECKED, digest_of, dvc_yaml
 from snakemake.exceptions import WorkflowError
+from snakemake_internals import config_of, jobs_before
 
 from lrp_dynamics.base.files import atomic
 
@@ -66,12 +67,12 @@ def asked_for(dag: Any, made: Iterable[str] = (), named: Iterable[str] = ()) -> 
     known = {*_old_stages(FILE.read_text(encoding="utf-8") if FILE.exists() else ""), *locked_stages(), *made}
     jobs = real_jobs(dag)
     experiment_of = {job: getattr(job.wildcards, "experiment", None) for job in jobs}
-    asked = {*named, *filter(is_demo, dag.workflow.config["experiments"])}
+    asked = {*named, *filter(is_demo, config_of(dag)["experiments"])}
     asked.update(experiment_of[job] for job in jobs if stage_name(job) in known)
     kept = {
         job for job in jobs if (stage_name(job) in known if experiment_of[job] is None else experiment_of[job] in asked)
     }
-    while more := {before for job in kept for before in dag.dependencies[job]} - kept:
+    while more := {before for job in kept for before in jobs_before(dag, job)} - kept:
         kept |= more
     return [job for job in jobs if job in kept]
 
@@ -83,7 +84,7 @@ def is_demo(experiment: str) -> bool:
 
 def text_of_dag(dag: Any, made: Iterable[str] = (), named: Iterable[str] = ()) -> str:
     """Return what dvc.yaml must be, by Snakemake's DAG of all jobs; see `asked_for`."""
-    content = dvc_yaml(asked_for(dag, made, named), dag.workflow.config)
+    content = dvc_yaml(asked_for(dag, made, named), config_of(dag))
     # The stage changes with the others: an edit of params.yaml may be taken back after dvc.yaml has followed it.
     command = f"{CHECK_STAGE['cmd']}@{digest_of(content['stages'])}"
     content["stages"] = {CHECK: CHECK_STAGE | {"cmd": command}} | content["stages"]
@@ -158,7 +159,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     try:
         with planned(forceall=True) as dag:
-            experiments = dag.workflow.config["experiments"]
+            experiments = config_of(dag)["experiments"]
             if unknown := [name for name in args.experiments if name not in experiments]:
                 print(f"params.yaml: found no experiment {unknown[0]}, only {', '.join(experiments)}", file=sys.stderr)
                 return 1
