@@ -18,6 +18,7 @@ from closure import code_of
 from dag import INNER
 from failures import tell_failures
 from parameters import check, json_of
+from reading import Reader
 
 from lrp_dynamics import studies
 from lrp_dynamics.training.search import count as number_of_trials
@@ -101,25 +102,15 @@ def artefacts(experiments):
 def value_of(key):
     """A parameter of a rule, as JSON: the value of a dotted key.
 
-    All parameters of a rule go through this function or the next, which is how dvc.yaml knows them (`keys_read`).
+    All parameters of a rule go through this function or the next, which is how dvc.yaml knows them.
     """
-
-    def value(wildcards):
-        return json_of(config, key, wildcards)
-
-    value.keys_read = [key]
-    return value
+    return Reader(lambda wildcards: json_of(config, key, wildcards), keys=[key])
 
 
 def params_of(*names, **keys):
     """Parameters of a rule, as JSON: {name: value} of these sections of the experiment, and of dotted keys in it."""
     keys = {name: f"experiments.{{experiment}}.{key}" for name, key in (dict(zip(names, names)) | keys).items()}
-
-    def values(wildcards):
-        return json_of(config, keys, wildcards)
-
-    values.keys_read = list(keys.values())
-    return values
+    return Reader(lambda wildcards: json_of(config, keys, wildcards), keys=list(keys.values()))
 
 
 def of_experiment(pattern, seeds=slice(None)):
@@ -134,8 +125,8 @@ def of_experiment(pattern, seeds=slice(None)):
         return expand(pattern, experiment=wildcards.experiment, **values)
 
     read = fields | ({"seed": "seeds.0"} if seeds == slice(1) else {})
-    files.keys_read = [f"experiments.{{experiment}}.{key}" for field, key in read.items() if f"{{{field}}}" in pattern]
-    return files
+    keys = [f"experiments.{{experiment}}.{key}" for field, key in read.items() if f"{{{field}}}" in pattern]
+    return Reader(files, keys=keys)
 
 
 def of_first_seed(pattern):
@@ -149,16 +140,7 @@ def of_shards(pattern):
     def files(wildcards):
         return expand(pattern, shard=shards_of(config["experiments"][wildcards.experiment]), **wildcards)
 
-    files.keys_read = ["experiments.{experiment}.recording.shards"]
-    return files
-
-
-def photos_of(wildcards):
-    """Input function: the files in the folder of a dataset of photos, so that a new one is noticed."""
-    from lrp_dynamics.data.photos import files_in
-
-    folder = photo_folder_of(wildcards)
-    return list(map(str, files_in(folder))) if folder else []
+    return Reader(files, keys=["experiments.{experiment}.recording.shards"])
 
 
 def photo_folder_of(wildcards):
@@ -168,8 +150,16 @@ def photo_folder_of(wildcards):
     return str(folder) if folder and folder.is_dir() else None
 
 
-# DVC is given the folder as a whole: what lies in it is the user's own and not of dvc.yaml, and is noticed at once.
-photos_of.folder_of = photo_folder_of
+def photos_in_folder(wildcards):
+    """The files in the folder of a dataset of photos, so that a new one is noticed."""
+    from lrp_dynamics.data.photos import files_in
+
+    folder = photo_folder_of(wildcards)
+    return list(map(str, files_in(folder))) if folder else []
+
+
+# Input function.
+photos_of = Reader(photos_in_folder, folder=photo_folder_of)
 
 
 def pictures_of(study, figures):
