@@ -17,7 +17,7 @@ from dag import INNER
 from failures import tell_failures
 from kinds import Kind
 from parameters import check, json_of
-from reading import Reading
+from reading import Reader
 
 from lrp_dynamics import studies
 from lrp_dynamics.training.search import count as number_of_trials
@@ -69,14 +69,17 @@ def artefacts(experiments):
 
 
 def value_of(key):
-    """A parameter of a rule, as JSON: the value of a dotted key."""
-    return Reading(lambda wildcards: json_of(config, key, wildcards), key)
+    """A parameter of a rule, as JSON: the value of a dotted key.
+
+    All parameters of a rule go through this function or the next, which is how dvc.yaml knows them.
+    """
+    return Reader(lambda wildcards: json_of(config, key, wildcards), keys=[key])
 
 
 def params_of(*names, **keys):
     """Parameters of a rule, as JSON: {name: value} of these sections of the experiment, and of dotted keys in it."""
     keys = {name: f"experiments.{{experiment}}.{key}" for name, key in (dict(zip(names, names)) | keys).items()}
-    return Reading(lambda wildcards: json_of(config, keys, wildcards), *keys.values())
+    return Reader(lambda wildcards: json_of(config, keys, wildcards), keys=list(keys.values()))
 
 
 def of_experiment(pattern, seeds=slice(None)):
@@ -92,7 +95,7 @@ def of_experiment(pattern, seeds=slice(None)):
 
     read = fields | ({"seed": "seeds.0"} if seeds == slice(1) else {})
     keys = [f"experiments.{{experiment}}.{key}" for field, key in read.items() if f"{{{field}}}" in pattern]
-    return Reading(files, *keys)
+    return Reader(files, keys=keys)
 
 
 def of_first_seed(pattern):
@@ -106,22 +109,26 @@ def of_shards(pattern):
     def files(wildcards):
         return expand(pattern, shard=shards_of(config["experiments"][wildcards.experiment]), **wildcards)
 
-    return Reading(files, "experiments.{experiment}.recording.shards")
+    return Reader(files, keys=["experiments.{experiment}.recording.shards"])
 
 
-def folder_of_photos(wildcards):
+def photo_folder_of(wildcards):
     """The folder of a dataset of photos; none for other datasets, and where there is no such folder."""
     dataset = config["datasets"][wildcards.dataset]
     folder = Path(dataset["path"]).expanduser() if dataset["kind"] == "photos" else None
     return str(folder) if folder and folder.is_dir() else None
 
 
-def photos_of(wildcards):
-    """Input function: the files in the folder of a dataset of photos, so that a new one is noticed."""
+def photos_in_folder(wildcards):
+    """The files in the folder of a dataset of photos, so that a new one is noticed."""
     from lrp_dynamics.data.photos import files_in
 
-    folder = folder_of_photos(wildcards)
+    folder = photo_folder_of(wildcards)
     return list(map(str, files_in(folder))) if folder else []
+
+
+# Input function.
+photos_of = Reader(photos_in_folder, folder=photo_folder_of)
 
 
 def pictures_of(study, figures):

@@ -3,8 +3,7 @@
 
 rule prepare:
     input:
-        # DVC is given the folder: what lies in it is the user's own and not of dvc.yaml, and is noticed at once.
-        photos=Reading(photos_of, folder_of=folder_of_photos),
+        photos=photos_of,
         # The module of the dataset's kind is imported by its name.
         code=lambda wildcards: code_of(
             "prepare", f"src/lrp_dynamics/data/{config['datasets'][wildcards.dataset]['kind']}.py"

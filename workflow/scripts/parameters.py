@@ -42,6 +42,10 @@ def read_numbers(node: Any) -> Any:
     return node
 
 
+# The parameters that were checked last, as they stand in params.yaml: without defaults.
+WRITTEN: dict[str, Any] = {}
+
+
 @cache
 def experiments() -> dict[str, type[Section]]:
     """Return the dataclass of each kind of experiment; each study brings its own."""
@@ -131,7 +135,22 @@ def check(params: dict[str, Any], file: Path) -> None:
     found = f"{file}: the key {twice!r} stands twice in one place; keep one of them" if twice else problem(params)
     if found:
         raise WorkflowError(found)
+    WRITTEN.clear()
+    WRITTEN.update(params)
     params.update(normalised(params))
+
+
+def is_written(key: str) -> bool:
+    """Whether a dotted key stands in params.yaml; if not, its default holds, of which DVC need not know."""
+    node: Any = WRITTEN
+    for part in key.split("."):
+        if isinstance(node, Mapping) and part in node:
+            node = node[part]
+        elif isinstance(node, list) and part.isdecimal() and int(part) < len(node):
+            node = node[int(part)]
+        else:
+            return False
+    return True
 
 
 def value_of(params: Mapping[str, Any], key: str) -> Any:

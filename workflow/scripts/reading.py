@@ -1,25 +1,28 @@
-"""Functions of a rule that tell which parameters they read, for dvc.yaml to know."""
+"""What a rule takes its inputs and parameters from, together with what it reads to find them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 
-class Reading:
-    """A function of a job's wildcards.
+@dataclass(frozen=True)
+class Reader:
+    """A function of the wildcards, for Snakemake; and, for dvc.yaml, what its answer depends on.
 
     Parameters
     ----------
     function : callable
-        Returns the value of a parameter or an input.
-    *keys_read : str
-        Dotted keys of params.yaml that the value depends on, with wildcards in braces.
-    folder_of : callable, optional
-        Returns the folder that the files of an input lie in, where DVC is to be given that as a whole.
+        Returns files, or a value, for the wildcards of a job.
+    keys : sequence of str
+        Dotted keys of params.yaml that it reads, with wildcards in braces.
+    folder : callable, optional
+        Returns, for the wildcards, the folder in which all of the files lie, or None. DVC is then given the folder as a
+        whole: what lies in it is the user's own and not of dvc.yaml.
     """
 
-    def __init__(self, function: Callable[[Any], Any], *keys_read: str, folder_of: Callable[[Any], Any] | None = None):
-        self.function, self.keys_read = function, keys_read
-        self.folder_of = folder_of or (lambda wildcards: None)
+    function: Callable[[Any], Any]
+    keys: Sequence[str] = ()
+    folder: Callable[[Any], str | None] | None = None
 
     def __call__(self, wildcards: Any) -> Any:
         return self.function(wildcards)

@@ -87,7 +87,7 @@ def number(expected: str = "a number", **limits: float) -> Kind:
             raise ValueError
         if not all(_LIMITS[name][1](value, limit) for name, limit in limits.items()):
             raise ValueError
-        return float(value)
+        return float(value) + 0.0  # 0.0 for -0.0, too
 
     return Kind(expected, {"type": "number"} | {_LIMITS[name][0]: limit for name, limit in limits.items()}, read)
 

@@ -154,7 +154,7 @@ class AugmentedTraining(Training):
                 names="[A-Z][A-Za-z0-9]+",
             )
         ),
-        "transforms of torchvision.transforms.v2 and their options, see docs/vgg11.md",
+        "transforms of torchvision.transforms.v2 and their options, see docs/studies/vgg11.md",
         None,
     )
 

@@ -183,7 +183,7 @@ def test_very_small_runs_and_many_samples_and_steps_can_be_drawn(tmp_path, steps
 
 
 def test_unknown_parameters_are_refused(files, tmp_path):
-    with pytest.raises(UserError, match="unknown parameter colour; known are samples, snapshots"):
+    with pytest.raises(UserError, match="figures: unknown key colour; the known keys are: samples, snapshots"):
         draw(files, tmp_path, params='{"colour": 1}')
 
 
@@ -196,10 +196,10 @@ def test_figures_of_a_recording_without_maps_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("params", "says"),
     [
-        ({"samples": "4"}, "samples is '4'; expected a whole number from 1 to 10"),
-        ({"samples": 0}, "samples is 0"),
-        ({"snapshots": 1}, "snapshots is 1; expected a whole number from 2 to 16"),
-        ({"snapshots": None}, "snapshots is None"),
+        ({"samples": "4"}, "samples: found '4', expected a whole number from 1 to 10"),
+        ({"samples": 0}, "samples: found 0"),
+        ({"snapshots": 1}, "snapshots: found 1, expected a whole number from 2 to 16"),
+        ({"snapshots": None}, "snapshots: found None"),
     ],
 )
 def test_wrong_values_of_parameters_are_refused(files, tmp_path, params, says):

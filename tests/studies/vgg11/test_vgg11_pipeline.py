@@ -63,11 +63,21 @@ def test_the_documented_search(project):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"trials": None}, "search.trials: None is not of type 'integer' (the number of random trials)"),
-        ({"sampler": "grid"}, "(a grid takes lists of values)"),
-        ({"sampler": "bayes"}, "search.sampler: 'bayes' is not one of ['grid', 'random']"),
-        ({"space": {"learning_rate": [1]}}, "keys of the experiment, such as training.learning_rate"),
-        ({"space": {"training.learnin_rate": [1]}}, "found the key 'training.learnin_rate', expected one of"),
+        ({"trials": None}, "search.trials: found null, expected the number of random trials"),
+        ({"sampler": "grid"}, "is a range, of which a grid cannot take all values; list some"),
+        ({"sampler": "bayes"}, "search.sampler: found 'bayes', expected grid or random"),
+        (
+            {"space": {"training.learning_rate": [0.1, "fast"]}},
+            "learning_rate: found 'fast', expected a number greater",
+        ),
+        (
+            {"space": {"learning_rate": [1]}},
+            "expected a mapping from keys of the experiment (model, seed, or in inputs, training, validation)",
+        ),
+        (
+            {"space": {"training.learnin_rate": [1]}},
+            "search.space.training.learnin_rate: is no parameter of the experiment",
+        ),
     ],
 )
 def test_a_wrong_search_is_told(project, tmp_path, change, message):

@@ -50,7 +50,7 @@ def test_where_weights_cannot_be_had_all_else_is_built_and_the_reason_told(proje
 def test_a_new_photo_is_noticed_by_either_tool(project, tmp_path):
     """Without any change of dvc.yaml, which is not to name what users have."""
     project = project.copy(tmp_path / "project")
-    project.run(sys.executable, "workflow/scripts/dvc_yaml.py")
+    project.run(sys.executable, "workflow/scripts/dvc_yaml.py", "--all")
     project.commit()
     stages, stage = project.path("dvc.yaml").read_text(encoding="utf-8"), "prepare-photos"
     project.snakemake("--cores", "1", "data/photos.h5")

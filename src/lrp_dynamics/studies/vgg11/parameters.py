@@ -133,7 +133,7 @@ class Vgg11(Section):
     explanations: Explanations = nested(Explanations)
     search: Search | None = parameter(
         optional(kind_of_section(Search)),
-        "or {sampler: random, trials: 8, seed: 0, space: …}, see docs/vgg11.md",
+        "or {sampler: random, trials: 8, seed: 0, space: …}, see docs/studies/vgg11.md",
         None,
     )
     figures: Shown = nested(Shown)
