@@ -24,10 +24,11 @@ KNOWN = """
 import json, sys
 sys.path.insert(0, "workflow/scripts")
 from dag import planned, real_jobs
+from snakemake_internals import config_of, names_of
 
 found = {}
 with planned(["demo"], forceall=True) as dag:
-    kinds, config = dag.workflow.globals["KINDS"], dag.workflow.config
+    kinds, config = names_of(dag)["KINDS"], config_of(dag)
     demo = {job.rule.name: job.wildcards.get("experiment") for job in real_jobs(dag)}
 with planned(forceall=True) as dag:
     every = sorted({job.rule.name for job in real_jobs(dag)})

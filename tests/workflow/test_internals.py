@@ -17,6 +17,7 @@ import snakemake_internals as internals
 
 SNAKEFILE = """
 config["name"] = "known"
+KNOWN = 1
 
 rule second:
     default_target: True
@@ -81,6 +82,7 @@ def test_what_is_asked_about_jobs(folder):
     dag, jobs = plan(forceall=True)
     assert list(jobs) == internals.rules_of(dag) == ["second", "first"]
     assert internals.config_of(dag) == {"name": "known"}
+    assert internals.names_of(dag)["KNOWN"] == 1
     assert set(internals.jobs_before(dag, jobs["second"])) == {jobs["first"]}
     assert internals.command_of(jobs["second"]) == "cp {input} {output}"
     assert internals.constants_of(jobs["second"]) == {"constant": 7, "json": "text"}

@@ -27,6 +27,11 @@ def config_of(dag: Any) -> dict[str, Any]:
     return dag.workflow.config
 
 
+def names_of(dag: Any) -> dict[str, Any]:
+    """Return what the Snakefile and the files that it includes have defined, by name."""
+    return dag.workflow.globals
+
+
 def must_run(dag: Any, job: Any) -> bool:
     """Whether Snakemake would run a job; False for all in a DAG that was planned with `forceall`."""
     return dag.needrun(job)
