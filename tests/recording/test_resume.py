@@ -18,6 +18,8 @@ from lrp_dynamics.datasets import prepared, shapes10
 from lrp_dynamics.errors import UserError
 from lrp_dynamics.files import canonical_json, sha256
 
+pytestmark = pytest.mark.long
+
 DATASET = {
     "kind": "shapes10",
     "title": "shapes10 (synthetic)",
