@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ import lrp_dynamics
 from lrp_dynamics import models
 from lrp_dynamics.base import files
 from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.base.parameters import normal, parse
 from lrp_dynamics.base.tables import write_csv
 from lrp_dynamics.data import prepared
 from lrp_dynamics.models.description import Description
@@ -32,6 +32,7 @@ from lrp_dynamics.training.checkpoints import Checkpoints
 from lrp_dynamics.training.event_log import EventLog
 from lrp_dynamics.training.loop import LOG_FIELDS, Diverged, Images, Settings, accuracy, train
 from lrp_dynamics.training.losses import LOSSES
+from lrp_dynamics.training.parameters import Run
 from lrp_dynamics.training.validation import Validation, divide
 
 
@@ -53,7 +54,7 @@ def run_training(
         A prepared dataset.
     params : dict
         "model" (a name of `lrp_dynamics.models`), "inputs" {"low", "high"}: what pixel values 0 and 255 become,
-        "training" (`Settings`, plus "threads" and "device"), "recording" {"samples", "split", "seed", "composite",
+        "training" (`Settings`), "recording" {"samples", "split", "seed", "composite",
         "target", "every", "maps", "batch_size"}, "seed". Instead of "composite", "composites" {name: composite} records
         several side by side. Optional: "checkpoints" {"iterations", "test_images"} keeps the weights of these
         iterations and their accuracy on the first images of the test split (see `lrp_dynamics.training.checkpoints`);
@@ -79,9 +80,10 @@ def run_training(
         If parameters and data do not go together, the training diverges, or a folder or disk does not take the files:
         `out` is tried before the training.
     """
+    params = normal(Run, params, fill=False)
     started, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
     device = prepare_device(params["training"])
-    settings = settings_from(params["training"])
+    settings = parse(Settings, params["training"], "training")
     dataset = prepared.read(data)
     seed, data_sha256 = params["seed"], files.sha256(data)
     train_index = np.flatnonzero(dataset.split == prepared.TRAIN)
@@ -176,20 +178,6 @@ def run_training(
         files.write_json(work / "provenance.json", _provenance(started, time.monotonic() - clock, device))
         handover.finish(work)
         handover.hand_over(work, out)
-
-
-def settings_from(training: dict[str, Any]) -> Settings:
-    """Return the settings among the parameters of `training`; the others are "threads" and "device".
-
-    Raises
-    ------
-    UserError
-        If a parameter has another name.
-    """
-    names = {field.name for field in fields(Settings)}
-    for name in training.keys() - names - {"threads", "device"}:
-        raise UserError(f"training.{name}: unknown, expected one of {', '.join(sorted(names))}, threads, device")
-    return Settings(**{name: value for name, value in training.items() if name in names})
 
 
 def _least_size(

@@ -4,7 +4,8 @@ import argparse
 import json
 from pathlib import Path
 
-from lrp_dynamics.base.parameters import json_object
+from lrp_dynamics.base.parameters import json_object, normal
+from lrp_dynamics.base.result_sections import Outliers
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +27,7 @@ def run(args: argparse.Namespace) -> None:
     from lrp_dynamics.recording.store import open_relevance
     from lrp_dynamics.studies.rules.comparison import agreement_table, comparison_table, measure
 
+    params = normal(Outliers, args.params, "outliers")
     measured, seen = [], None
     for path in args.recordings:
         with open_relevance(path) as recording:
@@ -35,7 +37,7 @@ def run(args: argparse.Namespace) -> None:
                     f"{path}: is not complete, or not of the same samples and steps as {args.recordings[0]}"
                 )
             seen = shared
-            measured.append(measure(recording, args.params))
+            measured.append(measure(recording, params))
     comparison = comparison_table(measured)
     comparison |= {f"rank_{name}": values for name, values in ranks(comparison).items()}
     comparison["mean_rank"] = mean_rank(comparison)
