@@ -24,7 +24,8 @@ PROCESSORS = {
     },
     "of four threads": {"MKL_CBWR": "COMPATIBLE", "OMP_NUM_THREADS": "4"},
 }
-TESTS = ["lrp/test_laws.py", "recording/test_recorder.py", "recording/test_shards.py", "recording/test_explainers.py"]
+TESTS = [f"lrp/test_{name}.py" for name in ("laws", "float32", "batch_norm", "oracles")]
+TESTS += [f"recording/test_{name}.py" for name in ("recorder", "shards", "explainers")]
 
 
 @pytest.mark.long

@@ -102,3 +102,11 @@ def test_the_tutorial_is_for_vgg16():
 def test_mistakes_in_a_composite_are_told(composite, message):
     with pytest.raises(UserError, match=message):
         lrp.Explainer(small_cnn(), composite)
+
+
+def test_a_result_shows_what_it_is_and_no_tensors():
+    shown = repr(lrp.relevance(small_cnn(), torch.rand(5, 3, 12, 12).double(), "predicted", "epsilon", layers=["3"]))
+    assert shown.startswith("Relevance of 5 inputs, (5, 3, 12, 12), torch.float64:\n")
+    assert "layers 3" in shown
+    assert "tensor" not in shown
+    assert len(shown.splitlines()) == 5

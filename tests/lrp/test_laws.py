@@ -1,4 +1,4 @@
-"""Laws that hold for every net: the books add up, and a map is its sample's alone."""
+"""Laws that hold for every net: the balance closes, and a map is its sample's alone."""
 
 from unittest.mock import patch
 
@@ -61,7 +61,7 @@ class Branches(nn.Module):
 
 @settings(max_examples=60, deadline=None)
 @given(net=nets(), composite=st.sampled_from(sorted(lrp.COMPOSITES)), seed=st.integers(0, 100))
-def test_books_add_up(net, composite, seed):
+def test_the_balance_closes(net, composite, seed):
     if composite == "tutorial_vgg16":
         composite = "from_scratch_top_k"  # the tutorial's is for VGG-16 alone
     generator = torch.Generator().manual_seed(seed)

@@ -20,6 +20,8 @@ from lrp_dynamics.data import prepared, shapes10
 from lrp_dynamics.training import resume
 from lrp_dynamics.training import run as experiment
 
+pytestmark = pytest.mark.long
+
 DATASET = {
     "kind": "shapes10",
     "title": "shapes10 (synthetic)",

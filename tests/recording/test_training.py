@@ -5,11 +5,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 import torch
+from waiting import wait_until
 
 from lrp_dynamics import models, open_relevance
 from lrp_dynamics.base.errors import UserError
@@ -106,9 +106,7 @@ def test_killed_training_goes_on_to_the_same_result(finished, data, tmp_path):
     params = {key: value for key, value in PARAMS.items() if key != "seed"}
     command += ["--params", canonical_json(params), "--out", tmp_path / "run", "--cache", tmp_path / "cache"]
     process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("cache/*/checkpoint.pt")) and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.002)
+    wait_until(lambda: list(tmp_path.glob("cache/*/checkpoint.pt")) != [], process, pause=0.002)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL, "the training ended before it could be killed"

@@ -45,6 +45,7 @@ def test_commands(project: Project) -> None:
     assert "Conservation of relevance" in page
 
 
+@pytest.mark.long
 def test_programs(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     reading, recording = PROGRAMS
     monkeypatch.chdir(project.root)

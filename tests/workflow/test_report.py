@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import pytest
+
 # What makes a browser load something; links that a reader may click are no such thing.
 LOADS = re.compile(
     r"""<(?:script|img|iframe|source|audio|video|embed|input)\b[^>]*?\bsrc\s*=\s*["']?(?:https?:)?//[^"'\s>]+
@@ -19,6 +21,7 @@ def test_the_pattern_finds_what_it_must():
     assert not LOADS.search('<a href="https://example.org">read</a> <img src="data:image/png;base64,xx">')
 
 
+@pytest.mark.long
 def test_one_offline_page_with_every_figure_and_run_time(built, tmp_path):
     page = tmp_path / "report.html"
     built.snakemake("--report", str(page))
@@ -37,6 +40,7 @@ def test_one_offline_page_with_every_figure_and_run_time(built, tmp_path):
         assert re.search(rf'"rule": ?"{rule}"', text)
 
 
+@pytest.mark.long
 def test_executed_notebooks_load_nothing_from_elsewhere(built):
     pages = list(built.path("reports").rglob("*.html"))
     assert pages

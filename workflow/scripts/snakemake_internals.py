@@ -1,4 +1,4 @@
-"""All that is taken from Snakemake beside its documented interface; a test holds it for each version that is installed.
+"""All that is taken from Snakemake beside its documented interface; a test holds it for the version that is installed.
 
 Snakemake has an API to run a workflow, but none to ask about its jobs, nor to say of an output that it is current.
 """
@@ -33,7 +33,7 @@ def names_of(dag: Any) -> dict[str, Any]:
 
 
 def must_run(dag: Any, job: Any) -> bool:
-    """Whether Snakemake would run a job; False for all in a DAG that was planned with `forceall`."""
+    """Whether Snakemake would run a job, as it has planned."""
     return dag.needrun(job)
 
 

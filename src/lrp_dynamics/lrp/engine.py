@@ -19,7 +19,7 @@ from lrp_dynamics.lrp.graph import annotate, trace
 from lrp_dynamics.lrp.kernels import in_layout, laid_out
 from lrp_dynamics.lrp.kinds import BATCH_NORMS
 from lrp_dynamics.lrp.layers import Number
-from lrp_dynamics.lrp.propagate import Books, per_sample
+from lrp_dynamics.lrp.propagate import Balance, per_sample
 from lrp_dynamics.lrp.rules import ZBox
 from lrp_dynamics.lrp.twin import differs
 
@@ -28,7 +28,7 @@ TURNS = RLock()  # of threads: some settings of torch are those of the process
 
 @dataclass
 class Relevance:
-    """Relevance and its books, for N samples and K classes: initial = sum of input + sum of absorbed, per sample.
+    """Relevance and its balance, for N samples and K classes: initial = sum of input + sum of absorbed, per sample.
 
     Attributes
     ----------
@@ -60,6 +60,23 @@ class Relevance:
     min_abs_z: Tensor
     layers: dict[str, Tensor] = field(default_factory=dict)
     output_activation: str | None = None
+
+    def __repr__(self) -> str:
+        kept, put = self.residual.abs().sum().item(), self.initial.abs().sum().item()
+        lines = [
+            f"Relevance of {len(self.input)} inputs, {tuple(self.input.shape)}, {self.input.dtype}:",
+            f"  output {tuple(self.output.shape)}, initial {shown(self.initial)}",
+            f"  absorbed by {len(self.absorbed)} layers, {kept / put if put else 0:.1%} in all",
+            f"  smallest denominator {shown(self.min_abs_z)}",
+        ]
+        lines += [f"  layers {', '.join(self.layers)}"] if self.layers else []
+        lines += [f"  LRP starts before {self.output_activation!r}"] if self.output_activation else []
+        return "\n".join(lines)
+
+
+def shown(values: Tensor, most: int = 4) -> str:
+    """Return the first values (N,) as text."""
+    return ", ".join(f"{v:.3g}" for v in values[:most].tolist()) + (", ..." if len(values) > most else "")
 
 
 class Explainer:
@@ -156,7 +173,7 @@ class Explainer:
         output = values[self._trace.output].clone()
         initial = initial_relevance(output, target, self.composite.initial)
         self._check(x, output)
-        books = Books(initial)
+        balance = Balance(initial)
         reached = [(k, name) for k, names in wanted.items() for name in names if shapes[k] is not None]
         kept = {name: x.new_zeros(shapes[k]) for k, name in reached}  # it stays so where no relevance arrives
         arriving: dict[int, Tensor] = {self._trace.output: initial.clone()}
@@ -170,16 +187,16 @@ class Explainer:
             layer, z, extra = self.plan[k - 1], values[k], saved[k - 1]
             values[k] = saved[k - 1] = None
             if self.composite.top_k < 1 and layer.accepts != "pass":
-                r = self._filter(r, layer.name, books)
-            parts = layer.backward(r, tuple(values[i] for i in layer.inputs), z, extra, books)
+                r = self._filter(r, layer.name, balance)
+            parts = layer.backward(r, tuple(values[i] for i in layer.inputs), z, extra, balance)
             for i, part in zip(layer.inputs, parts, strict=True):
                 if part is not None:
                     arriving[i] = arriving[i] + part if i in arriving else part
-        first = books.total(initial)
+        first = balance.total(initial)
         r = torch.zeros_like(x) if r is None else r
-        residual = first - books.total(r)
+        residual = first - balance.total(r)
         ending = self._trace.output_activation
-        return Relevance(r.contiguous(), output, first, residual, books.absorbed, books.min_abs_z(), kept, ending)
+        return Relevance(r.contiguous(), output, first, residual, balance.absorbed, balance.min_abs_z(), kept, ending)
 
     def _check(self, x: Tensor, output: Tensor) -> None:
         """Compare the plan's output with the model's own, where what overwrites what is not sure."""
@@ -242,12 +259,12 @@ class Explainer:
             wanted.setdefault(names[name], []).append(name)
         return wanted
 
-    def _filter(self, r: Tensor, name: str, books: Books) -> Tensor:
+    def _filter(self, r: Tensor, name: str, balance: Balance) -> Tensor:
         """Keep the largest share ``top_k`` of each sample's relevance, and write down the rest."""
         flat = r.flatten(1)
         top = flat.topk(max(1, int(self.composite.top_k * flat.shape[1])), 1)
         kept = torch.zeros_like(flat).scatter_(1, top.indices, top.values).view(r.shape)
-        books.absorb(f"{name} (top_k)", books.total(r), [kept])
+        balance.absorb(f"{name} (top_k)", balance.total(r), [kept])
         return laid_out(kept, r)
 
 

@@ -1,7 +1,8 @@
 """What the engine can do with each kind of layer: run it forward, and send relevance back through it.
 
-``backward(r, xs, z, saved, books)`` takes the relevance at the output, the inputs, the output and whatever ``forward``
-saved, and returns the relevance of each input. It owns ``r`` and ``z`` and may overwrite them; never ``xs``.
+``backward(r, xs, z, saved, balance)`` takes the relevance at the output, the inputs, the output and whatever
+``forward`` saved, and returns the relevance of each input. It owns ``r`` and ``z`` and may overwrite them; never
+``xs``.
 """
 
 # ruff: noqa: D102 (every layer has the methods of Layer, documented there)
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.lrp.kernels import blank, convolve_back, geometry_of, laid_out
-from lrp_dynamics.lrp.propagate import Books, Forms, divide, is_output, parts_of, propagate, take
+from lrp_dynamics.lrp.propagate import Balance, Forms, divide, is_output, parts_of, propagate, take
 from lrp_dynamics.lrp.rules import ALL, AlphaBeta, Average, Epsilon, Form, LeftOut, Norm, Pass, Rule, Winner, ZBox
 from lrp_dynamics.lrp.weights import batch_norm_affine, parameter
 
@@ -52,7 +53,7 @@ class Layer:
         """Return the output, and what the way back needs besides inputs and output."""
         return self.function(*xs), None
 
-    def backward(self, r: Tensor, xs: tuple, z: Tensor, saved: Any, books: Books) -> list[Tensor | None]:
+    def backward(self, r: Tensor, xs: tuple, z: Tensor, saved: Any, balance: Balance) -> list[Tensor | None]:
         """Return the relevance of each input."""
         return [r] + [None] * (len(xs) - 1)
 
@@ -70,8 +71,8 @@ class Number(Layer):
 
     is_size = True
 
-    def backward(self, r: Tensor, xs: tuple, z: Tensor, saved: Any, books: Books) -> list[Tensor | None]:
-        books.absorbed[self.name] = books.total(r)
+    def backward(self, r: Tensor, xs: tuple, z: Tensor, saved: Any, balance: Balance) -> list[Tensor | None]:
+        balance.absorbed[self.name] = balance.total(r)
         return [None] * len(xs)
 
     def vanishes(self, output: bool) -> bool:
@@ -91,7 +92,7 @@ class Constant(Layer):
     def forward(self, *xs: Any) -> tuple[Any, Any]:
         return self.function(*xs), xs[self.activation].shape
 
-    def backward(self, r: Tensor, xs: tuple, z: Tensor, saved: Any, books: Books) -> list[Tensor | None]:
+    def backward(self, r: Tensor, xs: tuple, z: Tensor, saved: Any, balance: Balance) -> list[Tensor | None]:
         return [r.sum_to_size(saved) if k == self.activation else None for k in range(len(xs))]
 
 
@@ -108,12 +109,12 @@ class Shift(Constant):
         super().__init__(name, kind, inputs, function, activation)
         self.factor = factor
 
-    def backward(self, r: Tensor, xs: tuple, z: Tensor, saved: Any, books: Books) -> list[Tensor | None]:
-        before = books.total(r)
+    def backward(self, r: Tensor, xs: tuple, z: Tensor, saved: Any, balance: Balance) -> list[Tensor | None]:
+        before = balance.total(r)
         s, offset = divide(r, z, self.rule, 0)
         part = (self.factor * xs[self.activation] * s).sum_to_size(saved)
-        books.absorb(self.name, before, [part])
-        books.divided(z, s, offset, 0)
+        balance.absorb(self.name, before, [part])
+        balance.divided(z, s, offset, 0)
         return [part if k == self.activation else None for k in range(len(xs))]
 
     def vanishes(self, output: bool) -> bool:
@@ -157,13 +158,13 @@ class Rearrange(Layer):
     def forward(self, *xs: Any) -> tuple[Any, Any]:
         return self.function(*xs), [torch.empty_like(x, device="meta") if isinstance(x, Tensor) else x for x in xs]
 
-    def backward(self, r: Tensor, xs: tuple, z: Tensor, saved: list, books: Books) -> list[Tensor | None]:
+    def backward(self, r: Tensor, xs: tuple, z: Tensor, saved: list, balance: Balance) -> list[Tensor | None]:
         if self.kind == "Flatten":
             return [laid_out(r.reshape(saved[0].shape), saved[0])] + [None] * (len(xs) - 1)
-        before = books.total(r)
+        before = balance.total(r)
         zeros = [r.new_zeros(x.shape) if isinstance(x, Tensor) else x for x in saved]
         parts = adjoint(self.function, r, *zeros)
-        books.absorb(self.name, before, [part for part in parts if part is not None])
+        balance.absorb(self.name, before, [part for part in parts if part is not None])
         return parts
 
     def vanishes(self, output: bool) -> bool:
@@ -187,12 +188,12 @@ class Sum(Layer):
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, None]:
         return torch.add(a, b, alpha=self.sign), None
 
-    def backward(self, r: Tensor, xs: tuple, z: Tensor, saved: Any, books: Books) -> list[Tensor | None]:
-        before = books.total(r)
+    def backward(self, r: Tensor, xs: tuple, z: Tensor, saved: Any, balance: Balance) -> list[Tensor | None]:
+        before = balance.total(r)
         s, offset = divide(r, z, self.rule, int(self.rectified))
         parts = [(xs[0] * s).sum_to_size(xs[0].shape), (self.sign * xs[1] * s).sum_to_size(xs[1].shape)]
-        books.absorb(self.name, before, parts)
-        books.divided(z, s, offset, int(self.rectified))
+        balance.absorb(self.name, before, parts)
+        balance.divided(z, s, offset, int(self.rectified))
         return parts
 
     def vanishes(self, output: bool) -> bool:
@@ -209,12 +210,12 @@ class FixedMap(Layer):
     default = Norm()
     needs_input = needs_output = True
 
-    def backward(self, r: Tensor, xs: tuple, z: Tensor, saved: Any, books: Books) -> list[Tensor | None]:
-        before = books.total(r)
+    def backward(self, r: Tensor, xs: tuple, z: Tensor, saved: Any, balance: Balance) -> list[Tensor | None]:
+        before = balance.total(r)
         s, offset = divide(r, z, self.rule, int(self.nonnegative))
         part = xs[0] * adjoint(self.function, s, *xs)[0]
-        books.absorb(self.name, before, [part])
-        books.divided(z, s, offset, int(self.nonnegative))
+        balance.absorb(self.name, before, [part])
+        balance.divided(z, s, offset, int(self.nonnegative))
         return [part] + [None] * (len(xs) - 1)
 
     def vanishes(self, output: bool) -> bool:
@@ -245,9 +246,9 @@ class MaxPool(FixedMap):
         z, index = torch.ops.aten.max_pool2d_with_indices(x, *self.options)
         return z, None if self.needs_input else (index, x.shape)
 
-    def backward(self, r: Tensor, xs: tuple, z: Tensor, saved: Any, books: Books) -> list[Tensor | None]:
+    def backward(self, r: Tensor, xs: tuple, z: Tensor, saved: Any, balance: Balance) -> list[Tensor | None]:
         if self.needs_input:
-            return super().backward(r, xs, self.function(xs[0]), saved, books)
+            return super().backward(r, xs, self.function(xs[0]), saved, balance)
         index, shape = saved
         if r.is_cuda:  # the library's own way back has no deterministic form there
             with deterministic():
@@ -300,8 +301,8 @@ class Linear(Layer):
             )
         return self.map(x, Forms(weight), ALL, bias), None
 
-    def backward(self, r: Tensor, xs: tuple, z: Tensor, saved: Any, books: Books) -> list[Tensor | None]:
-        return [propagate(self, r, xs[0], z, books)]
+    def backward(self, r: Tensor, xs: tuple, z: Tensor, saved: Any, balance: Balance) -> list[Tensor | None]:
+        return [propagate(self, r, xs[0], z, balance)]
 
     def per_channel(self, bias: Tensor) -> Tensor:
         """Return a bias in the shape in which it is added to the output."""

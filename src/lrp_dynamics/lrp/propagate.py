@@ -1,4 +1,4 @@
-"""Evaluate a rule on one layer, and keep the books."""
+"""Evaluate a rule on one layer, and keep the balance of what became of the relevance."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SIGNS = {
 CLOSE = 2.0**-6  # share of what is taken away; a difference below it would keep less than two thirds of its digits
 
 
-class Books:
+class Balance:
     """What is written down on the way back: relevance absorbed per layer, and the smallest denominator met."""
 
     def __init__(self, initial: Tensor):
@@ -119,7 +119,7 @@ def divide(r: Tensor, d: Tensor, rule: Stabilized, sign: int, reuse: bool = True
         offset = offset + rule.relative * mean.sqrt()
     if rule.signed:
         offset = sign * offset if sign else torch.copysign(d.new_full((), 1.0) * offset, d)
-    if rule.epsilon == 0:  # then nothing may stabilize a 0: a trace is left of its relevance, for the books alone
+    if rule.epsilon == 0:  # then nothing may stabilize a 0: a trace is left of its relevance, for the balance alone
         d = d + offset if rule.relative else d
         return torch.where(d == 0, r.sign() * torch.finfo(r.dtype).tiny, r / d), 0.0
     in_place = sign > 0 or rule.signed  # then |d| is |stab(d)| less the offset, precisely so if that is small
@@ -203,9 +203,9 @@ def denominators(
     return [positive, negative]
 
 
-def propagate(layer: Linear, r: Tensor, x: Tensor, z: Tensor, books: Books) -> Tensor:
+def propagate(layer: Linear, r: Tensor, x: Tensor, z: Tensor, balance: Balance) -> Tensor:
     """Return the relevance of a weighted layer's input; r and z are overwritten."""
-    rule, (weight, bias), before = layer.rule, layer.parameters(x), books.total(r)
+    rule, (weight, bias), before = layer.rule, layer.parameters(x), balance.total(r)
     weight = Forms(weight)
     parts, result = parts_of(layer), None
     # A part that is for one sign of z looks at z before anything overwrites it.
@@ -226,6 +226,6 @@ def propagate(layer: Linear, r: Tensor, x: Tensor, z: Tensor, books: Books) -> T
             if form != "one":
                 c.mul_(input_form(form, x, layer))
             result = c if result is None else result.add_(c)
-        books.divided(d, s, offset, sign)
-    books.absorb(layer.name, before, [result])
+        balance.divided(d, s, offset, sign)
+    balance.absorb(layer.name, before, [result])
     return result

@@ -190,6 +190,7 @@ def test_weights_read_back_give_the_same_logits(finished, data):
         )
 
 
+@pytest.mark.long
 def test_killed_training_goes_on_to_the_same_result(finished, data, tmp_path):
     params = {key: value for key, value in PARAMS.items() if key != "seed"}
     command = [sys.executable, "-m", "lrp_dynamics.commands.cli", "train", "--no-record", "--data", data, "--seed", "7"]
