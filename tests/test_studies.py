@@ -15,6 +15,8 @@ import yaml
 from workflow.conftest import Project, copy_of_project
 
 from lrp_dynamics import studies
+from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.base.parameters import parse
 from lrp_dynamics.commands import cli
 
 ROOT = Path(__file__).parents[1]
@@ -105,6 +107,21 @@ def test_the_rules_of_a_study_are_in_the_plan_and_a_variant_in_demo(known, name)
     assert set().union(*(made["figures"] for made in kinds.values())) == set(face(name).FIGURES)
     reports = [experiment for made in kinds.values() for experiment in made["experiments"]]
     assert any(known["demo"].get(made["shown"][1]) in reports for made in kinds.values())
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_parameters_of_a_study_parse_and_others_are_refused(known, name):
+    kinds = face(name).EXPERIMENTS
+    assert kinds.keys() == {kind for kind, made in known["kinds"].items() if made["study"] == name}
+    written = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["experiments"]
+    for kind, section in kinds.items():
+        for experiment in known["kinds"][kind]["experiments"]:
+            values = {key: value for key, value in written[experiment].items() if key != "kind"}
+            parse(section, values)
+            with pytest.raises(UserError, match="unknown key weather"):
+                parse(section, values | {"weather": 1})
+            with pytest.raises(UserError, match=r"figures: found 'all'"):
+                parse(section, values | {"figures": "all"})
 
 
 def test_a_study_that_is_not_there_and_a_figure_that_it_does_not_have_are_told(capsys, tmp_path):
