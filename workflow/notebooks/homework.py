@@ -23,7 +23,7 @@ inputs = {
     "figures": "reports/demo_homework/figures",
     "captions": "workflow/report/homework",
 }
-params = {"published": False, "samples": 4}
+params = {"published": False, "batch_size": 25}
 
 # %%
 import json
@@ -45,7 +45,7 @@ accuracy, evidence = read_csv(inputs["accuracy"]), read_csv(inputs["evidence"])
 published = json.loads(Path(inputs["published"]).read_text(encoding="utf-8")) if params["published"] else None
 with open_relevance(inputs["recording"]) as recording:
     run = recording.attrs
-explained = m["deep_taylor_explained_images"]
+explained, classes = m["deep_taylor_explained_images"], len(run["classes"])
 
 # %%
 tell(
@@ -80,7 +80,7 @@ page.table(
         ("convolution 5×5, ReLU, sum-pooling 2×2", "3 → 10 channels", "10 × 14 × 14"),
         ("convolution 5×5, ReLU, sum-pooling 2×2", "10 → 50 channels", "50 × 5 × 5"),
         ("convolution 4×4, ReLU, sum-pooling 2×2", "50 → 250 channels", "250 × 1 × 1"),
-        ("convolution 1×1, starts at zero", "250 → 10 scores y", "10"),
+        ("convolution 1×1, starts at zero", f"250 → {classes} scores y", str(classes)),
     ],
 )
 
@@ -88,9 +88,8 @@ page.table(
 # ### Evidence and probabilities
 # %%
 tell(
-    "The score y<sub>i</sub> is the *evidence* for class i. Probabilities come from the scores of the ten classes "
-    "and of "
-    "one default class, whose score is always zero:"
+    "The score y<sub>i</sub> is the *evidence* for class i. Probabilities come from the scores of the "
+    f"{classes} classes and of one default class, whose score is always zero:"
 )
 tell("> p<sub>i</sub> = exp(y<sub>i</sub>) / (1 + Σ<sub>j</sub> exp(y<sub>j</sub>))")
 tell(
@@ -122,9 +121,9 @@ tell(
 # ### The training
 # %%
 tell(
-    "Stochastic gradient descent with a fixed learning rate, on minibatches of 25 images: each pass through the "
-    "training "
-    "images takes them in the order of a new random permutation. Weights are kept at chosen steps:"
+    "Stochastic gradient descent with a fixed learning rate, on minibatches of "
+    f"{params['batch_size']} images: each pass through the training images takes them in the order of a new random "
+    "permutation. Weights are kept at chosen steps:"
 )
 header = ["training steps", "accuracy"]
 rows = [[f"{step:,}", percent(value)] for step, value in zip(accuracy["iteration"], accuracy["accuracy"], strict=True)]

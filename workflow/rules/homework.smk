@@ -18,7 +18,7 @@ KINDS["homework"] = Kind(
         "recording": of_first_seed(f"{RUN}/deep_taylor/relevance.h5"),
         "published": "workflow/literature/homework.json",
     },
-    told_with=value_of("experiments.{experiment}.figures"),
+    told_with=params_of(published="figures.published", batch_size="training.batch_size"),
 )
 
 

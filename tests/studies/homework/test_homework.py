@@ -212,13 +212,15 @@ def test_report_draws_and_tells_the_results(finished, tmp_path, monkeypatch, pub
     inputs |= {"recording": finished / "deep_taylor/relevance.h5", "published": literature, "figures": "figures"}
     words = [f"{name}={path}" for name, path in (inputs | {"captions": ROOT / "workflow/report/homework"}).items()]
     notebook = ["--notebook", ROOT / "workflow/notebooks/homework.py", "--inputs", *words]
-    stage(report, *notebook, "--params", json.dumps(params), "--ipynb", "report.ipynb", "--html", "report.html")
+    told = json.dumps({"published": published, "batch_size": 24})
+    stage(report, *notebook, "--params", told, "--ipynb", "report.ipynb", "--html", "report.html")
     html = Path("report.html").read_text(encoding="utf-8")
     assert html.count("<img") == len(FIGURES)
     assert ("published (literature)" in html) == published
     assert ("50.0 %" in html) == published
     assert "Deep Taylor conserves" in html
     assert "shapes10 (synthetic)" in html
+    assert "minibatches of 24 images" in html
 
 
 def test_checkpoints_survive_an_interruption(tmp_path):
