@@ -143,7 +143,7 @@ def test_what_is_left_out_of_params_yaml_is_not_asked_of_dvc(full, tmp_path):
     demo = params["experiments"]["demo"]
     params["experiments"] = {"demo": {"kind": "dynamics", "dataset": "shapes10", "training": {"max_steps": 3}}}
     params["datasets"] = {"shapes10": {"kind": "shapes10", "n_train": 8000, "n_test": 1000}}
-    del params["storage"]
+    params["storage"] = {}
     project.write_params(params)
     project.run(sys.executable, "workflow/scripts/dvc_yaml.py")
     assert "experiments.demo.training" in project.stages["train-demo-0"]["params"]
