@@ -10,8 +10,8 @@ import h5py
 import numpy as np
 
 from lrp_dynamics.base.parameters import parse
-from lrp_dynamics.base.result_sections import Shown
 from lrp_dynamics.base.tables import read_csv
+from lrp_dynamics.reports.parameters import Shown
 
 # One colour a method, in this order; Okabe and Ito's.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#888888")
