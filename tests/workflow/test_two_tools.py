@@ -99,7 +99,7 @@ def test_code_and_commands_count_for_both_tools(project):
     module.write_text(module.read_text(encoding="utf-8").removesuffix("\n# edited\n"), encoding="utf-8")
     project.assert_clean()
 
-    rules = project.path("workflow/rules/dynamics.smk")
+    rules = project.path("workflow/rules/blog.smk")
     rules.write_text(
         rules.read_text(encoding="utf-8").replace("lrp-dynamics blog-outliers", "env lrp-dynamics blog-outliers"),
         encoding="utf-8",
