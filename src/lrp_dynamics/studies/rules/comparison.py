@@ -66,8 +66,8 @@ class Measured:
 def measure(recording: RelevanceFile, rules: Mapping[str, Any]) -> Measured:
     """Measure one recording; `rules` are the parameters of outlier detection, as in the stage `outliers`."""
     changes, normalized = (recording.accumulated(name) for name in ("dynamics", "dynamics_normalized"))
-    stored, group = recording.map_samples, recording.file["relevance"]
-    again = dyn.recompute(group["map"], group["scale"][: recording.steps])
+    stored = recording.map_samples
+    again = dyn.recompute(*recording.quantized())
     dyn.check_recomputed(changes[:stored], again.dynamics, again.bound, str(recording.path))
     table = sample_table(recording, changes, normalized, again)
     z = outliers.log_mad_z(table["divergence"])

@@ -5,10 +5,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from lrp_dynamics.base.tables import read_csv
+from lrp_dynamics.data import prepared
 from lrp_dynamics.data.pictures import as_picture
 from lrp_dynamics.recording.store import RelevanceFile, open_relevance
 
@@ -62,7 +62,7 @@ class Results:
 
     def picture(self, sample: int) -> np.ndarray:
         """Return an explained image as matplotlib shows it, values 0 to 255."""
-        return as_picture(self.first.file["samples/image"][sample])
+        return as_picture(self.first.image(sample))
 
     def maps(self, method: str) -> np.ndarray:
         """Return the relevance maps of a method, (N, H, W)."""
@@ -85,8 +85,7 @@ def open_results(folder: Path, data: Path, show: int) -> Iterator[Results]:
     with ExitStack() as stack:
         read = {name: read_csv(folder / f"{name}.csv", require=columns) for name, columns in tables.items()}
         shown = read["mistakes"]["index"][:MISTAKES].astype(np.int64)
-        with h5py.File(data, "r") as file:
-            pictures = np.array([file["images"][index] for index in shown])
+        pictures = prepared.read_images(data, shown)
         yield Results(
             {name: stack.enter_context(open_relevance(folder / name / "relevance.h5")) for name in METHODS},
             **read,
