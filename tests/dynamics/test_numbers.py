@@ -7,10 +7,11 @@ import pytest
 from synthetic import maps_of_a_walk, write_recording
 
 from lrp_dynamics.measures import dynamics as dyn
+from lrp_dynamics.measures.outliers import outlier_table
 from lrp_dynamics.measures.samples import conservation, placement, sample_table, worst_share
 from lrp_dynamics.measures.summary import between_seeds, metrics
 from lrp_dynamics.recording.store import open_relevance
-from lrp_dynamics.studies.blog.outliers import DEFAULTS, outlier_table
+from lrp_dynamics.studies.blog.outliers import DEFAULTS
 
 
 def test_a_mere_change_of_gain_gives_slope_one():

@@ -97,6 +97,28 @@ def quantize(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return (maps / scale[..., None, None]).astype(np.float16), scale
 
 
+def normalize(maps: np.ndarray) -> np.ndarray:
+    """Divide each map by its sum of absolute values; a map of zeros stays a map of zeros.
+
+    Parameters
+    ----------
+    maps : ndarray (..., H, W)
+
+    Returns
+    -------
+    ndarray (..., H, W)
+        Absolute values sum to 1 over H and W (or to 0).
+
+    Examples
+    --------
+    >>> normalize(np.array([[[3.0, -1.0]], [[0.0, 0.0]]])).tolist()
+    [[[0.75, -0.25]], [[0.0, 0.0]]]
+    """
+    maps = np.asarray(maps, dtype=np.float64)
+    total = np.abs(maps).sum(axis=(-2, -1), keepdims=True)
+    return np.divide(maps, total, out=np.zeros_like(maps), where=total > 0)
+
+
 def time_series(file: h5py.File) -> list[h5py.Dataset]:
     """Return every dataset whose first axis is the recorded steps."""
     return [file[f"{group}/{name}"] for group in ("steps", "scalars", "relevance") for name in file[group]]
