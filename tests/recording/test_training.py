@@ -16,6 +16,7 @@ from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.files import canonical_json, sha256
 from lrp_dynamics.base.tables import read_csv
 from lrp_dynamics.data import prepared, shapes10
+from lrp_dynamics.training import plans
 from lrp_dynamics.training import run as experiment
 from lrp_dynamics.training.loop import Images, Settings, batch_order, train
 
@@ -82,9 +83,9 @@ def test_everything_is_there_and_the_cache_is_empty(finished, data):
 
 def test_samples_are_the_same_for_every_training_seed(data):
     dataset = prepared.read(data)
-    first = experiment.choose_samples(dataset, PARAMS["recording"])
-    assert (first == experiment.choose_samples(dataset, PARAMS["recording"])).all()
-    assert (first != experiment.choose_samples(dataset, PARAMS["recording"] | {"seed": 4})).any()
+    first = plans.choose_samples(dataset, PARAMS["recording"])
+    assert (first == plans.choose_samples(dataset, PARAMS["recording"])).all()
+    assert (first != plans.choose_samples(dataset, PARAMS["recording"] | {"seed": 4})).any()
 
 
 def test_weights_do_not_depend_on_recording(finished, data, tmp_path):

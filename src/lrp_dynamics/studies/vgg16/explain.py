@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> None:
     from lrp_dynamics.models.trained import load
     from lrp_dynamics.studies.vgg16 import writing as results
     from lrp_dynamics.studies.vgg16.explaining import study
-    from lrp_dynamics.training.run import prepare_device
+    from lrp_dynamics.training.device import prepare_device
 
     prepare_device({"threads": args.params["threads"]})
     network, data = load(str(args.model)), prepared.read(args.data)
