@@ -18,6 +18,7 @@ from lrp_dynamics.base.tables import read_csv
 from lrp_dynamics.data import prepared, shapes10
 from lrp_dynamics.training import plans
 from lrp_dynamics.training import run as experiment
+from lrp_dynamics.training.device import prepare_device
 from lrp_dynamics.training.loop import Images, Settings, batch_order, train
 
 PARAMS = {
@@ -206,3 +207,13 @@ def test_initial_weights_leave_the_global_random_state():
 def test_scaled_inputs():
     images = Images(torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1), torch.zeros(2), low=-1, high=1)
     assert images.inputs(slice(None)).flatten().tolist() == [-1.0, 1.0]
+
+
+def test_products_of_matrices_are_made_deterministic_unless_told_how(monkeypatch):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    assert prepare_device({"threads": 1}) == torch.device("cpu")
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert torch.are_deterministic_algorithms_enabled()
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
+    prepare_device({"threads": 1})
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"
