@@ -6,7 +6,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constr
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo all test test-long lint format dvc clean
+.PHONY: help setup demo all test test-long lint format dvc reference clean
 
 help:
 	@echo "make demo       set up, then the whole pipeline on embedded data (no download of data)"
@@ -15,7 +15,8 @@ help:
 	@echo "make all        set up, then every experiment of params.yaml (downloads CIFAR-10, MNIST, VGG-16)"
 	@echo "make setup      create $(VENV) and install the package with pinned dependencies (2 to 10 minutes, 6 GB)"
 	@echo "make lint       ruff, snakefmt and snakemake --lint;  make format: let the formatters rewrite"
-	@echo "make dvc        rewrite dvc.yaml after a change of the workflow"
+	@echo "make dvc        rewrite dvc.yaml after a change of the workflow; EXPERIMENTS=blog: add what is not made yet"
+	@echo "make reference  rewrite the schema and the list of parameters after a change of their declarations"
 	@echo "make clean      delete what the pipeline made, but neither $(VENV) nor downloads"
 
 setup: $(BIN)/.workflow
@@ -60,7 +61,10 @@ format: $(BIN)/.test
 	$(BIN)/snakefmt Snakefile workflow
 
 dvc: $(BIN)/.workflow
-	$(BIN)/python workflow/scripts/dvc_yaml.py
+	$(BIN)/python workflow/scripts/dvc_yaml.py $(EXPERIMENTS)
+
+reference: $(BIN)/.workflow
+	$(BIN)/python workflow/scripts/reference.py
 
 clean:
 	rm -rf results reports logs .cache data/*.h5

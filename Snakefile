@@ -35,8 +35,13 @@ rule demo:
 
 
 include: "workflow/rules/prepare.smk"
-include: "workflow/rules/dynamics.smk"
-include: "workflow/rules/vgg16.smk"
-include: "workflow/rules/homework.smk"
-include: "workflow/rules/rules.smk"
-include: "workflow/rules/vgg11.smk"
+include: "workflow/rules/train.smk"
+
+
+# A study is found by its name: a package of that name has a rules file of that name.
+for _study in STUDIES:
+
+    include: f"workflow/rules/{_study}.smk"
+
+
+include: "workflow/rules/show.smk"

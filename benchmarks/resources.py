@@ -14,6 +14,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+import yaml
+
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "cluster.md"
 TABLE = re.compile(r"(?<=<!-- measured -->\n).*?(?=<!-- end -->)", re.S)
@@ -32,6 +34,12 @@ def measured(folders: Iterable[Path]) -> dict[str, tuple[float, str, float]]:
     return result
 
 
+def defaults() -> dict[str, int]:
+    """Return what a rule asks for that states nothing, by the default profile."""
+    profile = yaml.safe_load((ROOT / "profiles/default/config.yaml").read_text(encoding="utf-8"))
+    return profile["default-resources"]
+
+
 def asked() -> dict[str, tuple[int, int]]:
     """Return, by rule, the least MB and minutes that one of its jobs asks for, in the order of the rules."""
     sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
@@ -40,7 +48,7 @@ def asked() -> dict[str, tuple[int, int]]:
     with planned(forceall=True) as dag:
         result: dict[str, tuple[int, int]] = {}
         for job in real_jobs(dag):
-            needs = job.resources["mem_mb"], job.resources["runtime"]
+            needs = tuple((defaults() | dict(job.resources.items()))[name] for name in ("mem_mb", "runtime"))
             result[job.rule.name] = min(result.get(job.rule.name, needs), needs)
         return result
 

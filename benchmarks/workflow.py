@@ -15,6 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from resources import defaults
+
 ROOT = Path(__file__).parents[1]
 
 # Runs one subcommand as the console script would; writes the seconds of imports and of everything else.
@@ -63,7 +65,7 @@ def commands_of(folder: Path) -> list[tuple[str, list[str], dict]]:
         arguments = command.partition("lrp-dynamics ")[2].partition("2>&1")[0]
         shown = ["bash", "-c", f"printf '%s\\0' {arguments}"]  # as the shell expands them
         words = subprocess.run(shown, cwd=folder, check=True, capture_output=True, text=True).stdout.split("\0")[:-1]
-        jobs.append((name, words, resources))
+        jobs.append((name, words, defaults() | resources))
     return jobs
 
 

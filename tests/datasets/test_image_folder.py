@@ -138,7 +138,9 @@ def test_wrong_folders_are_named(tmp_path):
     (tmp_path / "a").mkdir()
     with pytest.raises(UserError, match="holds no image that can be read"):
         folder.prepare("x", {"path": str(tmp_path)})
-    with pytest.raises(UserError, match="test_fraction is 1"):
+    with pytest.raises(
+        UserError, match=r"datasets\.x\.test_fraction: found 1, expected a number of at least 0, less than 1"
+    ):
         folder.prepare("x", {"path": str(tmp_path), "test_fraction": 1})
 
 

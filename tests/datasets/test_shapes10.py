@@ -277,12 +277,12 @@ def test_no_samples_is_no_error():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"preset": "medium"}, "preset is 'medium'; expected one of easy, standard, hard"),
-        ({"noise": "some"}, "noise is 'some'"),
-        ({"labels": "colour"}, "labels is 'colour'"),
-        ({"label_noise": 1.5}, "label_noise is 1.5; expected a probability"),
-        ({"bg_corr": -0.1}, "bg_corr is -0.1"),
-        ({"seed": -1}, "seed is -1"),
+        ({"preset": "medium"}, "preset: found 'medium', expected easy, standard or hard"),
+        ({"noise": "some"}, "noise: found 'some'"),
+        ({"labels": "colour"}, "labels: found 'colour'"),
+        ({"label_noise": 1.5}, "label_noise: found 1.5, expected a number from 0 to 1"),
+        ({"bg_corr": -0.1}, "bg_corr: found -0.1"),
+        ({"seed": -1}, "seed: found -1, expected a whole number from 0 to 2147483647"),
         ({"labels": "xor", "bg_corr": 0.5}, "set bg_corr to 0"),
     ],
 )
@@ -292,7 +292,7 @@ def test_bad_options_are_named(options, said):
 
 
 def test_unknown_options_and_interventions_are_named():
-    with pytest.raises(UserError, match="unknown option 'constrast'"):
+    with pytest.raises(UserError, match=r"datasets\.x: unknown key constrast; the known keys are: preset"):
         shapes10.prepare("x", {"kind": "shapes10", "n_train": 1, "n_test": 1, "constrast": 1})
     with pytest.raises(UserError, match="intervention 'object_gone'"):
         generate(Shapes10(), TRAIN, INDEX[:1], "object_gone")

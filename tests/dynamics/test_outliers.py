@@ -144,7 +144,7 @@ def test_wishing_for_a_family_wise_error_rate_sets_the_threshold(tmp_path):
 
 def test_unknown_parameters_and_missing_columns_are_refused(tmp_path):
     folder = seed_of(tmp_path / "seed-0", 0)
-    with pytest.raises(UserError, match="unknown parameter treshold; known are threshold"):
+    with pytest.raises(UserError, match="unknown key treshold; the known keys are: threshold"):
         run(tmp_path, [folder], treshold=3)
     (folder / "samples.csv").write_text("index,label\n1,2\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"samples.csv: no column split, divergence"):
@@ -170,12 +170,12 @@ def test_every_column_is_documented_and_every_documented_column_exists(tmp_path)
 @pytest.mark.parametrize(
     ("params", "says"),
     [
-        ({"fwer": 2}, "fwer is 2; expected a number between 0 and 1, or null"),
-        ({"threshold": "x"}, "threshold is 'x'; expected a number greater than 0"),
-        ({"threshold": float("nan")}, "threshold is nan"),
-        ({"threshold": None}, "threshold is None"),
-        ({"numerical_share": 1.5}, "numerical_share is 1.5; expected a number from 0 to 1"),
-        ({"min_abs_z": True}, "min_abs_z is True; expected a number of at least 0"),
+        ({"fwer": 2}, "outliers.fwer: found 2, expected a number between 0 and 1, neither of them, or null"),
+        ({"threshold": "x"}, "threshold: found 'x', expected a number greater than 0"),
+        ({"threshold": float("nan")}, "threshold: found nan"),
+        ({"threshold": None}, "threshold: found None"),
+        ({"numerical_share": 1.5}, "numerical_share: found 1.5, expected a number from 0 to 1"),
+        ({"min_abs_z": True}, "min_abs_z: found True, expected a number of at least 0"),
     ],
 )
 def test_wrong_values_of_parameters_are_refused(tmp_path, params, says):

@@ -134,8 +134,8 @@ def test_diverging_training_is_told(data, tmp_path):
     [
         ({"model": "no_such"}, "model: found 'no_such', expected one of blog_cnn"),
         ({"training": {"epochs": "x"}}, "training.epochs: found 'x', expected a whole number of at least 1"),
-        ({"training": {"learnig_rate": 1}}, "training.learnig_rate: unknown"),
-        ({"training": {"optimizer": "lamb"}}, "training.optimizer: found 'lamb', expected one of adam, sgd"),
+        ({"training": {"learnig_rate": 1}}, "training: unknown key learnig_rate; the known keys are: epochs, "),
+        ({"training": {"optimizer": "lamb"}}, "training.optimizer: found 'lamb', expected adam or sgd"),
         ({"training": {"batch_size": 500}}, "batch_size: found 500, expected at most 200"),
         ({"recording": PARAMS["recording"] | {"samples": 201}}, "found 201, but dataset 'shapes10' has 200 images"),
     ],

@@ -13,10 +13,9 @@ from synthetic import maps_of_a_walk, write_recording
 
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.tables import write_csv
-from lrp_dynamics.commands import dynamics, report
+from lrp_dynamics.commands import dynamics, figures, report
 from lrp_dynamics.reports import words as sentences
 from lrp_dynamics.reports.notebook import execute, page
-from lrp_dynamics.studies.blog import draw as figures
 from lrp_dynamics.studies.blog import outliers
 
 ROOT = Path(__file__).parents[2]
@@ -49,9 +48,9 @@ def results(folder: Path) -> list[str]:
     )
     names = ("relevance.h5", "dynamics.h5", "samples.csv", "training.csv")
     files = {name.split(".")[0]: folder / "seed-0" / name for name in names} | {"outliers": folder / "outliers.csv"}
-    stage(figures, *(word for name, path in files.items() for word in (f"--{name}", path)), "--out-dir", folder / "png")
+    stage(figures, "blog", "--inputs", *(f"{name}={path}" for name, path in files.items()), "--out-dir", folder / "png")
     inputs = {name: files[name] for name in ("dynamics", "samples", "outliers")}
-    inputs |= {"metrics": folder / "metrics.json", "figures": folder / "png", "captions": ROOT / "workflow/report"}
+    inputs |= {"metrics": folder / "metrics.json", "figures": folder / "png", "captions": ROOT / "workflow/report/blog"}
     return [f"{name}={path}" for name, path in inputs.items()]
 
 
@@ -280,7 +279,7 @@ def test_wrong_inputs_are_told_in_one_sentence_without_the_notebooks_traceback(m
     wrong.write_text(content, encoding="utf-8")
     files = {"metrics": made / "metrics.json", "outliers": made / "outliers.csv", "figures": made / "png"}
     files |= {"dynamics": made / "seed-0/dynamics.h5", "samples": made / "seed-0/samples.csv"}
-    files |= {"captions": ROOT / "workflow/report", name: wrong}
+    files |= {"captions": ROOT / "workflow/report/blog", name: wrong}
     with pytest.raises(UserError) as caught:
         stage(
             report,

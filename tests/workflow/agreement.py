@@ -3,7 +3,6 @@
 Outputs are dummies, so that the whole workflow can be asked about without running it.
 """
 
-import asyncio
 import copy
 import ctypes
 import functools
@@ -24,6 +23,8 @@ sys.path[:0] = ["workflow/scripts", "src"]
 import bridge
 import dvc_yaml
 import parameters
+import reference
+import snakemake_internals
 from dag import planned, real_jobs, stage_name
 from dvc.output import Output
 from dvc.repo import Repo
@@ -75,7 +76,7 @@ def make_dummies() -> None:
                 path.write_text(f"{path}\n", encoding="utf-8")
         dag.workflow.iocache.deactivate()  # which knows that nothing has been there
         for job in jobs:
-            asyncio.run(dag.workflow.persistence.finished(job))
+            snakemake_internals.note_current(dag, job)
 
 
 def leaves(node: Any, path: tuple = ()) -> Iterator[tuple]:
@@ -134,7 +135,9 @@ def nudged(params: dict, path: tuple, words: list[Any]) -> dict | None:
 
 def what_snakemake_says() -> tuple[list[str], str]:
     with planned() as dag:
-        return [stage_name(job) for job in real_jobs(dag) if dag.needrun(job)], dvc_yaml.text_of_dag(dag)
+        return [
+            stage_name(job) for job in real_jobs(dag) if snakemake_internals.must_run(dag, job)
+        ], dvc_yaml.text_of_dag(dag)
 
 
 def what_dvc_says() -> list[str]:
@@ -167,7 +170,7 @@ def ask(params: dict, paths: list[tuple | None]) -> dict[str, dict | None]:
     dvc_again = prepared_dvc()
     text, stages = PARAMS.read_text(encoding="utf-8"), dvc_yaml.FILE.read_text(encoding="utf-8")
     words = list(
-        dict.fromkeys([*vocabulary(yaml.safe_load(parameters.SCHEMA.read_text(encoding="utf-8"))), *params["datasets"]])
+        dict.fromkeys([*vocabulary(yaml.safe_load(reference.SCHEMA.read_text(encoding="utf-8"))), *params["datasets"]])
     )
     answers: dict[str, dict | None] = {}
     for path in paths:

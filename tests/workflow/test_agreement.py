@@ -24,7 +24,7 @@ SEARCH = {
 def project(tmp_path_factory):
     project = copy_of_project(tmp_path_factory.mktemp("agreement") / "project")
     project.edit("experiments.demo_vgg11.search", SEARCH)  # which no experiment has by itself
-    project.run(sys.executable, "workflow/scripts/dvc_yaml.py")
+    project.run(sys.executable, "workflow/scripts/dvc_yaml.py", "--all")
     project.commit("start")
     return project
 

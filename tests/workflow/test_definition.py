@@ -10,6 +10,7 @@ import yaml
 from .conftest import CHECK, ROOT, Project, copy_of_project, outs_of
 
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
+import closure
 import parameters
 
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
@@ -27,14 +28,35 @@ def test_dvc_yaml_is_up_to_date(full):
     full.run(sys.executable, "workflow/scripts/dvc_yaml.py", "--check")
 
 
-def test_dvc_yaml_covers_every_output_once(full):
-    stages = full.stages
+@pytest.fixture(scope="module")
+def whole(full: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A copy in which dvc.yaml has every experiment."""
+    project = full.copy(tmp_path_factory.mktemp("whole") / "project")
+    project.run(sys.executable, "workflow/scripts/dvc_yaml.py", "--all")
+    return project
+
+
+def test_dvc_yaml_begins_with_the_demos_and_is_short(full, tmp_path):
+    """Before anything is made, the stages of the demos and no others, in a file that can be read."""
+    project = full.copy(tmp_path / "bare")
+    for name in ("dvc.yaml", "dvc.lock"):
+        project.path(name).unlink(missing_ok=True)
+    project.run(sys.executable, "workflow/scripts/dvc_yaml.py")
+    text = project.path("dvc.yaml").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 1200
+    made = set(re.findall(r"(?:results|reports)/(\w+)/", text))
+    assert made == {name for name in PARAMS["experiments"] if name.startswith("demo")}
+
+
+def test_dvc_yaml_covers_every_output_once(whole):
+    stages = whole.stages
     outs = [next(iter(out)) if isinstance(out, dict) else out for stage in stages.values() for out in outs_of(stage)]
     assert len(outs) == len(set(outs))
     assert all(stage["desc"] for stage in stages.values())
     assert len({stage["desc"] for stage in stages.values()}) == len(stages)
-    graph = full.dvc("dag", "--outs", "--dot")
+    graph = whole.dvc("dag", "--outs", "--dot")
     assert "results/demo/metrics.json" in graph
+    assert "results/blog/metrics.json" in graph
     # Every chain begins with the check of dvc.yaml, so that no target runs on an old one.
     first = [name for name, stage in stages.items() if not set(stage["deps"]) & set(outs)]
     assert first == [CHECK]
@@ -90,11 +112,11 @@ def changed(key: str, value: object) -> dict:
     [
         ("experiments.demo.training.learnin_rate", 0.1, ["experiments.demo.training", "learnin_rate", "learning_rate"]),
         ("experiments.demo.training.learning_rate", "fast", ["training.learning_rate", "'fast'", "number"]),
-        ("experiments.demo.training.learning_rate", -1, ["training.learning_rate", "-1", "minimum of 0"]),
-        ("experiments.demo.training.optimizer", "adm", ["training.optimizer", "'adm'", "'adam'", "'sgd'"]),
-        ("experiments.demo.seeds", [0, 0], ["experiments.demo.seeds", "non-unique"]),
+        ("experiments.demo.training.learning_rate", -1, ["training.learning_rate", "-1", "greater than 0"]),
+        ("experiments.demo.training.optimizer", "adm", ["training.optimizer", "'adm'", "adam or sgd"]),
+        ("experiments.demo.seeds", [0, 0], ["experiments.demo.seeds", "[0, 0]", "each once"]),
         ("experiments.demo.dataset", "cifar", ["experiments.demo.dataset", "'cifar'", "cifar10"]),
-        ("datasets.shapes10.bg_corr", 2, ["datasets.shapes10.bg_corr", "2", "maximum of 1"]),
+        ("datasets.shapes10.bg_corr", 2, ["datasets.shapes10.bg_corr", "2", "from 0 to 1"]),
         ("experiments.a b", {}, ["'a b'", "letters, digits and _"]),
     ],
 )
@@ -110,7 +132,7 @@ def test_the_message_reaches_the_user_of_either_tool(full, tmp_path):
     project = full.copy(tmp_path / "wrong")
     project.edit("experiments.demo.training.optimizer", "adm")
     for log in (project.snakemake("-n", ok=False), project.dvc("repro", "train-demo-0", ok=False)):
-        assert "params.yaml: experiments.demo.training.optimizer: 'adm' is not one of" in log
+        assert "params.yaml: experiments.demo.training.optimizer: found 'adm', expected adam or sgd" in log
         assert "Traceback" not in log
 
 
@@ -126,12 +148,22 @@ def test_numbers_as_dvc_writes_them_are_numbers():
 # Code that a stage depends on -----------------------------------------------------------------------------------------
 
 
-def test_every_module_that_a_stage_may_import_is_an_input(full):
+def test_every_module_that_a_stage_may_import_is_an_input(whole):
     """No stage imports a module of the package by a name that the closure cannot see in its code."""
-    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    stages = whole.stages
     used = {dep for stage in stages.values() for dep in stage.get("deps", ()) if dep.startswith("src/")}
     assert "src/lrp_dynamics/data/shapes10.py" in used
-    assert "src/lrp_dynamics/models/blog_cnn.py" in used
+    assert "src/lrp_dynamics/recording/explainers.py" in used
+    assert "src/lrp_dynamics/models" in used
     for stage, source in {"prepare-shapes10": "data/shapes10.py", "prepare-cifar10": "data/cifar10.py"}.items():
         assert f"src/lrp_dynamics/{source}" in stages[stage]["deps"]
     assert "src/lrp_dynamics/data/shapes10.py" not in stages["prepare-cifar10"]["deps"]
+
+
+def test_a_stage_reads_whole_packages_only_where_it_reads_something_of_them(full):
+    stages = full.stages
+    assert not {"src/lrp_dynamics/lrp", "src/lrp_dynamics/training"} & set(stages["prepare-shapes10"]["deps"])
+    training = set(stages["train-demo-0"]["deps"])
+    assert training >= set(closure.FOLDERS)
+    assert not [path for path in training if path.startswith(tuple(f"{folder}/" for folder in closure.FOLDERS))]
+    assert not {"src/lrp_dynamics/data/cifar10.py", "src/lrp_dynamics/reports"} & training

@@ -12,16 +12,17 @@ from .conftest import ROOT
 PACKAGE = "lrp_dynamics"
 STAGES = {
     # What runs in a stage, and what must stay out of it.
-    "stages.dynamics dynamics samples": "torch matplotlib",
-    "stages.outliers outliers summary": "torch matplotlib",
-    "stages.figures figures.draw": "torch",
-    "stages.homework_figures figures.homework": "torch",
-    "stages.rules_figures figures.rules": "torch",
-    "stages.vgg16_figures figures.vgg16_maps figures.vgg16_measures": "torch",
-    "stages.gather gather": "torch scipy matplotlib",
-    "stages.report reports.notebook": "torch scipy rfc3987_syntax jupyter_server",
-    "stages.train experiment": "torchvision scipy matplotlib",
-    "stages.homework_train homework": "torchvision matplotlib",
+    "commands.dynamics measures.dynamics measures.samples": "torch matplotlib",
+    "studies.blog.outliers measures.outliers measures.summary": "torch matplotlib",
+    "commands.figures studies.blog.figures studies.blog.results": "torch",
+    "commands.figures studies.homework.figures studies.homework.results": "torch",
+    "commands.figures studies.rules.figures studies.rules.results": "torch",
+    "commands.figures studies.vgg11.figures studies.vgg11.results": "torch",
+    "commands.figures studies.vgg16.figures studies.vgg16.results": "torch",
+    "commands.gather recording.gather": "torch scipy matplotlib",
+    "commands.report reports.notebook": "torch scipy rfc3987_syntax jupyter_server",
+    "commands.train training.run": "torchvision scipy matplotlib",
+    "studies.homework.train studies.homework.explaining": "torchvision matplotlib",
 }
 
 

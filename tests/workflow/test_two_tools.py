@@ -113,6 +113,21 @@ def test_code_and_commands_count_for_both_tools(project):
     project.assert_clean()
 
 
+def test_a_shared_package_counts_as_a_folder(project):
+    """What editors and Python leave in it counts for neither tool, a new module for both."""
+    lrp = project.path("src/lrp_dynamics/lrp")
+    for noise in (".kinds.py.swp", "kinds.py~", "__pycache__/old.pyc", ".ipynb_checkpoints/kinds.py"):
+        (lrp / noise).parent.mkdir(exist_ok=True)
+        (lrp / noise).write_text("noise\n", encoding="utf-8")
+    project.path("src/lrp_dynamics/data/another.py").write_text('"""A kind of dataset."""\n', encoding="utf-8")
+    project.assert_clean()
+    (lrp / "another.py").write_text('"""A rule."""\n', encoding="utf-8")
+    assert project.planned() == project.after("train-demo-0")
+    assert project.dirty() == {"train-demo-0"}
+    (lrp / "another.py").unlink()
+    project.assert_clean()
+
+
 def test_adding_a_seed_trains_that_seed_only(project):
     """Snakemake runs what is new and tells DVC; DVC alone says first that its stages have changed."""
     other = project.copy(project.root.parent / "by-dvc")

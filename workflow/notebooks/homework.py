@@ -21,7 +21,7 @@ inputs = {
     "recording": "results/demo_homework/seed-0/deep_taylor/relevance.h5",
     "published": "workflow/literature/homework.json",
     "figures": "reports/demo_homework/figures",
-    "captions": "workflow/report",
+    "captions": "workflow/report/homework",
 }
 params = {"published": False, "samples": 4}
 
@@ -36,10 +36,10 @@ from lrp_dynamics.base.tables import read_csv
 from lrp_dynamics.recording.store import open_relevance
 from lrp_dynamics.reports.telling import Telling
 from lrp_dynamics.reports.words import number, percent
-from lrp_dynamics.studies.homework.study import HOMEWORK_FIGURES
+from lrp_dynamics.studies.homework.study import FIGURES
 from lrp_dynamics.training.losses import class_probabilities, default_class, default_class_gradient
 
-page = Telling(HOMEWORK_FIGURES, inputs["figures"], inputs["captions"])
+page = Telling(FIGURES, inputs["figures"], inputs["captions"])
 m, tell = json.loads(Path(inputs["metrics"]).read_text(encoding="utf-8")), page.tell
 accuracy, evidence = read_csv(inputs["accuracy"]), read_csv(inputs["evidence"])
 published = json.loads(Path(inputs["published"]).read_text(encoding="utf-8")) if params["published"] else None
@@ -151,7 +151,7 @@ if published:
         f"images "
         f"would (95 %); the largest difference is {percent(apart.max())}."
     )
-page.figure("homework_accuracy")
+page.figure("accuracy")
 
 # %% [markdown]
 # ## 2 Explanations
@@ -163,14 +163,14 @@ tell(
     f"Of the test images, {percent(m['images_with_evidence_share'])} have positive evidence for their own class in the "
     f"end. The {explained} with most evidence are explained; {int(right.sum())} of them are classified as labelled."
 )
-page.figure("homework_evidence")
+page.figure("evidence")
 
 # %% [markdown]
 # ### Sensitivity
 # %%
 tell("The first kind of heatmap asks where a small change of the image would change the evidence y for its class most:")
 tell("> S(p) = Σ<sub>colours</sub> (∂y/∂x<sub>p</sub>)<sup>2</sup>")
-page.figure("homework_sensitivity")
+page.figure("sensitivity")
 
 # %% [markdown]
 # ### Deep Taylor decomposition
@@ -194,12 +194,12 @@ tell(
     "/ (Σ<sub>i'</sub> …) · R<sub>j</sub>"
 )
 tell("A sum-pooling unit hands back to each of its four inputs in proportion to its value.")
-page.figure("homework_deep_taylor")
+page.figure("deep_taylor")
 
 # %% [markdown]
 # ### What remains of the images
 # %%
-page.figure("homework_masked")
+page.figure("masked")
 if "object_area_median" in m:
     tell(
         f"These images come with masks. The object covers {percent(m['object_area_median'])} of an image (median); it "
@@ -217,14 +217,14 @@ tell(
     + (", which is rounding." if kept < 1e-4 else ", more than rounding explains.")
     + " Nothing of the kind holds for sensitivity."
 )
-page.figure("homework_conservation")
+page.figure("conservation")
 
 # %% [markdown]
 # ## 3 Along the training
 # %%
 tell("The same images, explained by the network at every checkpoint:")
-page.figure("homework_along_training")
-page.figure("homework_settling")
+page.figure("along_training")
+page.figure("settling")
 null = m["deep_taylor_similarity_of_two_images_median"]
 tell(
     f"From the first checkpoint to the last, the median cosine similarity is {number(grown)} for deep Taylor and "

@@ -20,7 +20,7 @@ inputs = {
     "agreement": "results/demo_rules/agreement.csv",
     "recording": "results/demo_rules/seed-0/z_plus/relevance.h5",
     "figures": "reports/demo_rules/figures",
-    "captions": "workflow/report",
+    "captions": "workflow/report/rules",
 }
 params = {}
 
@@ -35,9 +35,9 @@ from lrp_dynamics.measures.advice import CRITERIA, reasons
 from lrp_dynamics.recording.store import open_relevance
 from lrp_dynamics.reports.telling import Telling
 from lrp_dynamics.reports.words import number, percent
-from lrp_dynamics.studies.rules.study import RULES_FIGURES
+from lrp_dynamics.studies.rules.study import FIGURES
 
-page = Telling(RULES_FIGURES, inputs["figures"], inputs["captions"])
+page = Telling(FIGURES, inputs["figures"], inputs["captions"])
 m, tell = json.loads(Path(inputs["metrics"]).read_text(encoding="utf-8")), page.tell
 table, agreement = read_csv(inputs["comparison"]), read_csv(inputs["agreement"])
 with open_relevance(inputs["recording"]) as recording:
@@ -109,13 +109,13 @@ tell(
     + ("There are no masks, so nothing is said about localisation. " if "rank_mass_on_object" not in table else "")
     + "Where differences are small, so is the meaning of a rank: look at the numbers below."
 )
-page.figure("rules_ranks")
+page.figure("ranks")
 
 # %% [markdown]
 # ## 1 The maps
 # %%
-page.figure("rules_maps")
-page.figure("rules_dynamics_maps")
+page.figure("maps")
+page.figure("dynamics_maps")
 
 # %% [markdown]
 # ## 2 Measurements
@@ -167,7 +167,7 @@ tell(
         else ""
     )
 )
-page.figure("rules_conservation")
+page.figure("conservation")
 
 # %% [markdown]
 # ### Smoothness
@@ -180,7 +180,7 @@ tell(
     f"of the "
     "explanation as well as of the training."
 )
-page.figure("rules_smoothness")
+page.figure("smoothness")
 
 # %% [markdown]
 # ### Denominators, jumps and outliers
@@ -199,13 +199,13 @@ tell(
         f"{listed(n for n, c in zip(names, table['outliers_numerical'], strict=True) if c)}."
     )
 )
-page.figure("rules_denominators")
-page.figure("rules_divergence")
+page.figure("denominators")
+page.figure("divergence")
 
 # %% [markdown]
 # ### Where relevance is
 # %%
-page.figure("rules_placement")
+page.figure("placement")
 
 # %% [markdown]
 # ## 3 Do they agree?
@@ -220,7 +220,7 @@ tell(
     f"agrees to {number(float(np.nanmedian(agreement['dynamics_map'])))}, and on the last maps to "
     f"{number(float(np.nanmedian(agreement['last_map'])))}."
 )
-page.figure("rules_agreement")
+page.figure("agreement")
 
 # %% [markdown]
 # ## What this comparison cannot tell

@@ -22,7 +22,7 @@ inputs = {
     "top_k": "results/demo_vgg11/top_k/relevance.h5",
     "speed": "results/demo_vgg11/speed.json",
     "figures": "reports/demo_vgg11/figures",
-    "captions": "workflow/report",
+    "captions": "workflow/report/vgg11",
 }
 params = {"training": {}, "validation": {}, "explanations": {}}
 
@@ -37,9 +37,9 @@ from lrp_dynamics.base.tables import read_csv
 from lrp_dynamics.recording.store import open_relevance
 from lrp_dynamics.reports.telling import Telling
 from lrp_dynamics.reports.words import percent
-from lrp_dynamics.studies.vgg11.study import VGG11_FIGURES
+from lrp_dynamics.studies.vgg11.study import FIGURES
 
-page = Telling(VGG11_FIGURES, inputs["figures"], inputs["captions"])
+page = Telling(FIGURES, inputs["figures"], inputs["captions"])
 tell = page.tell
 t, m, speed = (json.loads(Path(inputs[name]).read_text(encoding="utf-8")) for name in ("training", "metrics", "speed"))
 classes, setting, shown = read_csv(inputs["classes"]), params["training"], params["explanations"]
@@ -105,7 +105,7 @@ page.table(
         ("augmentation", escape(augmented)),
     ],
 )
-page.figure("vgg11_training")
+page.figure("training")
 
 # %% [markdown]
 # ## 2 Test
@@ -125,8 +125,8 @@ page.table(
     ],
     numeric=range(1, 6),
 )
-page.figure("vgg11_confusion")
-page.figure("vgg11_mistakes")
+page.figure("confusion")
+page.figure("mistakes")
 
 # %% [markdown]
 # ## 3 Explanations
@@ -144,8 +144,8 @@ tell(
     "in the first layer each pixel counts as one, so that dark and bright ones receive relevance alike. With the "
     f"filter, a layer hands on the {percent(shown['top_k'])} of its relevance values that are largest, and no others."
 )
-page.figure("vgg11_relevance")
-page.figure("vgg11_concentration")
+page.figure("relevance")
+page.figure("concentration")
 tell(
     f"Of the relevance put in, {percent(np.median(arrived['all']))} arrives at the pixels without the filter and "
     f"{percent(np.median(arrived['top_k']))} with it (medians of {len(arrived['all'])} images). What the filter "

@@ -19,7 +19,7 @@ inputs = {
     "measures": "results/demo_vgg16/measures.csv",
     "metrics": "results/demo_vgg16/metrics.json",
     "figures": "reports/demo_vgg16/figures",
-    "captions": "workflow/report",
+    "captions": "workflow/report/vgg16",
 }
 params = {"images": 6}
 
@@ -51,7 +51,7 @@ if "test_accuracy" in m:
 # %% [markdown]
 # ## What the network sees
 # %%
-story.figure("vgg16_predictions")
+story.figure("predictions")
 
 # %% [markdown]
 # ## Explanations
@@ -60,12 +60,12 @@ tell(
     f"Rules differ in what they do with contributions against the class and with small denominators. `{story.first}` "
     "comes first; `gradient_x_input`, which needs no rules, is there for comparison."
 )
-story.figure("vgg16_composites")
+story.figure("composites")
 
 # %% [markdown]
 # ### Why this class, and not the next best?
 # %%
-story.figure("vgg16_contrast")
+story.figure("contrast")
 
 # %% [markdown]
 # ### Image by image
@@ -78,12 +78,12 @@ for i in range(run.show):
 # ## Layer by layer
 # %%
 tell("On the way forward, each block sees larger parts of the image, in fewer and fewer cells:")
-story.figure("vgg16_activations")
+story.figure("activations")
 tell("On the way back, relevance takes the same path from coarse to fine:")
-story.figure("vgg16_layers")
+story.figure("layers")
 tell("Not all of the logit need arrive: biases and stabilizers in the denominators absorb their part.")
 tell(story.books())
-story.figure("vgg16_absorption")
+story.figure("absorption")
 
 # %% [markdown]
 # ## How good are these explanations?
@@ -94,17 +94,17 @@ tell(
     "area between both curves (ABPC) hardly depends on what the regions are replaced by."
 )
 tell(story.evaluation())
-story.figure("vgg16_flipping")
+story.figure("flipping")
 if story.masked:
     tell("**Localisation**: the images come with masks of the object, so where the relevance lies can be measured.")
     tell(story.localisation())
-    story.figure("vgg16_localisation")
+    story.figure("localisation")
 tell(
     "**Random weights** are a check, not a score: layer after layer, from the output down, gets new random weights. A "
     "map that stays the same does not depend on what these layers have learned."
 )
 tell(story.checks())
-story.figure("vgg16_mprt")
+story.figure("mprt")
 tell("All measures, as medians over the images:")
 story.measures()
 

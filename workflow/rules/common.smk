@@ -1,8 +1,9 @@
-# Helpers of all rules: parameters, code dependencies, artefacts, and the message after a failure.
+# Helpers of all rules: kinds of experiments, parameters, artefacts, and the message after a failure.
 import os
 import sys
 import time
 from pathlib import Path
+from pkgutil import iter_modules
 
 ROOT = Path(workflow.basedir)
 STARTED = time.time()
@@ -14,8 +15,11 @@ from bridge import adopt_if_needed, check_stage, record_results, refuse_links
 from closure import code_of
 from dag import INNER
 from failures import tell_failures
+from kinds import Kind
 from parameters import check, json_of
+from reading import Reader
 
+from lrp_dynamics import studies
 from lrp_dynamics.training.search import count as number_of_trials
 
 check(config, Path("params.yaml"))
@@ -28,7 +32,10 @@ wildcard_constraints:
     shard="[0-9]+",
 
 
-# The rules that make up an experiment of each kind; each rules file adds its own.
+STUDIES = sorted(module.name for module in iter_modules(studies.__path__))
+RUN = "results/{experiment}/seed-{seed}"
+REPORT = "reports/{experiment}"
+# What experiments of each kind are made of; each study's rules file adds its own.
 KINDS = {}
 
 
@@ -55,23 +62,24 @@ def artefacts(experiments):
         values = {"experiment": name, "dataset": experiment["dataset"], "seed": experiment.get("seeds", [])}
         values["shard"] = shards_of(experiment)
         values["trial"] = range(number_of_trials(experiment.get("search")))
-        for step in KINDS[experiment["kind"]] + (SEARCH_STEPS if experiment.get("search") else []):
+        for step in KINDS[experiment["kind"]].steps_of(experiment):
             for pattern in getattr(rules, step).output:
                 files.update(dict.fromkeys(expand(pattern, **values)))
     return list(files)
 
 
-def params_of(key=None, **keys):
-    """The parameters of a rule, as JSON; the value of one dotted key, or {name: value} of several.
+def value_of(key):
+    """A parameter of a rule, as JSON: the value of a dotted key.
 
-    All parameters of a rule go through here, which is how dvc.yaml knows them (`keys_read`).
+    All parameters of a rule go through this function or the next, which is how dvc.yaml knows them.
     """
+    return Reader(lambda wildcards: json_of(config, key, wildcards), keys=[key])
 
-    def value(wildcards):
-        return json_of(config, key or keys, wildcards)
 
-    value.keys_read = [key] if key else list(keys.values())
-    return value
+def params_of(*names, **keys):
+    """Parameters of a rule, as JSON: {name: value} of these sections of the experiment, and of dotted keys in it."""
+    keys = {name: f"experiments.{{experiment}}.{key}" for name, key in (dict(zip(names, names)) | keys).items()}
+    return Reader(lambda wildcards: json_of(config, keys, wildcards), keys=list(keys.values()))
 
 
 def of_experiment(pattern, seeds=slice(None)):
@@ -86,8 +94,8 @@ def of_experiment(pattern, seeds=slice(None)):
         return expand(pattern, experiment=wildcards.experiment, **values)
 
     read = fields | ({"seed": "seeds.0"} if seeds == slice(1) else {})
-    files.keys_read = [f"experiments.{{experiment}}.{key}" for field, key in read.items() if f"{{{field}}}" in pattern]
-    return files
+    keys = [f"experiments.{{experiment}}.{key}" for field, key in read.items() if f"{{{field}}}" in pattern]
+    return Reader(files, keys=keys)
 
 
 def of_first_seed(pattern):
@@ -101,16 +109,7 @@ def of_shards(pattern):
     def files(wildcards):
         return expand(pattern, shard=shards_of(config["experiments"][wildcards.experiment]), **wildcards)
 
-    files.keys_read = ["experiments.{experiment}.recording.shards"]
-    return files
-
-
-def photos_of(wildcards):
-    """Input function: the files in the folder of a dataset of photos, so that a new one is noticed."""
-    from lrp_dynamics.data.photos import files_in
-
-    folder = photo_folder_of(wildcards)
-    return list(map(str, files_in(folder))) if folder else []
+    return Reader(files, keys=["experiments.{experiment}.recording.shards"])
 
 
 def photo_folder_of(wildcards):
@@ -120,25 +119,60 @@ def photo_folder_of(wildcards):
     return str(folder) if folder and folder.is_dir() else None
 
 
-# DVC is given the folder as a whole: what lies in it is the user's own and not of dvc.yaml, and is noticed at once.
-photos_of.folder_of = photo_folder_of
+def photos_in_folder(wildcards):
+    """The files in the folder of a dataset of photos, so that a new one is noticed."""
+    from lrp_dynamics.data.photos import files_in
+
+    folder = photo_folder_of(wildcards)
+    return list(map(str, files_in(folder))) if folder else []
 
 
-def pictures_of(figures):
+# Input function.
+photos_of = Reader(photos_in_folder, folder=photo_folder_of)
+
+
+def pictures_of(study, figures):
     """The pictures of some figures, with what the workflow's report says about them."""
     pictures = []
     for name, (title, story) in figures.items():
-        options = {"caption": f"../report/{name}.rst", "category": "{experiment}", "subcategory": story}
+        options = {"caption": f"../report/{study}/{name}.rst", "category": "{experiment}", "subcategory": story}
         pictures += [report(f"{REPORT}/figures/{name}.png", labels={"figure": title}, **options)]
     return pictures
 
 
-def if_fitted(*patterns):
-    """Input function: the patterns for an experiment whose network is fitted here, nothing for others."""
+def drawings_of(figures):
+    """The same figures as SVG."""
+    return [f"{REPORT}/figures/{name}.svg" for name in figures]
+
+
+def table(path, what):
+    """A table that the workflow's report shows."""
+    return report(path, category="{experiment}", labels={"what": what})
+
+
+def in_folder(folder, files):
+    """The files, a name of each, in a folder."""
+    return {name: f"{folder}/{file}" for name, file in files.items()}
+
+
+def given(names):
+    """Parameter of a rule: NAME=PATH of the inputs of these names, as the command line takes them."""
+
+    def words(wildcards, input):
+        files = {name: getattr(input, name) for name in names}
+        return [
+            f"{name}={path}" for name, found in files.items() for path in ([found] if isinstance(found, str) else found)
+        ]
+
+    return words
+
+
+def if_kind(kind, pattern):
+    """Input function: the pattern for an experiment of a kind, nothing for others."""
 
     def files(wildcards):
-        fitted = config["experiments"][wildcards.experiment]["kind"] == "vgg16_fitted"
-        return expand(patterns, experiment=wildcards.experiment) if fitted else []
+        found = config["experiments"][wildcards.experiment]["kind"]
+        return expand(pattern, experiment=wildcards.experiment) if found == kind else []
 
     return files
 
@@ -151,6 +185,11 @@ def trials_of(pattern):
         return expand(pattern, experiment=wildcards.experiment, trial=range(number_of_trials(search)))
 
     return files
+
+
+def threads_of(wildcards):
+    """Number of threads of a training, and of what the trained network does."""
+    return config["experiments"][wildcards.experiment]["training"]["threads"]
 
 
 def gpus_of(wildcards):

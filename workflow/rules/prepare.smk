@@ -14,11 +14,8 @@ rule prepare:
         "logs/prepare/{dataset}.log",
     benchmark:
         "logs/benchmarks/prepare/{dataset}.tsv"
-    resources:
-        mem_mb=1000,
-        runtime=30,
     params:
-        json=params_of("datasets.{dataset}"),
+        json=value_of("datasets.{dataset}"),
     message:
         "Preparing dataset {wildcards.dataset}"
     shell:

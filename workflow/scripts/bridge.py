@@ -8,8 +8,6 @@ Snakemake notes for each output the time at which it was last written; an output
 """
 
 import argparse
-import asyncio
-import base64
 import configparser
 import contextlib
 import hashlib
@@ -22,11 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from dvc_stages import CHECK, stage_of
+from snakemake_internals import config_of, is_foreign, must_run, note_current, note_unknown
 
 LOCK = Path("dvc.lock")
 # Beside Snakemake's notes, which what it says is about.
 JUDGED = Path(".snakemake/judged")
-NOT_MADE_HERE = ["'an output of unknown origin, or made with other parameters, inputs or code'"]
+NOT_MADE_HERE = "an output of unknown origin, or made with other parameters, inputs or code"
 
 
 def locked_stages() -> dict[str, Any]:
@@ -51,19 +50,8 @@ def doubtful_outputs(stages: Mapping[str, Any]) -> list[str]:
     for name, stage in stages.items():
         inputs = [dep["path"] for dep in stage.get("deps", []) if dep["path"] in made]
         orphan = not all(map(os.path.exists, inputs))
-        doubtful += [path for path in outputs[name] if os.path.exists(path) and (orphan or _is_foreign(path))]
+        doubtful += [path for path in outputs[name] if os.path.exists(path) and (orphan or is_foreign(path))]
     return doubtful
-
-
-def _is_foreign(path: str) -> bool:
-    # The file that Snakemake keeps of each output, named after its path; long names are cut into folders.
-    name = base64.urlsafe_b64encode(path.encode()).decode()
-    parts = [name[i : i + 254] for i in range(0, len(name), 254)]
-    note = Path(".snakemake", "metadata", *("@" + part for part in parts[:-1]), parts[-1])
-    try:
-        return json.loads(note.read_text(encoding="utf-8")).get("endtime") != os.stat(path).st_mtime
-    except (OSError, ValueError):
-        return True
 
 
 def refuse_links() -> None:
@@ -124,7 +112,6 @@ def adopt() -> None:
     """Write Snakemake's notes for the outputs that it did not make itself."""
     import dvc_yaml
     from dag import planned, real_jobs, stage_name
-    from snakemake.persistence import RECORD_FORMAT_VERSION, MetadataRecord
 
     stages = locked_stages()
     with planned(forceall=True) as dag:
@@ -135,17 +122,11 @@ def adopt() -> None:
         changed = _status([name for name in jobs if name in known])
         if changed is None:
             return
-        notes = dag.workflow.persistence
         for name, job in jobs.items():
-            if name not in changed and known.get(name) == stage_of(job, dag.workflow.config):
-                asyncio.run(notes.finished(job))
-                continue
-            # A time that is not the file's: it stays doubtful, as the parameters may come back.
-            note = MetadataRecord(
-                record_format_version=RECORD_FORMAT_VERSION, rule=job.rule.name, params=NOT_MADE_HERE, endtime=-1.0
-            )
-            for path in job.output:
-                notes._write_record(str(path), note)
+            if name not in changed and known.get(name) == stage_of(job, config_of(dag)):
+                note_current(dag, job)
+            else:
+                note_unknown(dag, job, NOT_MADE_HERE)
     # Not to be judged again before something changes; what changed in between has not been judged.
     if _files(stages) == files:
         JUDGED.write_text(_digest(doubtful_outputs(stages), files), encoding="utf-8")
@@ -159,7 +140,7 @@ def check_stage(dag: Any) -> None:
 
     known = read_stages()
     for job in real_jobs(dag):
-        if dag.needrun(job) and known.get(stage_name(job)) != stage_of(job, dag.workflow.config):
+        if must_run(dag, job) and known.get(stage_name(job)) != stage_of(job, config_of(dag)):
             raise WorkflowError(
                 f"dvc.yaml is out of date: stage {stage_name(job)} is not what the Snakefile says; "
                 "run `make dvc`, then the same command again"
@@ -194,12 +175,12 @@ def record() -> None:
     except ImportError:
         return
     with planned() as dag:
-        dvc_yaml.update(dvc_yaml.text_of_dag(dag))
         current = {
             stage_name(job)
             for job in real_jobs(dag)
-            if not dag.needrun(job) and all(map(os.path.exists, map(str, job.output)))
+            if not must_run(dag, job) and all(map(os.path.exists, map(str, job.output)))
         }
+        dvc_yaml.update(dvc_yaml.text_of_dag(dag, made=current))
         current.add(CHECK)
     try:
         with Repo() as repo, lock_repo(repo):

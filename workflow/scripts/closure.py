@@ -1,12 +1,18 @@
-"""Which source files a stage depends on: all modules of the package that it imports, directly or not."""
+"""Which source files a stage depends on: all modules of the package that it imports, directly or not.
+
+Where it imports one module of FOLDERS, it depends on every file of that package.
+"""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePath
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "lrp_dynamics"
+# Whoever imports one module of these imports nearly all. Of the other packages a stage reads a part, and must not run
+# again because of the rest: a new kind of dataset trains nothing anew.
+FOLDERS = [f"src/lrp_dynamics/{name}" for name in ("base", "lrp", "models", "training")]
 
 
 def code_of(command: str, *scripts: str) -> list[str]:
@@ -23,7 +29,27 @@ def code_of(command: str, *scripts: str) -> list[str]:
         if path not in seen:
             seen.add(path)
             waiting += _imports(path)
-    return sorted(str(path.relative_to(ROOT)) for path in seen)
+    files = {str(path.relative_to(ROOT)) for path in seen}
+    return sorted(files.union(*(files_in(folder) for folder in FOLDERS if any(_is_in(folder, file) for file in files))))
+
+
+def files_in(folder: str) -> list[str]:
+    """Return the files in a folder of sources, relative to the repository root, as DVC sees them by .dvcignore."""
+    found = (path.relative_to(ROOT) for path in (ROOT / folder).rglob("*") if path.is_file())
+    return sorted(str(path) for path in found if not any(_is_ignored(part) for part in path.parts))
+
+
+def _is_ignored(name: str) -> bool:
+    return name == "__pycache__" or name.startswith(".") or name.endswith("~")
+
+
+def folded(paths: Iterable[str]) -> set[str]:
+    """Return the paths, with each folder of FOLDERS in place of the files in it."""
+    return {next((folder for folder in FOLDERS if _is_in(folder, path)), path) for path in paths}
+
+
+def _is_in(folder: str, path: str) -> bool:
+    return PurePath(folder) in PurePath(path).parents
 
 
 @cache

@@ -10,6 +10,7 @@ from typing import Any
 
 from snakemake.api import SnakemakeApi
 from snakemake.settings.types import DAGSettings, OutputSettings, ResourceSettings
+from snakemake_internals import dag_of, rules_of
 
 # Set while this project's own scripts load the Snakefile, so that it does not start them again.
 INNER = "LRP_DYNAMICS_INNER"
@@ -26,7 +27,7 @@ def planned(targets: Iterable[str] = ("all", "gpu"), *, forceall: bool = False) 
     targets : iterable of str
         Rules or files.
     forceall : bool
-        Plan every job, whatever exists, without reading a file; otherwise `dag.needrun(job)` says which must run.
+        Plan every job, whatever exists, without reading a file; otherwise `must_run` says which must run.
     """
     before = os.environ.get(INNER)
     os.environ[INNER] = "1"
@@ -45,7 +46,7 @@ def planned(targets: Iterable[str] = ("all", "gpu"), *, forceall: bool = False) 
                     workflow.dag(settings).execute_workflow(executor="dryrun")
                 finally:
                     signal.signal(signal.SIGTERM, terminate)
-            yield workflow._workflow.dag
+            yield dag_of(workflow)
     finally:
         if before is None:
             del os.environ[INNER]
@@ -56,8 +57,8 @@ def planned(targets: Iterable[str] = ("all", "gpu"), *, forceall: bool = False) 
 def real_jobs(dag: Any) -> list[Any]:
     """Return the jobs that make files, in an order that depends on nothing but the workflow."""
     jobs = [job for job in dag.jobs if job.output]
-    order = {rule.name: number for number, rule in enumerate(dag.workflow.rules)}
-    return sorted(jobs, key=lambda job: (order[job.rule.name], stage_name(job)))
+    order = rules_of(dag)
+    return sorted(jobs, key=lambda job: (order.index(job.rule.name), stage_name(job)))
 
 
 def stage_name(job: Any) -> str:

@@ -7,7 +7,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 from typing import Any
 
+from closure import folded
 from dag import stage_name
+from parameters import is_written
+from reading import Reader
+from snakemake_internals import command_of, constants_of, sources_of
 
 # Folders of what jobs make; a job that reads nothing from there is the first of its chain.
 PRODUCED = ("data/", "results/", "reports/")
@@ -20,8 +24,8 @@ METRICS = {"metrics.json", "training.json"}
 
 def version_of(job: Any) -> str:
     """Return a short digest of the rule's own command and constants, which no file and no parameter holds."""
-    constants = [value for name, value in job.params.items() if name != "json" and value in job.non_derived_params]
-    return digest_of([job.rule.shellcmd, sorted(map(repr, constants))])
+    constants = [repr(value) for name, value in constants_of(job).items() if name != "json"]
+    return digest_of([command_of(job), sorted(constants)])
 
 
 def digest_of(value: Any) -> str:
@@ -31,10 +35,12 @@ def digest_of(value: Any) -> str:
 
 def param_keys(job: Any) -> list[str]:
     """Return the dotted keys of params.yaml that a job depends on, through its parameters or its list of inputs."""
-    sources = [job.rule.params.get("json"), *job.rule.input]
-    templates = [template for source in sources for template in getattr(source, "keys_read", ())]
     wildcards = dict(job.wildcards.items())
-    return sorted({template.format(**wildcards) for template in templates})
+    return sorted(filter(is_written, {key.format(**wildcards) for reader in _readers(job) for key in reader.keys}))
+
+
+def _readers(job: Any) -> list[Reader]:
+    return [source for source in sources_of(job) if isinstance(source, Reader)]
 
 
 def stage_of(job: Any, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,14 +61,14 @@ def stage_of(job: Any, config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _dependencies(job: Any) -> list[str]:
-    """Return the inputs of a job, and before a first one CHECKED; a folder for its files where an input says so."""
+    """Return the inputs of a job, and before a first one CHECKED; a folder for its files where all of them count."""
     paths, folders = list(map(str, job.input)), []
-    for source in job.rule.input:
-        if folder := getattr(source, "folder_of", lambda _: None)(job.wildcards):
+    for reader in _readers(job):
+        if folder := reader.folder and reader.folder(job.wildcards):
             folders.append(folder)
             paths = [path for path in paths if PurePath(folder) not in PurePath(path).parents]
     first = [] if any(path.startswith(PRODUCED) for path in paths) else [CHECKED]
-    return sorted([*paths, *folders, *first])
+    return sorted({*folded(paths), *folders, *first})
 
 
 def dvc_yaml(jobs: Iterable[Any], config: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,21 +1,29 @@
-"""Write dvc.yaml, one stage for each job of `snakemake all`; with --check, say whether it is up to date."""
+"""Write dvc.yaml, one stage for each job of the experiments that are asked for; or say whether it is up to date.
+
+Asked for are the demos, experiments of which something has been made, those that dvc.yaml has, and those named.
+DVC takes every stage of dvc.yaml for something to be made, and would speak of little else.
+"""
 
 import argparse
 import io
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 sys.path.append(str(Path(__file__).parents[2] / "src"))
 import yaml
-from dag import planned, real_jobs
+from bridge import locked_stages
+from dag import planned, real_jobs, stage_name
 from dvc_stages import CHECK, CHECKED, digest_of, dvc_yaml
 from snakemake.exceptions import WorkflowError
+from snakemake_internals import config_of, jobs_before
 
 from lrp_dynamics.base.files import atomic
 
 HEADER = """\
 # Written by workflow/scripts/dvc_yaml.py from the Snakefile and params.yaml: do not edit, run `make dvc` instead.
+# It has the demos and what has been made; `make dvc EXPERIMENTS=blog` adds an experiment of which nothing has been yet.
 # `dvc repro STAGE` runs what has changed up to a stage; docs/workflow.md shows how both tools work together.
 """
 FILE = Path("dvc.yaml")
@@ -44,9 +52,39 @@ def _stages(text: str) -> dict[str, Any]:
     return (yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}).get("stages", {})
 
 
-def text_of_dag(dag: Any) -> str:
-    """Return what dvc.yaml must be, by Snakemake's DAG of `all`."""
-    content = dvc_yaml(real_jobs(dag), dag.workflow.config)
+def asked_for(dag: Any, made: Iterable[str] = (), named: Iterable[str] = ()) -> list[Any]:
+    """Return the jobs of the experiments that are asked for, and the jobs that make what these read.
+
+    Parameters
+    ----------
+    dag : snakemake.dag.DAG
+        Every job of every experiment.
+    made : iterable of str
+        Stages that are made, besides those of dvc.lock.
+    named : iterable of str
+        Experiments.
+    """
+    known = {*_old_stages(FILE.read_text(encoding="utf-8") if FILE.exists() else ""), *locked_stages(), *made}
+    jobs = real_jobs(dag)
+    experiment_of = {job: getattr(job.wildcards, "experiment", None) for job in jobs}
+    asked = {*named, *filter(is_demo, config_of(dag)["experiments"])}
+    asked.update(experiment_of[job] for job in jobs if stage_name(job) in known)
+    kept = {
+        job for job in jobs if (stage_name(job) in known if experiment_of[job] is None else experiment_of[job] in asked)
+    }
+    while more := {before for job in kept for before in jobs_before(dag, job)} - kept:
+        kept |= more
+    return [job for job in jobs if job in kept]
+
+
+def is_demo(experiment: str) -> bool:
+    """Whether an experiment belongs to the target `demo`."""
+    return experiment.startswith("demo")
+
+
+def text_of_dag(dag: Any, made: Iterable[str] = (), named: Iterable[str] = ()) -> str:
+    """Return what dvc.yaml must be, by Snakemake's DAG of all jobs; see `asked_for`."""
+    content = dvc_yaml(asked_for(dag, made, named), config_of(dag))
     # The stage changes with the others: an edit of params.yaml may be taken back after dvc.yaml has followed it.
     command = f"{CHECK_STAGE['cmd']}@{digest_of(content['stages'])}"
     content["stages"] = {CHECK: CHECK_STAGE | {"cmd": command}} | content["stages"]
@@ -112,6 +150,8 @@ def _old_stages(text: str) -> dict[str, Any]:
 def main(arguments: list[str] | None = None) -> int:
     """Write or check; return 1 if the file was out of date, and that matters to the caller."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("experiments", nargs="*", help="experiments to add, of which nothing has been made yet")
+    parser.add_argument("--all", action="store_true", help="add every experiment of params.yaml")
     parser.add_argument("--check", action="store_true", help="write nothing; exit with status 1 if it is out of date")
     parser.add_argument(
         "--stage", action="store_true", help="as DVC's own first stage: update, and stop DVC if changed"
@@ -119,7 +159,11 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     try:
         with planned(forceall=True) as dag:
-            text = text_of_dag(dag)
+            experiments = config_of(dag)["experiments"]
+            if unknown := [name for name in args.experiments if name not in experiments]:
+                print(f"params.yaml: found no experiment {unknown[0]}, only {', '.join(experiments)}", file=sys.stderr)
+                return 1
+            text = text_of_dag(dag, named=experiments if args.all else args.experiments)
     except WorkflowError as error:
         print(error, file=sys.stderr)
         return 1

@@ -1,25 +1,33 @@
-"""Parameters: check params.yaml against its schema, and hand a rule the values that it names."""
+"""Parameters: check params.yaml, bring it into its normal form, and hand a rule the values that it names."""
 
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
 import yaml
 from snakemake.exceptions import WorkflowError
 
+from lrp_dynamics import studies
 from lrp_dynamics.base.errors import UserError
-from lrp_dynamics.base.imports import without
+from lrp_dynamics.base.kinds import BOOLEAN, NAMES, Mistake
+from lrp_dynamics.base.parameters import Section, normal, parameter
+from lrp_dynamics.data.parameters import KINDS
 from lrp_dynamics.recording.shards import rows_of
 
-# Jupyter brings it along; jsonschema would spend a second on building its grammars, for formats that we do not use.
-with without("rfc3987_syntax"):
-    from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import best_match
 
-SCHEMA = Path(__file__).parents[1] / "schemas" / "params.schema.yaml"
+@dataclass(frozen=True)
+class Storage(Section):
+    """What DVC keeps."""
+
+    cache_recordings: bool = parameter(
+        BOOLEAN, "false: DVC keeps no copy of relevance.h5, the one large file of a training", True
+    )
 
 
 # What YAML 1.2 takes for a number, and YAML 1.1, as Snakemake reads it, for text; `dvc exp run -S` writes such numbers.
@@ -34,50 +42,74 @@ def read_numbers(node: Any) -> Any:
     return node
 
 
-def problem(params: Mapping[str, Any]) -> str | None:
-    """Return what is wrong with the parameters in one sentence, or None."""
-    for section in ("datasets", "experiments"):
-        for name in params.get(section) or ():
-            if not isinstance(name, str):
-                return f"params.yaml: {section}: found the name {name!r}, expected text: put it in quotes"
-    error = best_match(_validator().iter_errors(params))
-    if error is not None:
-        key = ".".join(str(part) for part in error.absolute_path) or "the top level"
-        if error.validator == "additionalProperties":
-            known = ", ".join(error.schema.get("properties", {}))
-            found = ", ".join(sorted(set(error.instance) - set(error.schema.get("properties", {}))))
-            return f"params.yaml: {key}: unknown key {found}; the known keys are: {known}"
-        return f"params.yaml: {key}: {error.message}{_hint(error)}"
-    for name, experiment in params["experiments"].items():
-        inputs = experiment.get("inputs")
-        if inputs and not inputs["low"] < inputs["high"]:
-            return (
-                f"params.yaml: experiments.{name}.inputs: found low {inputs['low']} and high {inputs['high']}, "
-                "expected low < high"
-            )
-        if experiment["dataset"] not in params["datasets"]:
-            return (
-                f"params.yaml: experiments.{name}.dataset: found {experiment['dataset']!r}, "
-                f"expected one of the datasets: {', '.join(params['datasets'])}"
-            )
-        recording = experiment.get("recording", {})
-        try:
-            if "shards" in recording:
-                rows_of(recording, 1, recording["shards"])
-        except UserError as wrong:
-            return f"params.yaml: experiments.{name}.{wrong}"
-    return None
+# The parameters that were checked last, as they stand in params.yaml: without defaults.
+WRITTEN: dict[str, Any] = {}
 
 
 @cache
-def _validator() -> Draft202012Validator:
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return Draft202012Validator(yaml.load(SCHEMA.read_text(encoding="utf-8"), loader))
+def experiments() -> dict[str, type[Section]]:
+    """Return the dataclass of each kind of experiment; each study brings its own."""
+    found: dict[str, type[Section]] = {}
+    for study in iter_modules(studies.__path__):
+        found |= import_module(f"{studies.__name__}.{study.name}.study").EXPERIMENTS
+    return found
 
 
-def _hint(error: Any) -> str:
-    description = error.schema.get("description")
-    return f" ({description})" if description else ""
+def normalised(params: Any) -> dict[str, Any]:
+    """Return the parameters with all defaults, written alike where they are equal.
+
+    Raises
+    ------
+    Mistake
+        The first one that is found.
+    """
+    known = ("storage", "datasets", "experiments")
+    if not isinstance(params, Mapping):
+        raise Mistake("the top level", f"found {params!r}, expected a mapping with the keys {', '.join(known)}")
+    if unknown := [str(key) for key in params if key not in known]:
+        raise Mistake("the top level", f"unknown key {', '.join(unknown)}; the known keys are: {', '.join(known)}")
+    result: dict[str, Any] = {"storage": normal(Storage, params.get("storage", {}), "storage")}
+    for part, kinds in (("datasets", KINDS), ("experiments", experiments())):
+        entries = params.get(part)
+        if not isinstance(entries, Mapping) or not entries:
+            raise Mistake(part, f"found {entries!r}, expected a mapping from names to {part}")
+        result[part] = {name: _entry(f"{part}.{name}", name, entry, kinds, part) for name, entry in entries.items()}
+    for name, experiment in result["experiments"].items():
+        if experiment["dataset"] not in result["datasets"]:
+            raise Mistake(
+                f"experiments.{name}.dataset",
+                f"found {experiment['dataset']!r}, expected one of the datasets: {', '.join(result['datasets'])}",
+            )
+        if "shards" in (recording := experiment.get("recording", {})):
+            try:
+                rows_of(recording, 1, recording["shards"])
+            except UserError as wrong:  # begins with its key
+                raise Mistake(f"experiments.{name}.recording.shards", str(wrong).partition(": ")[2]) from None
+    return result
+
+
+def _entry(where: str, name: Any, entry: Any, kinds: Mapping[str, type[Section]], part: str) -> dict[str, Any]:
+    """Return one dataset or experiment in its normal form."""
+    if not isinstance(name, str):
+        raise Mistake(part, f"found the name {name!r}, expected text: put it in quotes")
+    if not re.fullmatch(NAMES, name):
+        raise Mistake(part, f"found the name {name!r}, expected letters, digits and _ only")
+    if not isinstance(entry, Mapping):
+        raise Mistake(where, f"found {entry!r}, expected a mapping with the key kind and others")
+    kind = entry.get("kind")
+    if not isinstance(kind, str) or kind not in kinds:
+        raise Mistake(f"{where}.kind", f"found {kind!r}, expected one of {', '.join(kinds)}")
+    rest = {key: value for key, value in entry.items() if key != "kind"}
+    return {"kind": kind, **normal(kinds[kind], rest, where)}
+
+
+def problem(params: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with the parameters in one sentence, or None."""
+    try:
+        normalised(params)
+    except Mistake as mistake:
+        return f"params.yaml: {mistake}"
+    return None
 
 
 def repeated_key(text: str) -> str | None:
@@ -96,13 +128,29 @@ def repeated_key(text: str) -> str | None:
     return None
 
 
-def check(params: Mapping[str, Any], file: Path) -> None:
-    """Raise one clear sentence if the parameters, read from the file, are not as the schema says."""
+def check(params: dict[str, Any], file: Path) -> None:
+    """Bring parameters that were read from the file into their normal form, in place; tell the first mistake."""
     read_numbers(params)
     twice = repeated_key(file.read_text(encoding="utf-8")) if file.exists() else None
     found = f"{file}: the key {twice!r} stands twice in one place; keep one of them" if twice else problem(params)
     if found:
         raise WorkflowError(found)
+    WRITTEN.clear()
+    WRITTEN.update(params)
+    params.update(normalised(params))
+
+
+def is_written(key: str) -> bool:
+    """Whether a dotted key stands in params.yaml; if not, its default holds, of which DVC need not know."""
+    node: Any = WRITTEN
+    for part in key.split("."):
+        if isinstance(node, Mapping) and part in node:
+            node = node[part]
+        elif isinstance(node, list) and part.isdecimal() and int(part) < len(node):
+            node = node[int(part)]
+        else:
+            return False
+    return True
 
 
 def value_of(params: Mapping[str, Any], key: str) -> Any:
@@ -120,4 +168,5 @@ def json_of(params: Mapping[str, Any], keys: str | Mapping[str, str], wildcards:
         return value_of(params, key.format(**wildcards))
 
     values = value(keys) if isinstance(keys, str) else {name: value(key) for name, key in keys.items()}
-    return json.dumps(values, sort_keys=True)
+    # Not sorted: the first rule of a composite that fits a layer is taken. Sections have their order from `check`.
+    return json.dumps(values)

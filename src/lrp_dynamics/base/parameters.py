@@ -1,88 +1,192 @@
-"""Checking the parameters of a stage, so that a wrong one is told in one sentence before anything is computed."""
+"""Parameters: each declared once, as a field of a frozen dataclass, with its kind, its default and a comment.
+
+A section of params.yaml is a subclass of `Section`; `parse` and `normal` make it of a mapping and tell a mistake in one
+sentence. `lrp_dynamics.base.reference` makes the JSON schema and the commented YAML of it.
+"""
 
 import argparse
+import copy
 import json
-import math
-from collections.abc import Callable, Collection, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields, make_dataclass
+from typing import Any, TypeVar
 
-from lrp_dynamics.base.errors import UserError
-
-
-class Kind(NamedTuple):
-    """What a parameter may be: a test of its value, and the same in words."""
-
-    accepts: Callable[[Any], bool]
-    expected: str
+from lrp_dynamics.base.kinds import Kind, Mistake
 
 
-def check(where: str, params: Mapping[str, Any], kinds: Mapping[str, Kind], required: Collection[str] = ()) -> None:
-    """Check names and values of parameters that came as JSON.
+@dataclass(frozen=True)
+class Section:
+    """Base of the frozen dataclasses whose fields come from `parameter`; making one checks and normalises them all."""
 
-    Parameters
-    ----------
-    where : str
-        Begins the message: the stage, or the dataset.
-    kinds : mapping
-        What each known parameter may be.
-    required : collection of str
-        Those that cannot be left out.
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            object.__setattr__(self, each.name, kind_of(each).parse(getattr(self, each.name), each.name))
+        if wrong := self.mistake():
+            raise wrong
+
+    def mistake(self) -> Mistake | None:
+        """Return what is wrong with parameters that do not go together."""
+        return None
+
+
+S = TypeVar("S", bound=Section)
+
+
+def parameter(kind: Kind, comment: str, default: Any = MISSING) -> Any:
+    """Return the field of a parameter; without a default it is required."""
+    metadata = {"kind": kind, "comment": comment}
+    if isinstance(default, list | dict):
+        return field(default_factory=lambda: copy.deepcopy(default), metadata=metadata, kw_only=True)
+    return field(default=default, metadata=metadata, kw_only=True)
+
+
+def nested(kind: type[Section], comment: str = "", *, required: bool = False) -> Any:
+    """Return the field of a section within a section; it may be left out unless it holds what is required."""
+    return parameter(kind_of_section(kind), comment, MISSING if required else kind())
+
+
+def kind_of_section(section: type[Section]) -> Kind:
+    """Return the kind of a section within a section."""
+
+    def read(value: Any) -> Section:
+        return value if isinstance(value, section) else parse(section, value)
+
+    names = ", ".join(each.name for each in fields(section))
+    return Kind(f"a mapping with keys among {names}", {"$ref": f"#/$defs/{label(section)}"}, read, section)
+
+
+def label(section: type[Section]) -> str:
+    """Return a name that no other section has: its package and its own."""
+    return ".".join([*section.__module__.split(".")[-2:-1], section.__name__])
+
+
+def same(section: type[Section], name: str, **changes: Any) -> Any:
+    """Return a field as in another section, but for `changes` of kind, comment or default."""
+    known = field_at(section, name)
+    default = known.default if known.default_factory is MISSING else known.default_factory()
+    return parameter(**{"kind": kind_of(known), "comment": comment_of(known), "default": default} | changes)
+
+
+def kind_of(each: Field) -> Kind:
+    """Return what the parameter of a field may be."""
+    return each.metadata["kind"]
+
+
+def comment_of(each: Field) -> str:
+    """Return what the parameter of a field means."""
+    return each.metadata["comment"]
+
+
+def is_required(each: Field) -> bool:
+    """Tell whether a parameter has no default."""
+    return each.default is MISSING and each.default_factory is MISSING
+
+
+def field_at(section: type[Section], key: str) -> Field:
+    """Return the field at a dotted key.
 
     Raises
     ------
-    UserError
-        Naming the first mistake.
+    KeyError
+        If there is none.
+    """
+    name, _, rest = key.partition(".")
+    found = {each.name: each for each in fields(section)}[name]
+    return field_at(section_at(section, name), rest) if rest else found
+
+
+def section_at(section: type[Section], key: str) -> type[Section]:
+    """Return the dataclass of the section at a dotted key; raise KeyError if there is none."""
+    inner = kind_of(field_at(section, key)).section
+    if inner is None:
+        raise KeyError(key)
+    return inner
+
+
+def parse(section: type[S], values: Any, where: str = "") -> S:
+    """Make a section of a mapping, such as one read from YAML or JSON.
+
+    Parameters
+    ----------
+    section : type
+        A subclass of `Section`.
+    values : mapping
+        Name of each parameter to its value; those with a default may be left out.
+    where : str
+        Dotted key of the section, with which a message begins.
+
+    Raises
+    ------
+    Mistake
+        The first one, a `UserError` that names its dotted key.
 
     Examples
     --------
-    >>> check("figures", {"samples": "4"}, {"samples": whole(1)})
+    >>> from lrp_dynamics.base.kinds import whole
+    >>> @dataclass(frozen=True)
+    ... class Figures(Section):
+    ...     samples: int = parameter(whole(1, 10), "samples that are shown", 4)
+    >>> parse(Figures, {}, "figures").samples
+    4
+    >>> parse(Figures, {"samples": "4"}, "figures")
     Traceback (most recent call last):
-    lrp_dynamics.base.errors.UserError: figures: samples is '4'; expected a whole number of at least 1
+    lrp_dynamics.base.kinds.Mistake: figures.samples: found '4', expected a whole number from 1 to 10
     """
-    if unknown := sorted(params.keys() - kinds.keys()):
-        raise UserError(f"{where}: unknown parameter {', '.join(unknown)}; known are {', '.join(kinds)}")
-    if missing := [name for name in required if name not in params]:
-        raise UserError(f"{where}: the parameter {missing[0]!r} is missing")
-    for name, value in params.items():
-        if not kinds[name].accepts(value):
-            raise UserError(f"{where}: {name} is {value!r}; expected {kinds[name].expected}")
+    known = {each.name: each for each in fields(section)}
+    if not isinstance(values, Mapping):
+        raise Mistake(where, f"found {values!r}, expected a mapping with keys among {', '.join(known)}")
+    if unknown := [str(name) for name in values if name not in known]:
+        raise Mistake(where, f"unknown key {', '.join(unknown)}; the known keys are: {', '.join(known)}")
+    try:
+        for name, each in known.items():
+            if name not in values and is_required(each):
+                raise Mistake(name, f"is missing, expected {kind_of(each).expected}")
+        return section(**values)
+    except Mistake as mistake:
+        raise mistake.within(where) from None
 
 
-def whole(low: int, high: int | None = None) -> Kind:
-    """Return the kind of whole numbers from `low` to `high`."""
-    limits = f"of at least {low}" if high is None else f"from {low} to {high}"
-    return Kind(
-        lambda value: type(value) is int and value >= low and (high is None or value <= high),
-        f"a whole number {limits}",
-    )
+def normal(section: type[Section], values: Any, where: str = "", *, fill: bool = True) -> dict[str, Any]:
+    """Check a mapping as `parse` does, and return it as plain data in which equal parameters are written alike.
+
+    Parameters
+    ----------
+    fill : bool
+        Whether to add the defaults of parameters that were left out.
+    """
+    return as_mapping(parse(section, values, where), None if fill else values)
 
 
-def number(accepts: Callable[[float], bool], expected: str) -> Kind:
-    """Return the kind of finite numbers that a condition holds for."""
-    return Kind(lambda value: type(value) in (int, float) and math.isfinite(value) and accepts(value), expected)
+def as_mapping(section: Section, only: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return a section as plain data; with `only`, the keys that this mapping has."""
+    result = {}
+    for each in fields(section):
+        value = getattr(section, each.name)
+        if only is None or each.name in only:
+            inner = only[each.name] if only is not None else None
+            inner = as_mapping(inner) if isinstance(inner, Section) else inner
+            result[each.name] = as_mapping(value, inner) if isinstance(value, Section) else value
+    return result
 
 
-def one_of(*values: str) -> Kind:
-    """Return the kind of these texts."""
-    return Kind(lambda value: isinstance(value, str) and value in values, f"one of {', '.join(values)}")
+def pick(section: type[Section], *same_names: str, **keys: str) -> type[Section]:
+    """Return a section of parameters that stand at dotted keys of another: what a step is given of an experiment.
 
-
-def list_of(kind: Kind, expected: str, least: int = 0) -> Kind:
-    """Return the kind of lists whose items are of a kind."""
-    return Kind(
-        lambda value: isinstance(value, list) and len(value) >= least and all(map(kind.accepts, value)), expected
-    )
-
-
-def optional(kind: Kind) -> Kind:
-    """Return the kind that may be null as well."""
-    return Kind(lambda value: value is None or kind.accepts(value), f"{kind.expected}, or null")
-
-
-TEXT = Kind(lambda value: isinstance(value, str) and value != "", "a text that is not empty")
-SHARE = number(lambda value: 0 <= value <= 1, "a number from 0 to 1")
-POSITIVE = number(lambda value: value > 0, "a number greater than 0")
-NOT_NEGATIVE = number(lambda value: value >= 0, "a number of at least 0")
+    Examples
+    --------
+    >>> from lrp_dynamics.base.kinds import whole
+    >>> @dataclass(frozen=True)
+    ... class Training(Section):
+    ...     threads: int = parameter(whole(1), "processor threads", 2)
+    >>> @dataclass(frozen=True)
+    ... class Experiment(Section):
+    ...     seed: int = parameter(whole(0), "of everything", 0)
+    ...     training: Training = nested(Training)
+    >>> normal(pick(Experiment, "seed", threads="training.threads"), {"seed": 3})
+    {'seed': 3, 'threads': 2}
+    """
+    chosen = [(name, Any, same(section, key)) for name, key in ({name: name for name in same_names} | keys).items()]
+    return make_dataclass(section.__name__, chosen, bases=(Section,), frozen=True, namespace={"__module__": __name__})
 
 
 def json_object(text: str) -> dict[str, Any]:

@@ -21,13 +21,12 @@ def run(args: argparse.Namespace) -> None:
     """Run the notebook from the current folder and write both files."""
     import os
 
-    from lrp_dynamics.base.errors import UserError
+    from lrp_dynamics.reports.inputs import read_inputs
     from lrp_dynamics.reports.notebook import execute, write
 
     inputs = {}
-    for text in args.inputs:
-        name, found, path = text.partition("=")
-        if not found or not Path(path).exists():
-            raise UserError(f"report: found --inputs {text!r}, expected NAME=PATH of an existing file or folder.")
-        inputs[name] = os.path.relpath(path)  # the executed notebook shows it, and must not show this machine's folders
+    for name, given in read_inputs("report", args.inputs).items():
+        # The executed notebook shows them, and must not show this machine's folders.
+        paths = [os.path.relpath(path) for path in (given if isinstance(given, list) else [given])]
+        inputs[name] = paths if isinstance(given, list) else paths[0]
     write(execute(args.notebook, {"inputs": inputs, "params": args.params}), args.ipynb, args.html)

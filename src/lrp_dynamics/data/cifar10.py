@@ -12,6 +12,7 @@ import numpy as np
 
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.data.download import Remote, fetch, filename
+from lrp_dynamics.data.parameters import given
 from lrp_dynamics.data.prepared import TEST, TRAIN, Prepared
 
 _RECORDS = 10_000
@@ -29,18 +30,18 @@ def prepare(name: str, params: dict[str, Any], raw: Path) -> Prepared:
     ----------
     name : str
     params : dict
-        `urls`: addresses of the archive (URLs or local files); `sha256`: its checksum; `title`.
+        As `lrp_dynamics.data.parameters.Cifar10` declares them.
     raw : Path
         Folder of downloaded archives, where the archive may be put by hand.
     """
-    urls = params["urls"]
-    archive = fetch(Remote(filename(urls[0]) if urls else "", urls, params["sha256"]), raw)
+    chosen = given("cifar10", name, params)
+    archive = fetch(Remote(filename(chosen.urls[0]), chosen.urls, chosen.sha256), raw)
     members = read_members(archive)
     records = [np.frombuffer(members[batch], np.uint8).reshape(_RECORDS, _RECORD) for batch in _BATCHES]
     labels = np.concatenate([record[:, 0] for record in records]).astype(np.int16)
     return Prepared(
         name=name,
-        title=params.get("title", "CIFAR-10"),
+        title=chosen.title,
         classes=tuple(members[_CLASSES].decode("ascii").split()),
         images=np.concatenate([record[:, 1:].reshape(-1, *_SHAPE) for record in records]),
         labels=labels,

@@ -10,6 +10,7 @@ from PIL import Image, ImageOps
 
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.files import sha256
+from lrp_dynamics.data.parameters import given
 from lrp_dynamics.data.pictures import open_image
 from lrp_dynamics.data.prepared import TEST, TRAIN, Prepared
 
@@ -21,17 +22,14 @@ def prepare(name: str, params: dict[str, Any], raw: Path | None = None) -> Prepa
     ----------
     name : str
     params : dict
-        `path`: the folder; `size`: height and width of the result in pixels; `test_fraction`: share of each class that
-        goes to the test split; `seed`: chooses which; `title`.
+        As `lrp_dynamics.data.parameters.Folder` declares them.
     raw : Path, optional
         Unused.
     """
-    folder = Path(params["path"]).expanduser()
-    size, fraction, seed = params.get("size", 32), params.get("test_fraction", 0.2), params.get("seed", 0)
+    chosen = given("folder", name, params)
+    folder, fraction = Path(chosen.path).expanduser(), chosen.test_fraction
     if not folder.is_dir():
         raise UserError(f"dataset {name!r}: {folder} is not a folder; set `path` to one with a sub-folder per class")
-    if not 0 <= fraction < 1:
-        raise UserError(f"dataset {name!r}: test_fraction is {fraction}; expected 0 or more, and less than 1")
     classes = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     if not classes:
         raise UserError(f"dataset {name!r}: {folder} has no sub-folders; expected one per class, with images in it")
@@ -41,7 +39,7 @@ def prepare(name: str, params: dict[str, Any], raw: Path | None = None) -> Prepa
         for path in _files(folder / class_name):
             key = path.relative_to(folder).as_posix()
             try:
-                images.append(read_image(path, size))
+                images.append(read_image(path, chosen.size))
             except UserError as error:
                 warnings.warn(f"left out: {error}", stacklevel=2)
                 skipped.append(key)
@@ -55,12 +53,12 @@ def prepare(name: str, params: dict[str, Any], raw: Path | None = None) -> Prepa
                 f"dataset {name!r}: test_fraction is {fraction}, which leaves none of the {len(readable)} images in "
                 f"{folder / class_name} for training; choose a smaller one"
             )
-        tests = set(sorted(readable, key=lambda key: _rank(seed, key))[: round(fraction * len(readable))])
+        tests = set(sorted(readable, key=lambda key: _rank(chosen.seed, key))[: round(fraction * len(readable))])
         labels += [label] * len(readable)
         split += [TEST if key in tests else TRAIN for key in readable]
     return Prepared(
         name=name,
-        title=params.get("title", folder.name),
+        title=chosen.title or folder.name,
         classes=tuple(classes),
         images=np.stack(images),
         labels=np.array(labels, dtype=np.int16),

@@ -12,6 +12,7 @@ from PIL import Image
 
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.data.download import Remote, fetch
+from lrp_dynamics.data.parameters import Mnist, given
 from lrp_dynamics.data.prepared import TEST, TRAIN, Prepared
 
 FILES = {
@@ -28,29 +29,28 @@ def prepare(name: str, params: dict[str, Any], raw: Path) -> Prepared:
     ----------
     name : str
     params : dict
-        `urls`: addresses of the folder that holds the files (URLs or local folders); `sha256`: checksum of each file;
-        `title`; optional `size`: images are resized to size×size (default: 28, as they are); optional `channels`:
-        1 (default), or 3 equal ones.
+        As `lrp_dynamics.data.parameters.Mnist` declares them.
     raw : Path
         Folder of downloaded files, where the four files may be put by hand.
     """
+    chosen = given("mnist", name, params)
     images, labels, split = [], [], []
     for number, files in FILES.items():
-        pictures, digits = (read_idx(_fetch(file, params, raw)) for file in files)
+        pictures, digits = (read_idx(_fetch(file, chosen, raw)) for file in files)
         if pictures.ndim != 3 or digits.shape != pictures.shape[:1]:
             raise UserError(
                 f"MNIST: {files[0]} holds an array of shape {pictures.shape} and {files[1]} one of shape "
                 f"{digits.shape}; expected (N, height, width) and (N,)"
             )
-        images.append(_resize(pictures, params.get("size", pictures.shape[1])))
+        images.append(_resize(pictures, chosen.size))
         labels.append(digits.astype(np.int16))
         split.append(np.full(len(digits), number, dtype=np.uint8))
     stacked = np.concatenate(images)[:, None]
     return Prepared(
         name=name,
-        title=params.get("title", "MNIST"),
+        title=chosen.title,
         classes=tuple("0123456789"),
-        images=np.repeat(stacked, params.get("channels", 1), axis=1),
+        images=np.repeat(stacked, chosen.channels, axis=1),
         labels=np.concatenate(labels),
         labels_clean=np.concatenate(labels),
         split=np.concatenate(split),
@@ -59,12 +59,12 @@ def prepare(name: str, params: dict[str, Any], raw: Path) -> Prepared:
     )
 
 
-def _fetch(file: str, params: dict[str, Any], raw: Path) -> Path:
-    if file not in params["sha256"]:
+def _fetch(file: str, chosen: Mnist, raw: Path) -> Path:
+    if file not in chosen.sha256:
         raise UserError(f"MNIST: sha256 has no entry for {file}; expected one for each of the four files")
-    addresses = [f"{url.rstrip('/')}/{file}" for url in params["urls"]]
+    addresses = [f"{url.rstrip('/')}/{file}" for url in chosen.urls]
     try:
-        return fetch(Remote(file, addresses, params["sha256"][file]), raw)
+        return fetch(Remote(file, addresses, chosen.sha256[file]), raw)
     except UserError as error:
         raise UserError(f"{error}\nMNIST needs all four files: {', '.join(sum(FILES.values(), ()))}.") from error
 

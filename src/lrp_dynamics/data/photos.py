@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.data.parameters import given
 from lrp_dynamics.data.pictures import crop_image, open_image
 from lrp_dynamics.data.prepared import TEST, Prepared
 
@@ -22,8 +23,7 @@ def prepare(name: str, params: dict[str, Any], raw: Path | None = None) -> Prepa
     ----------
     name : str
     params : dict
-        `path`: a folder, which may be missing; `packaged`: files of installed packages, as "package:path inside it";
-        `resize`, `size`: pixels that the shorter side is scaled to, and that are cut from the centre; `title`.
+        As `lrp_dynamics.data.parameters.Photos` declares them.
     raw : Path, optional
         Unused.
 
@@ -32,10 +32,11 @@ def prepare(name: str, params: dict[str, Any], raw: Path | None = None) -> Prepa
     Prepared
         All in the test split, of one class "unknown"; `source["files"]` names the photos.
     """
+    chosen = given("photos", name, params)
     images, names, checksums, left_out = [], [], {}, []
-    for path in [*(packaged_file(entry) for entry in params["packaged"]), *files_in(params["path"])]:
+    for path in [*(packaged_file(entry) for entry in chosen.packaged), *files_in(chosen.path)]:
         try:
-            images.append(np.asarray(crop_image(open_image(path), params["resize"], params["size"])).transpose(2, 0, 1))
+            images.append(np.asarray(crop_image(open_image(path), chosen.resize, chosen.size)).transpose(2, 0, 1))
         except UserError as error:
             warnings.warn(f"left out: {error}", stacklevel=2)
             left_out.append(path.name)
@@ -43,11 +44,11 @@ def prepare(name: str, params: dict[str, Any], raw: Path | None = None) -> Prepa
         names.append(path.name)
         checksums[path.name] = hashlib.sha256(images[-1].tobytes()).hexdigest()
     if not images:
-        raise UserError(f"dataset {name!r}: there is no photo that can be read; put some into {params['path']}")
+        raise UserError(f"dataset {name!r}: there is no photo that can be read; put some into {chosen.path}")
     nothing = np.zeros(len(images), np.int16)
     return Prepared(
         name=name,
-        title=params["title"],
+        title=chosen.title,
         classes=("unknown",),
         images=np.stack(images),
         labels=nothing,

@@ -5,7 +5,7 @@ CLEVR-XAI (target mask beside distractors), BAM and BG-challenge (background as 
 (signal-to-noise knob) and FunnyBirds (remove the object and measure the effect).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.data import parameters
 from lrp_dynamics.data.outlines import OUTLINES
 from lrp_dynamics.data.prepared import TEST, TRAIN, Prepared
 from lrp_dynamics.data.scenes import NO_OBJECT, OBJECT, PRESETS, TEXTURES, Plan, paint
@@ -47,14 +48,14 @@ _BATCH = 128  # samples painted at a time: small enough for the processor's cach
 
 
 @dataclass(frozen=True)
-class Shapes10:
+class Shapes10(parameters.Samples):
     """What decides the samples. Two data sets that differ in one option share everything else, pixel by pixel.
 
     Parameters
     ----------
     preset : {"easy", "standard", "hard"}
     seed : int
-        Non-negative.
+        From 0 to 2^31 - 1.
     label_noise : float
         Probability, for a training sample, that its label is replaced; test labels stay true.
     noise : {"symmetric", "asymmetric"}
@@ -67,33 +68,6 @@ class Shapes10:
     labels : {"shape", "xor"}
         "shape": ten classes. "xor": two, (shape + texture) mod 2, which neither shape nor texture tells alone.
     """
-
-    preset: str = "standard"
-    seed: int = 0
-    label_noise: float = 0.0
-    noise: str = "symmetric"
-    bg_corr: float = 0.0
-    patch: float = 0.0
-    labels: str = "shape"
-
-    def __post_init__(self) -> None:
-        for key, allowed in (
-            ("preset", tuple(PRESETS)),
-            ("noise", ("symmetric", "asymmetric")),
-            ("labels", ("shape", "xor")),
-        ):
-            if getattr(self, key) not in allowed:
-                raise UserError(f"shapes10: {key} is {getattr(self, key)!r}; expected one of {', '.join(allowed)}")
-        for key in ("label_noise", "bg_corr", "patch"):
-            if not 0 <= getattr(self, key) <= 1:
-                raise UserError(f"shapes10: {key} is {getattr(self, key)}; expected a probability from 0 to 1")
-        if not (isinstance(self.seed, int) and 0 <= self.seed < 2**63):
-            raise UserError(f"shapes10: seed is {self.seed!r}; expected a whole number from 0 to 2^63-1")
-        if self.labels == "xor" and (self.bg_corr or self.noise == "asymmetric"):
-            raise UserError(
-                "shapes10: labels 'xor' need textures that do not depend on the shape and have no class pairs; "
-                "set bg_corr to 0 and noise to 'symmetric'"
-            )
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -228,7 +202,7 @@ def twins(dataset: Prepared, rows: np.ndarray, intervention: str) -> Samples:
     if params.get("kind") != "shapes10":
         raise UserError(f"dataset {dataset.name!r} has no twins: its kind is {params.get('kind')!r}, not shapes10")
     rows = np.asarray(rows, dtype=np.int64)
-    config, split = _config(params), dataset.split[rows]
+    config, split = _config(parameters.given("shapes10", dataset.name, params)), dataset.split[rows]
     parts = [
         generate(config, number, dataset.factors["index"][rows[split == number]], intervention)
         for number in (TRAIN, TEST)
@@ -244,22 +218,18 @@ def twins(dataset: Prepared, rows: np.ndarray, intervention: str) -> Samples:
     )
 
 
-def _config(params: dict[str, Any]) -> Shapes10:
-    options = {key: value for key, value in params.items() if key not in ("kind", "title", "n_train", "n_test")}
-    unknown = sorted(set(options) - set(Shapes10.__dataclass_fields__))
-    if unknown:
-        raise UserError(f"shapes10: unknown option {unknown[0]!r}; known: {', '.join(Shapes10.__dataclass_fields__)}")
-    return Shapes10(**options)
+def _config(chosen: parameters.Shapes10) -> Shapes10:
+    return Shapes10(**{each.name: getattr(chosen, each.name) for each in fields(Shapes10)})
 
 
 def prepare(name: str, params: dict[str, Any], raw: Path | None = None) -> Prepared:
     """Generate the whole data set: `n_train` and `n_test` samples, and the options of `Shapes10`; `raw` is unused."""
-    config = _config(params)
-    counts = {TRAIN: params["n_train"], TEST: params["n_test"]}
+    chosen = parameters.given("shapes10", name, params)
+    config, counts = _config(chosen), {TRAIN: chosen.n_train, TEST: chosen.n_test}
     samples = _join([generate(config, split, np.arange(count)) for split, count in counts.items()])
     return Prepared(
         name=name,
-        title=params.get("title", "shapes10 (synthetic)"),
+        title=chosen.title,
         classes=config.classes,
         images=samples.images,
         labels=samples.labels,

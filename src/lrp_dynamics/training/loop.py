@@ -1,6 +1,6 @@
 """Train a classifier on a prepared dataset, with observers such as recorders; resumable, deterministic."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -14,6 +14,9 @@ from tqdm import tqdm
 
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.files import canonical_json
+from lrp_dynamics.base.kinds import one_of
+from lrp_dynamics.base.parameters import parameter
+from lrp_dynamics.base.training_sections import AugmentedTraining
 from lrp_dynamics.recording.recorder import Recorder
 from lrp_dynamics.training import resume
 from lrp_dynamics.training.augmentation import Augmentation
@@ -33,8 +36,8 @@ class Diverged(UserError):
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How to train.
+class Settings(AugmentedTraining):
+    """How to train, checked when made: the parameters of a section `training`, and the loss.
 
     Attributes
     ----------
@@ -45,46 +48,26 @@ class Settings:
     optimizer : str
         A key of `OPTIMIZERS`.
     learning_rate : float
+        Greater than 0.
     momentum : float
         For SGD only.
     weight_decay : float
     max_steps : int or None
         Stop after so many steps, if the epochs have not ended before.
-    loss : str
-        A key of `lrp_dynamics.training.losses.LOSSES`.
+    threads, device
+        For `lrp_dynamics.training.run`; the loop itself trains where the model is.
     precision : str
         A key of `PRECISIONS`. With "float16" the loss is scaled, so that small gradients do not become zero.
     augmentation : mapping or None
         Random changes of the images of each step, see `Augmentation`.
+    loss : str
+        A key of `lrp_dynamics.training.losses.LOSSES`.
     """
 
-    epochs: int = 5
-    batch_size: int = 100
-    optimizer: str = "adam"
-    learning_rate: float = 0.001
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-    max_steps: int | None = None
-    loss: str = "cross_entropy"
-    precision: str = "float32"
-    augmentation: Mapping[str, Any] | None = None
-
-    def __post_init__(self) -> None:
-        for name, lowest in (("epochs", 1), ("batch_size", 1), ("max_steps", 1)):
-            value = getattr(self, name)
-            if not (isinstance(value, int) and value >= lowest) and (name, value) != ("max_steps", None):
-                raise UserError(f"training.{name}: found {value!r}, expected a whole number of at least {lowest}")
-        for name in ("learning_rate", "momentum", "weight_decay"):
-            value = getattr(self, name)
-            if not isinstance(value, int | float) or not 0 <= value < float("inf"):
-                raise UserError(f"training.{name}: found {value!r}, expected a number of at least 0")
-        if self.precision not in PRECISIONS:
-            raise UserError(f"training.precision: found {self.precision!r}, expected one of {', '.join(PRECISIONS)}")
+    loss: str = parameter(one_of(*LOSSES), "what is minimised", "cross_entropy")
 
     def make_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """Return the optimizer of all the model's parameters."""
-        if self.optimizer not in OPTIMIZERS:
-            raise UserError(f"training.optimizer: found {self.optimizer!r}, expected one of {', '.join(OPTIMIZERS)}")
         options: dict[str, Any] = {"lr": self.learning_rate, "weight_decay": self.weight_decay}
         if self.optimizer == "sgd":
             options["momentum"] = self.momentum

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import lrp_dynamics
 from lrp_dynamics import models
 from lrp_dynamics.base import files
 from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.base.parameters import normal, parse
 from lrp_dynamics.base.tables import write_csv
 from lrp_dynamics.data import prepared
 from lrp_dynamics.models.description import Description
@@ -32,6 +33,7 @@ from lrp_dynamics.training.device import name_of, prepare_device
 from lrp_dynamics.training.event_log import EventLog
 from lrp_dynamics.training.loop import LOG_FIELDS, Diverged, Images, Log, Settings, accuracy, train
 from lrp_dynamics.training.losses import LOSSES
+from lrp_dynamics.training.parameters import Run
 from lrp_dynamics.training.plans import Plan, open_recorder, plans
 from lrp_dynamics.training.resume import Opener
 from lrp_dynamics.training.validation import Validation, divide
@@ -55,7 +57,7 @@ def run_training(
         A prepared dataset.
     params : dict
         "model" (a name of `lrp_dynamics.models`), "inputs" {"low", "high"}: what pixel values 0 and 255 become,
-        "training" (`Settings`, plus "threads" and "device"), "recording" {"samples", "split", "seed", "composite",
+        "training" (`Settings`), "recording" {"samples", "split", "seed", "composite",
         "target", "every", "maps", "batch_size"}, "seed". Instead of "composite", "composites" {name: composite} records
         several side by side. Optional: "checkpoints" {"iterations", "test_images"} keeps the weights of these
         iterations and their accuracy on the first images of the test split (see `lrp_dynamics.training.checkpoints`);
@@ -81,6 +83,7 @@ def run_training(
         If parameters and data do not go together, the training diverges, or a folder or disk does not take the files:
         `out` is tried before the training.
     """
+    params = normal(Run, params, fill=False)
     started, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
     training = load(data, params)
     recorded = plans(params, training.data.dataset, shard) if record else {}
@@ -146,7 +149,7 @@ def load(path: Path, params: Mapping[str, Any]) -> Training:
     UserError
         If parameters and data do not go together.
     """
-    device, settings = prepare_device(params["training"]), settings_from(params["training"])
+    device, settings = prepare_device(params["training"]), parse(Settings, params["training"], "training")
     data = Data.read(path, params["inputs"], device)
     dataset, held_out = data.dataset, None
     index = np.flatnonzero(dataset.split == prepared.TRAIN)
@@ -219,20 +222,6 @@ def write(work: Path, training: Training, params: Mapping[str, Any], log: Log, v
             "test_images": len(test_images),
         }
     files.write_json(work / "training.json", summary)
-
-
-def settings_from(training: dict[str, Any]) -> Settings:
-    """Return the settings among the parameters of `training`; the others are "threads" and "device".
-
-    Raises
-    ------
-    UserError
-        If a parameter has another name.
-    """
-    names = {field.name for field in fields(Settings)}
-    for name in training.keys() - names - {"threads", "device"}:
-        raise UserError(f"training.{name}: unknown, expected one of {', '.join(sorted(names))}, threads, device")
-    return Settings(**{name: value for name, value in training.items() if name in names})
 
 
 def _least_size(training: Training, recorded: Iterable[Plan]) -> int:

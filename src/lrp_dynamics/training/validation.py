@@ -11,17 +11,12 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lrp_dynamics.base.errors import UserError
-from lrp_dynamics.base.parameters import POSITIVE, check, number, optional, whole
+from lrp_dynamics.base.parameters import parse
 from lrp_dynamics.base.tables import write_csv
+from lrp_dynamics.base.training_sections import Validation as Parameters
 from lrp_dynamics.training.loop import Images
 
 FIELDS = ("iteration", "epoch", "loss", "accuracy")
-_KINDS = {
-    "share": number(lambda value: 0 < value < 1, "a number between 0 and 1"),
-    "seed": whole(0),
-    "every": POSITIVE,
-    "patience": optional(whole(1)),
-}
 
 
 def divide(index: np.ndarray, wanted: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
@@ -35,16 +30,14 @@ def divide(index: np.ndarray, wanted: Mapping[str, Any]) -> tuple[np.ndarray, np
         "share" of the images to hold out, and "seed" of the draw, which is not that of the training: trainings with
         different seeds are measured on the same images.
     """
-    check("validation", wanted, _KINDS, required=_KINDS)
-    count = round(wanted["share"] * len(index))
+    chosen = parse(Parameters, wanted, "validation")
+    count = round(chosen.share * len(index))
     if not 0 < count < len(index):
-        raise UserError(
-            f"validation.share: found {wanted['share']}, which leaves none of {len(index)} images to one side"
-        )
-    held_out = np.random.default_rng(wanted["seed"]).choice(len(index), count, replace=False)
-    chosen = np.zeros(len(index), bool)
-    chosen[held_out] = True
-    return index[~chosen], index[chosen]
+        raise UserError(f"validation.share: found {chosen.share}, which leaves none of {len(index)} images to one side")
+    held_out = np.random.default_rng(chosen.seed).choice(len(index), count, replace=False)
+    out = np.zeros(len(index), bool)
+    out[held_out] = True
+    return index[~out], index[out]
 
 
 class Validation:

@@ -1,16 +1,26 @@
-"""Draw all figures of an experiment."""
+"""The figures of one recorded training, in the order of the story."""
 
-from pathlib import Path
+from lrp_dynamics.studies.blog.heatmaps import heatmap_changes, heatmaps
+from lrp_dynamics.studies.blog.learning import (
+    conservation,
+    prediction_and_relevance,
+    samples,
+    step_changes,
+    training_loss,
+)
+from lrp_dynamics.studies.blog.measuring import schematic
+from lrp_dynamics.studies.blog.spread import differences, divergence, dynamics_maps
 
-from lrp_dynamics.reports.style import draw_each
-from lrp_dynamics.studies.blog import heatmaps, learning, measuring, spread
-from lrp_dynamics.studies.blog.results import Run
-from lrp_dynamics.studies.blog.study import NAMES
-
-_MODULES = (learning, heatmaps, measuring, spread)
-FUNCTIONS = {name: getattr(module, name) for name in NAMES for module in _MODULES if hasattr(module, name)}
-
-
-def draw_all(run: Run, folder: Path) -> list[Path]:
-    """Draw every figure as PNG and SVG into `folder`; return the files written."""
-    return draw_each({name: FUNCTIONS[name] for name in NAMES}, run, folder)
+__all__ = [
+    "conservation",
+    "differences",
+    "divergence",
+    "dynamics_maps",
+    "heatmap_changes",
+    "heatmaps",
+    "prediction_and_relevance",
+    "samples",
+    "schematic",
+    "step_changes",
+    "training_loss",
+]

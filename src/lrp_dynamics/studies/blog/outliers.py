@@ -5,16 +5,9 @@ import json
 from pathlib import Path
 
 from lrp_dynamics.base.errors import UserError
-from lrp_dynamics.base.parameters import NOT_NEGATIVE, POSITIVE, SHARE, check, json_object, number, optional
+from lrp_dynamics.base.parameters import json_object, normal
+from lrp_dynamics.base.result_sections import Outliers
 
-DEFAULTS = {"threshold": 3.5, "fwer": None, "numerical_share": 0.25, "min_abs_z": 1e-7}
-KINDS = {
-    "threshold": POSITIVE,
-    "fwer": optional(number(lambda rate: 0 < rate < 1, "a number between 0 and 1")),
-    "numerical_share": SHARE,
-    "min_abs_z": NOT_NEGATIVE,
-}
-KNOWN = optional(NOT_NEGATIVE)  # null where there is nothing to measure, such as without test images
 COLUMNS = ("index", "split", "label", "divergence", "worst_step_share", "worst_step_iteration", "min_abs_z")
 
 
@@ -23,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dynamics", nargs="+", required=True, help="dynamics.h5 of each seed")
     parser.add_argument("--samples", nargs="+", required=True, help="samples.csv of each seed")
     parser.add_argument("--training", nargs="*", default=[], help="training.json of each seed")
-    parser.add_argument("--params", type=json_object, default={}, help=f"parameters as JSON; defaults: {DEFAULTS}")
+    parser.add_argument("--params", type=json_object, default={}, help="JSON: experiments.<name>.outliers")
     parser.add_argument("--out", required=True, help="table of all samples to write, largest z first (outliers.csv)")
     parser.add_argument("--metrics", required=True, help="numbers of the experiment to write (metrics.json)")
 
@@ -35,8 +28,7 @@ def run(args: argparse.Namespace) -> None:
     from lrp_dynamics.measures.outliers import outlier_table
     from lrp_dynamics.measures.summary import metrics
 
-    check("outliers", args.params, KINDS)
-    params = DEFAULTS | args.params
+    params = normal(Outliers, args.params, "outliers")
     for name in ("samples", "training"):
         files = getattr(args, name)
         if len(files) != len(args.dynamics) and (files or name == "samples"):
@@ -86,7 +78,11 @@ def _summary(path: str) -> dict:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:  # broken JSON, or not even text
         raise UserError(f"{path}: not a JSON file ({error}); expected a training.json") from None
-    numbers = ("train_accuracy", "test_accuracy", "final_loss")
-    if not isinstance(found, dict) or any(name not in found or not KNOWN.accepts(found[name]) for name in numbers):
+    numbers = ("train_accuracy", "test_accuracy", "final_loss")  # null where there is none, as without test images
+    if not isinstance(found, dict) or any(name not in found or not _is_known(found[name]) for name in numbers):
         raise UserError(f"{path}: expected a training.json, with numbers for {', '.join(numbers)}")
     return found
+
+
+def _is_known(value: object) -> bool:
+    return value is None or (type(value) in (int, float) and 0 <= value < float("inf"))

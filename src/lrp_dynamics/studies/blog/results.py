@@ -1,13 +1,16 @@
 """What the figures are drawn from: the result files of one seed, read once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.base.parameters import parse
+from lrp_dynamics.base.result_sections import AlongTraining
 from lrp_dynamics.base.tables import read_csv
 from lrp_dynamics.data.pictures import as_picture
 from lrp_dynamics.recording.dynamics_file import ORIGIN, check_table, open_dynamics
@@ -99,16 +102,26 @@ class Run:
 
 
 @contextmanager
-def open_run(
-    relevance: Path, dynamics: Path, samples: Path, outliers: Path, training: Path, **shown: int
-) -> Iterator[Run]:
-    """Open the result files of one seed; `shown` are the fields `show` and `snapshots` of `Run`.
+def open_results(inputs: Mapping[str, Path], params: Mapping[str, Any]) -> Iterator[Run]:
+    """Open the result files of one seed.
+
+    Parameters
+    ----------
+    inputs : mapping of str to Path
+        Of one seed "relevance" (relevance.h5), "dynamics" (dynamics.h5), "samples" and "training" (tables); of all
+        seeds "outliers" (table).
+    params : mapping
+        "samples" and "snapshots": how many samples and moments the figures show.
 
     Raises
     ------
     UserError
         If a file is not what its name says, or is of another run than the recording.
     """
+    chosen = parse(AlongTraining, params, "figures")
+    relevance, dynamics, samples, outliers, training = (
+        inputs[name] for name in ("relevance", "dynamics", "samples", "outliers", "training")
+    )
     with open_relevance(relevance) as recording, open_dynamics(dynamics) as file:
         if not recording.map_samples:
             raise UserError(f"{relevance}: no maps are stored, but figures show some; set recording.maps to 1 or more.")
@@ -150,5 +163,6 @@ def open_run(
             samples=table,
             outliers=mine,
             training=log,
-            **shown,
+            show=chosen.samples,
+            snapshots=chosen.snapshots,
         )

@@ -1,10 +1,12 @@
-"""The figures of an experiment, in the order of the story; imports nothing, so that a Snakefile can list them."""
+"""The face of the study: its steps and its figures. Imports nothing heavy, as a Snakefile reads it."""
 
-STEPS = ("outliers", "draw")  # each a module of this package, and a subcommand `blog-<step>`
+# By kind of experiment.
+from lrp_dynamics.studies.blog.parameters import EXPERIMENTS as EXPERIMENTS
 
-# name: (title, which post it retells)
-# A figure is drawn by the function of that name in lrp_dynamics.studies.blog.figures.FUNCTIONS, and its caption is
-# workflow/report/<name>.rst.
+# Each a module of this package, and a subcommand `blog-<step>`.
+STEPS = ("outliers",)
+# name: (title, which post it retells). A figure is drawn by the function of that name in figures.py; its caption is
+# workflow/report/blog/<figure>.rst.
 FIGURES = {
     "samples": ("Fixed samples", "1 training and relevance"),
     "training_loss": ("Training loss", "1 training and relevance"),
@@ -18,4 +20,3 @@ FIGURES = {
     "differences": ("Individual differences", "2 dynamics"),
     "divergence": ("Distribution of divergence", "2 dynamics"),
 }
-NAMES = tuple(FIGURES)

@@ -3,7 +3,10 @@
 import argparse
 from pathlib import Path
 
-from lrp_dynamics.base.parameters import json_object
+from lrp_dynamics.base.parameters import json_object, normal, pick
+from lrp_dynamics.studies.homework.parameters import Homework
+
+PARAMETERS = pick(Homework, "model", "inputs", "training", "checkpoints", "explained")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,5 +23,5 @@ def run(args: argparse.Namespace) -> None:
     """Run the stage."""
     from lrp_dynamics.studies.homework.explaining import run_explanations
 
-    params = args.params | {"seed": args.seed}
+    params = normal(PARAMETERS, args.params) | {"seed": args.seed}
     run_explanations(args.data, args.checkpoints, args.accuracy, params, args.out)

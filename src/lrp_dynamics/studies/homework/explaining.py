@@ -1,6 +1,6 @@
 """Training a ConvNet and explaining its predictions: the homework's training, and what its networks see.
 
-Published as an exercise of a course on machine learning at TU Berlin; docs/homework.md tells what is done here.
+Published as an exercise of a course on machine learning at TU Berlin; docs/studies/homework.md tells what is done here.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Figures of the homework's training, and of what its explanations conserve and when they settle."""
+"""The figures: the training, images and heatmaps, what its explanations conserve and when they settle."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -6,13 +6,25 @@ from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
 
 from lrp_dynamics.measures.similarity import cosine, similarity_to_last
 from lrp_dynamics.reports.style import BLUE, GREY, VERMILION, new_figure
+from lrp_dynamics.studies.homework.maps import along_training, deep_taylor, evidence, masked, sensitivity
 from lrp_dynamics.studies.homework.results import METHODS, Homework
+
+__all__ = [
+    "accuracy",
+    "along_training",
+    "conservation",
+    "deep_taylor",
+    "evidence",
+    "masked",
+    "sensitivity",
+    "settling",
+]
 
 COLORS = {"sensitivity": VERMILION, "deep_taylor": BLUE}
 _WINDOW = 50  # steps of the running mean
 
 
-def homework_accuracy(run: Homework) -> Figure:
+def accuracy(run: Homework) -> Figure:
     """Draw accuracy at the checkpoints, published values beside it where they are of the same data, and the loss."""
     figure = new_figure(f"Accuracy along training – {run.title}", run.origin, 8.6, 3.6)
     left, right = figure.subplots(1, 2)
@@ -22,17 +34,19 @@ def homework_accuracy(run: Homework) -> Figure:
     if run.published:
         published = np.array(sorted(run.published.items()))
         left.plot(*published.T, "s--", color=VERMILION, markersize=4, fillstyle="none", label="published (literature)")
-    left.axhline(1 / len(run.recordings["deep_taylor"].attrs["classes"]), color=GREY, linestyle=":", label="chance")
+    classes = len(run.recordings["deep_taylor"].attrs["classes"])
+    left.axhline(1 / classes, color=GREY, linestyle=":", label="chance")
     left.set(ylabel=f"accuracy on {run.accuracy['test_images'][-1]} test images", ylim=(0, None))
     left.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     left.legend(loc="upper left")
     loss, iteration = run.training["loss"], run.training["iteration"]
-    right.plot(iteration, loss, color=BLUE, alpha=0.25, linewidth=0.5, rasterized=True, label="batch of 25")
+    right.plot(iteration, loss, color=BLUE, alpha=0.25, linewidth=0.5, rasterized=True, label="each batch")
     if len(loss) >= 2 * _WINDOW:
         mean = np.convolve(loss, np.full(_WINDOW, 1 / _WINDOW), mode="valid")
         right.plot(iteration[_WINDOW - 1 :], mean, color=BLUE, label=f"mean of {_WINDOW} steps")
-    right.axhline(np.log(11), color=GREY, linestyle=":", label="untrained: log 11")
-    right.set(ylabel="training loss (nats)", ylim=(0, 1.15 * max(np.log(11), np.quantile(loss, 0.99))))
+    untrained = np.log(1 + classes)  # all classes and the default class are equally likely
+    right.axhline(untrained, color=GREY, linestyle=":", label=f"untrained: log {1 + classes}")
+    right.set(ylabel="training loss (nats)", ylim=(0, 1.15 * max(untrained, np.quantile(loss, 0.99))))
     right.legend(loc="upper right")
     for axes in (left, right):
         axes.set_xlabel("training step")
@@ -40,7 +54,7 @@ def homework_accuracy(run: Homework) -> Figure:
     return figure
 
 
-def homework_conservation(run: Homework) -> Figure:
+def conservation(run: Homework) -> Figure:
     """Compare the sum of each heatmap with the evidence that it explains, at all checkpoints."""
     figure = new_figure(f"What the sum of a heatmap is – {run.title}", run.origin, 8.6, 3.7)
     for axes, (method, name) in zip(figure.subplots(1, 2), METHODS.items(), strict=True):
@@ -57,7 +71,7 @@ def homework_conservation(run: Homework) -> Figure:
     return figure
 
 
-def homework_settling(run: Homework) -> Figure:
+def settling(run: Homework) -> Figure:
     """Draw how similar the heatmaps of each checkpoint are to the last ones, and how far they move in between."""
     figure = new_figure(f"When explanations settle – {run.title}", run.origin, 10.2, 3.6)
     left, right = figure.subplots(1, 2)

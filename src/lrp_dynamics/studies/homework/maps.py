@@ -10,7 +10,7 @@ _COLUMNS, _TILE = 10, 0.8
 _LABELS = {"sensitivity": "(∂y/∂x)², summed over channels", "deep_taylor": "relevance, summed over channels"}
 
 
-def homework_evidence(run: Homework) -> Figure:
+def evidence(run: Homework) -> Figure:
     """Show the explained images with their class and evidence; red names are misclassified."""
     figure, grid = _grid(f"The {run.count} test images with most evidence for their class – {run.title}", run)
     for sample, axes in enumerate(grid):
@@ -25,17 +25,17 @@ def homework_evidence(run: Homework) -> Figure:
     return figure
 
 
-def homework_sensitivity(run: Homework) -> Figure:
+def sensitivity(run: Homework) -> Figure:
     """Show the sensitivity of every explained image at the end of the training."""
     return _heatmaps(run, "sensitivity", f"Sensitivity: where a change would matter – {run.title}")
 
 
-def homework_deep_taylor(run: Homework) -> Figure:
+def deep_taylor(run: Homework) -> Figure:
     """Show the deep Taylor relevance of every explained image at the end of the training."""
     return _heatmaps(run, "deep_taylor", f"Deep Taylor: where the evidence is – {run.title}")
 
 
-def homework_masked(run: Homework) -> Figure:
+def masked(run: Homework) -> Figure:
     """Show images, and what is left of them where their heatmaps are strong."""
     chosen = list(range(min(run.count, 2 * _COLUMNS)))
     rows = -(-len(chosen) // _COLUMNS)
@@ -51,13 +51,13 @@ def homework_masked(run: Homework) -> Figure:
             picture = run.picture(sample)
             show_image(grid[0, column], picture)
             for axes, method in zip(grid[1:, column], METHODS, strict=True):
-                show_image(axes, masked(picture, final[method][sample]))
+                show_image(axes, darkened(picture, final[method][sample]))
         for axes, name in zip(grid[:, 0], ["image", *METHODS.values()], strict=True):
             axes.set_ylabel(name, fontsize=8)
     return figure
 
 
-def homework_along_training(run: Homework) -> Figure:
+def along_training(run: Homework) -> Figure:
     """Show both heatmaps of a few images at every checkpoint, each on its own scale with its sum below."""
     chosen, steps = run.different_classes(), run.iterations
     title = f"Explanations at every checkpoint – {run.title}"
@@ -77,7 +77,7 @@ def homework_along_training(run: Homework) -> Figure:
     return figure
 
 
-def masked(picture: np.ndarray, heatmap: np.ndarray) -> np.ndarray:
+def darkened(picture: np.ndarray, heatmap: np.ndarray) -> np.ndarray:
     """Return the picture, dark where the heatmap is weak: 0 at no relevance, unchanged from its 95th percentile on.
 
     The heatmap is first averaged over 3×3 pixels, as single pixels show nothing.

@@ -5,12 +5,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from lrp_dynamics.base.parameters import parse
 from lrp_dynamics.base.tables import read_csv
 from lrp_dynamics.data.pictures import as_picture
 from lrp_dynamics.recording.store import RelevanceFile, open_relevance
+from lrp_dynamics.studies.homework.parameters import Figures
 
 METHODS = {"sensitivity": "sensitivity", "deep_taylor": "deep Taylor"}
 
@@ -88,16 +91,25 @@ class Homework:
 
 
 @contextmanager
-def open_homework(folder: Path, published: Path | None, show: int) -> Iterator[Homework]:
-    """Open the results of one seed, results/<experiment>/seed-<k>, and the published accuracies to compare with."""
+def open_results(inputs: Mapping[str, Path], params: Mapping[str, Any]) -> Iterator[Homework]:
+    """Open the results of one seed, and the published accuracies to compare with.
+
+    Parameters
+    ----------
+    inputs : mapping of str to Path
+        "accuracy", "training", "evidence" (tables), a recording of each of `METHODS`, "published" (JSON).
+    params : mapping
+        "samples": how many images the figures along the training show; "published": whether to compare.
+    """
+    chosen = parse(Figures, params, "figures")
     with ExitStack() as stack:
         yield Homework(
-            {name: stack.enter_context(open_relevance(folder / name / "relevance.h5")) for name in METHODS},
-            accuracy=read_csv(folder / "accuracy.csv", require=("iteration", "accuracy", "test_images")),
-            training=read_csv(folder / "training.csv", require=("iteration", "loss")),
-            evidence=read_csv(folder / "evidence.csv", require=("index", "label", "evidence", "predicted")),
-            published=read_published(published) if published else {},
-            show=show,
+            {name: stack.enter_context(open_relevance(inputs[name])) for name in METHODS},
+            accuracy=read_csv(inputs["accuracy"], require=("iteration", "accuracy", "test_images")),
+            training=read_csv(inputs["training"], require=("iteration", "loss")),
+            evidence=read_csv(inputs["evidence"], require=("index", "label", "evidence", "predicted")),
+            published=read_published(inputs["published"]) if chosen.published else {},
+            show=chosen.samples,
         )
 
 

@@ -3,7 +3,10 @@
 import argparse
 from pathlib import Path
 
-from lrp_dynamics.base.parameters import json_object
+from lrp_dynamics.base.parameters import json_object, normal, pick
+from lrp_dynamics.studies.homework.parameters import Homework
+
+PARAMETERS = pick(Homework, "model", "inputs", "training", "checkpoints")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,5 +23,5 @@ def run(args: argparse.Namespace) -> None:
     from lrp_dynamics.studies.homework.explaining import training_params
     from lrp_dynamics.training.run import run_training
 
-    params = training_params(args.params | {"seed": args.seed})
+    params = training_params(normal(PARAMETERS, args.params) | {"seed": args.seed})
     run_training(args.data, params, args.out, cache=args.cache, record=False)

@@ -4,7 +4,8 @@ import argparse
 import json
 from pathlib import Path
 
-from lrp_dynamics.base.parameters import json_object
+from lrp_dynamics.base.parameters import json_object, normal
+from lrp_dynamics.base.result_sections import Outliers
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +22,8 @@ def run(args: argparse.Namespace) -> None:
     from lrp_dynamics.base.tables import write_csv
     from lrp_dynamics.studies.rules import comparison as study
 
-    measured, steps = study.measure_all(args.recordings, args.params)
+    params = normal(Outliers, args.params, "outliers")
+    measured, steps = study.measure_all(args.recordings, params)
     comparison = study.ranked(study.comparison_table(measured))
     write_csv(args.out / "comparison.csv", comparison)
     write_csv(args.out / "agreement.csv", study.agreement_table(measured))

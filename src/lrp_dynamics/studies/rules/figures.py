@@ -1,16 +1,29 @@
-"""Figures of what different explanations of one training conserve, how they move, and how they scatter."""
+"""The figures: what different explanations of one training conserve, how they move, and how they scatter."""
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from lrp_dynamics.reports.style import GREY, VERMILION, new_figure
+from lrp_dynamics.studies.rules.maps import agreement, dynamics_maps, maps, ranks
 from lrp_dynamics.studies.rules.results import Rules
+
+__all__ = [
+    "agreement",
+    "conservation",
+    "denominators",
+    "divergence",
+    "dynamics_maps",
+    "maps",
+    "placement",
+    "ranks",
+    "smoothness",
+]
 
 _FLOOR = 1e-8  # smaller shares are drawn here
 
 
-def rules_conservation(run: Rules) -> Figure:
+def conservation(run: Rules) -> Figure:
     """Draw how far the sum of a map is from the output that it explains, along the training."""
     figure = new_figure(f"Conservation along training – {run.title}", run.origin, 8.6, 3.9)
     axes = figure.subplots()
@@ -23,7 +36,7 @@ def rules_conservation(run: Rules) -> Figure:
     return figure
 
 
-def rules_smoothness(run: Rules) -> Figure:
+def smoothness(run: Rules) -> Figure:
     """Draw how much a map is like the one before, and how far it goes round about."""
     figure = new_figure(f"Smoothness – {run.title}", run.origin, 8.6, 3.9)
     left, right = figure.subplots(1, 2, width_ratios=[3, 2])
@@ -36,7 +49,7 @@ def rules_smoothness(run: Rules) -> Figure:
     return figure
 
 
-def rules_denominators(run: Rules) -> Figure:
+def denominators(run: Rules) -> Figure:
     """Draw each sample's smallest denominator against the share of its divergence that one step holds."""
     figure = new_figure(f"Denominators and jumps – {run.title}", run.origin, 8.6, 3.9)
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=[3, 2])
@@ -73,7 +86,7 @@ def rules_denominators(run: Rules) -> Figure:
     return figure
 
 
-def rules_divergence(run: Rules) -> Figure:
+def divergence(run: Rules) -> Figure:
     """Draw every sample's divergence in units of its explanation's median; flagged samples are marked."""
     figure = new_figure(f"Distribution of divergence – {run.title}", run.origin, 8.6, 3.9)
     axes = figure.subplots()
@@ -98,7 +111,7 @@ def rules_divergence(run: Rules) -> Figure:
     return figure
 
 
-def rules_placement(run: Rules) -> Figure:
+def placement(run: Rules) -> Figure:
     """Draw, along the training, the relevance on the object where masks are known, and how spread out maps are."""
     known = not np.isnan(run.curves["mass_on_object"]).all()
     figure = new_figure(f"Where relevance is, and how concentrated – {run.title}", run.origin, 8.6, 3.9)

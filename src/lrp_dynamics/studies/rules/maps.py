@@ -9,7 +9,7 @@ from lrp_dynamics.studies.rules.results import Rules
 _TILE = 0.78
 
 
-def rules_maps(run: Rules) -> Figure:
+def maps(run: Rules) -> Figure:
     """Show the maps of two samples along the training, a row an explanation, each map on its own scale."""
     moments, chosen = run.moments(), run.chosen(2)
     width, height = 1.5 + _TILE * len(moments) * len(chosen), 1.2 + (_TILE + 0.2) * (len(run.names) + 1)
@@ -35,7 +35,7 @@ def rules_maps(run: Rules) -> Figure:
     return figure
 
 
-def rules_dynamics_maps(run: Rules) -> Figure:
+def dynamics_maps(run: Rules) -> Figure:
     """Show the Dynamics of a few samples, a column an explanation, each map on its own scale with its sum below."""
     chosen = run.chosen(run.show)
     width, height = 0.6 + (_TILE + 0.18) * (len(run.names) + 1), 1.15 + (_TILE + 0.3) * len(chosen)
@@ -57,7 +57,7 @@ def rules_dynamics_maps(run: Rules) -> Figure:
     return figure
 
 
-def rules_agreement(run: Rules) -> Figure:
+def agreement(run: Rules) -> Figure:
     """Show the rank correlation of every pair of explanations: in divergence, in the last map, in the Dynamics map."""
     kinds = {
         "divergence": "divergence\n(over samples)",
@@ -87,7 +87,7 @@ def rules_agreement(run: Rules) -> Figure:
     return figure
 
 
-def rules_ranks(run: Rules) -> Figure:
+def ranks(run: Rules) -> Figure:
     """Show the rank of every explanation by every criterion that was measured."""
     from lrp_dynamics.measures.advice import CRITERIA
 

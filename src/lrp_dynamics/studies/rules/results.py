@@ -4,9 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from lrp_dynamics.base.parameters import parse
+from lrp_dynamics.base.result_sections import AlongTraining
 from lrp_dynamics.base.tables import read_csv
 from lrp_dynamics.data.pictures import as_picture
 from lrp_dynamics.recording.store import RelevanceFile, open_relevance
@@ -107,9 +110,25 @@ class Rules:
 
 
 @contextmanager
-def open_rules(results: Path, recordings: Sequence[str], **shown: int) -> Iterator[Rules]:
-    """Open the tables in results/<experiment>, and the recordings of one seed; `shown` are fields of `Rules`."""
+def open_results(inputs: Mapping[str, Path | Sequence[Path]], params: Mapping[str, Any]) -> Iterator[Rules]:
+    """Open the tables of all seeds, and the recordings of one.
+
+    Parameters
+    ----------
+    inputs : mapping of str to Path
+        "comparison", "agreement", "samples", "curves" (tables), "recordings" (relevance.h5 of each explanation).
+    params : mapping
+        "samples" and "snapshots": how many samples and moments the figures of maps show.
+    """
+    chosen = parse(AlongTraining, params, "figures")
+    recordings = inputs["recordings"]
     with ExitStack() as stack:
-        files = [stack.enter_context(open_relevance(path)) for path in recordings]
-        tables = {name: read_csv(results / f"{name}.csv") for name in ("comparison", "agreement", "samples", "curves")}
-        yield Rules({str(file.attrs["composite"]): file for file in files}, **tables, **shown)
+        paths = [recordings] if isinstance(recordings, str | Path) else recordings
+        files = [stack.enter_context(open_relevance(path)) for path in paths]
+        tables = {name: read_csv(inputs[name]) for name in ("comparison", "agreement", "samples", "curves")}
+        yield Rules(
+            {str(file.attrs["composite"]): file for file in files},
+            **tables,
+            show=chosen.samples,
+            snapshots=chosen.snapshots,
+        )

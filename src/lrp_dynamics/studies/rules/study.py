@@ -1,17 +1,20 @@
-"""The figures of a rule comparison, in the order of the report; imports nothing, as a Snakefile lists them."""
+"""The face of the study: its steps and its figures. Imports nothing heavy, as a Snakefile reads it."""
 
-STEPS = ("compare", "draw")  # each a module of this package, and a subcommand `rules-<step>`
+# By kind of experiment.
+from lrp_dynamics.studies.rules.parameters import EXPERIMENTS as EXPERIMENTS
 
-# name: (title, part of the report). A figure is drawn by the function of that name in figures.py or maps.py; its
-# caption is workflow/report/<name>.rst.
-RULES_FIGURES = {
-    "rules_maps": ("Maps along training", "1 maps"),
-    "rules_dynamics_maps": ("Dynamics by explanation", "1 maps"),
-    "rules_conservation": ("Conservation along training", "2 measurements"),
-    "rules_smoothness": ("Smoothness", "2 measurements"),
-    "rules_denominators": ("Denominators and jumps", "2 measurements"),
-    "rules_divergence": ("Distribution of divergence", "2 measurements"),
-    "rules_placement": ("Where relevance is, and how concentrated", "2 measurements"),
-    "rules_agreement": ("Agreement between explanations", "3 choice"),
-    "rules_ranks": ("Ranks by criterion", "3 choice"),
+# Each a module of this package, and a subcommand `rules-<step>`.
+STEPS = ("compare",)
+# name: (title, part of the report). A figure is drawn by the function of that name in figures.py; its caption is
+# workflow/report/rules/<figure>.rst.
+FIGURES = {
+    "maps": ("Maps along training", "1 maps"),
+    "dynamics_maps": ("Dynamics by explanation", "1 maps"),
+    "conservation": ("Conservation along training", "2 measurements"),
+    "smoothness": ("Smoothness", "2 measurements"),
+    "denominators": ("Denominators and jumps", "2 measurements"),
+    "divergence": ("Distribution of divergence", "2 measurements"),
+    "placement": ("Where relevance is, and how concentrated", "2 measurements"),
+    "agreement": ("Agreement between explanations", "3 choice"),
+    "ranks": ("Ranks by criterion", "3 choice"),
 }

@@ -3,7 +3,10 @@
 import argparse
 from pathlib import Path
 
-from lrp_dynamics.base.parameters import json_object
+from lrp_dynamics.base.parameters import json_object, normal, pick
+from lrp_dynamics.studies.vgg11.parameters import Vgg11
+
+PARAMETERS = pick(Vgg11, threads="training.threads", device="training.device")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,5 +24,5 @@ def run(arguments: argparse.Namespace) -> None:
     from lrp_dynamics.models import trained
     from lrp_dynamics.training.device import prepare_device
 
-    device = prepare_device(arguments.params)
+    device = prepare_device(normal(PARAMETERS, arguments.params))
     classify(trained.load(str(arguments.model)), prepared.read(arguments.data), device, arguments.out)

@@ -1,6 +1,6 @@
 """LRP of test images with the from-scratch repository's rules, with its filter of the largest relevance and without.
 
-docs/vgg11.md tells what is done here.
+docs/studies/vgg11.md tells what is done here.
 """
 
 import os
@@ -18,27 +18,24 @@ from torch import Tensor
 from lrp_dynamics import lrp
 from lrp_dynamics.base import files
 from lrp_dynamics.base.errors import UserError
-from lrp_dynamics.base.parameters import Kind, check, number, whole
+from lrp_dynamics.base.parameters import normal, pick
 from lrp_dynamics.data import prepared
 from lrp_dynamics.data.prepared import test_images
 from lrp_dynamics.measures.classification import check_same
 from lrp_dynamics.models import trained
+from lrp_dynamics.studies.vgg11.parameters import Vgg11
 from lrp_dynamics.training.data import Data
 from lrp_dynamics.training.device import name_of, prepare_device
 from lrp_dynamics.training.plans import Plan, open_recorder
 
-# Folder of the results: name of the method. Both start from the probabilities of all classes.
-METHODS = {"all": "all relevance", "top_k": "largest relevance only"}
-KINDS: dict[str, Kind] = {
-    "images": whole(1),
-    "top_k": number(lambda value: 0 < value < 1, "a share between 0 and 1"),
-    "speed_images": whole(1),
-    "batch_size": whole(1),
-}
+PARAMETERS = pick(Vgg11, "explanations", "seed", threads="training.threads", device="training.device")
 
 
 def composites(top_k: float) -> dict[str, lrp.Composite]:
-    """Return the rules of each of `METHODS`; `top_k` is the share of each layer's relevance values that goes on."""
+    """Return the rules by folder of the results; both start from the probabilities of all classes.
+
+    `top_k` is the share of each layer's relevance values that goes on.
+    """
     every = lrp.COMPOSITES["from_scratch"]
     return {"all": every, "top_k": replace(every, name="from_scratch_top_k", top_k=top_k)}
 
@@ -55,11 +52,11 @@ def run_explanations(model: Path, data: Path, params: Mapping[str, Any], out: Pa
     params : mapping
         "explanations" {"images", "top_k", "speed_images", "batch_size"}, "threads", "device".
     out : Path
-        Gets <method>/relevance.h5 of each of `METHODS` (recordings of one step) and speed.json, which, like all times,
+        Gets <name>/relevance.h5 of each of `composites` (recordings of one step) and speed.json, which, like all times,
         is another one each time.
     """
+    params = normal(PARAMETERS, params)
     options = params["explanations"]
-    check("explanations", options, KINDS, required=KINDS)
     device, network = prepare_device(params), trained.load(str(model))
     about = network.about
     source = Data.read(data, {"low": about.low, "high": about.high}, device)
@@ -82,8 +79,8 @@ def run_explanations(model: Path, data: Path, params: Mapping[str, Any], out: Pa
             images = source.images(test[: options["speed_images"]])
             explainer = lrp.Explainer(net, composite)
             speed[name] = frames_per_second(explainer, images.inputs(slice(None)), options["batch_size"])
-            print(f"{METHODS[name]}: {speed[name]:.1f} images explained in a second")
-        for name in METHODS:
+            print(f"{name}: {speed[name]:.1f} images explained in a second")
+        for name in speed:
             (out / name).mkdir(exist_ok=True)
             os.replace(Path(temporary) / f"{name}.h5", out / name / "relevance.h5")
     where = {"device": name_of(device), "threads": torch.get_num_threads()}

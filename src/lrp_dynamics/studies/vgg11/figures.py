@@ -21,7 +21,7 @@ from lrp_dynamics.studies.vgg11.results import METHODS, MISTAKES, Results
 COLORS = {"all": BLUE, "top_k": VERMILION}
 
 
-def vgg11_training(run: Results) -> Figure:
+def training(run: Results) -> Figure:
     """Draw loss and accuracy of training batches and of the images held out, and where the network was best."""
     figure = new_figure(f"Training and validation – {run.title}", run.origin, 8.6, 3.4)
     epochs, log, validation = run.training["epoch"], run.training, run.validation
@@ -59,7 +59,7 @@ def vgg11_training(run: Results) -> Figure:
     return figure
 
 
-def vgg11_confusion(run: Results) -> Figure:
+def confusion(run: Results) -> Figure:
     """Draw how many images of each class were taken for each class; the colour is the share of the class's images."""
     names, counts = run.classes["class"], _counts(run)
     size = len(names)
@@ -88,7 +88,7 @@ def _counts(run: Results) -> np.ndarray:
     return np.stack([run.confusion[f"as_{name}"] for name in run.classes["class"]], axis=1)
 
 
-def vgg11_mistakes(run: Results) -> Figure:
+def mistakes(run: Results) -> Figure:
     """Show the misclassified test images that the network was most certain about."""
     count, columns = len(run.pictures), 10
     rows = max(1, -(-count // columns))
@@ -105,7 +105,7 @@ def vgg11_mistakes(run: Results) -> Figure:
     return figure
 
 
-def vgg11_relevance(run: Results) -> Figure:
+def relevance(run: Results) -> Figure:
     """Show test images beside their relevance maps, with all relevance and with the largest alone."""
     count = min(run.show, run.first.map_samples)
     figure = new_figure(f"Relevance with and without the filter – {run.title}", run.origin, 0.7 + 1.02 * count, 4.0)
@@ -128,7 +128,7 @@ def vgg11_relevance(run: Results) -> Figure:
     return figure
 
 
-def vgg11_concentration(run: Results) -> Figure:
+def concentration(run: Results) -> Figure:
     """Draw how much of the relevance the strongest pixels hold, and how much arrives at the pixels at all."""
     figure = new_figure(f"How concentrated the relevance is – {run.title}", run.origin, 8.6, 3.4)
     left, right = figure.subplots(1, 2)

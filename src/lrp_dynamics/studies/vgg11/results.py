@@ -4,9 +4,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from lrp_dynamics.base.parameters import parse
+from lrp_dynamics.base.result_sections import Shown
 from lrp_dynamics.base.tables import read_csv
 from lrp_dynamics.data import prepared
 from lrp_dynamics.data.pictures import as_picture
@@ -73,8 +76,18 @@ MISTAKES = 20  # how many the figure shows
 
 
 @contextmanager
-def open_results(folder: Path, data: Path, show: int) -> Iterator[Results]:
-    """Open the results of an experiment, results/<experiment>, and the prepared dataset that they are of."""
+def open_results(inputs: Mapping[str, Path], params: Mapping[str, Any]) -> Iterator[Results]:
+    """Open the results of an experiment.
+
+    Parameters
+    ----------
+    inputs : mapping of str to Path
+        "training", "validation", "classes", "confusion", "mistakes" (tables), a recording of each of `METHODS`, "data"
+        (the prepared dataset that they are of).
+    params : mapping
+        "images": how many explained images are shown.
+    """
+    chosen = parse(Shown, params, "figures")
     tables = {
         "training": ("iteration", "epoch", "loss", "accuracy"),
         "validation": ("iteration", "epoch", "loss", "accuracy", "best"),
@@ -83,12 +96,12 @@ def open_results(folder: Path, data: Path, show: int) -> Iterator[Results]:
         "mistakes": ("index", "label", "predicted", "probability"),
     }
     with ExitStack() as stack:
-        read = {name: read_csv(folder / f"{name}.csv", require=columns) for name, columns in tables.items()}
+        read = {name: read_csv(inputs[name], require=columns) for name, columns in tables.items()}
         shown = read["mistakes"]["index"][:MISTAKES].astype(np.int64)
-        pictures = prepared.read_images(data, shown)
+        pictures = prepared.read_images(inputs["data"], shown)
         yield Results(
-            {name: stack.enter_context(open_relevance(folder / name / "relevance.h5")) for name in METHODS},
+            {name: stack.enter_context(open_relevance(inputs[name])) for name in METHODS},
             **read,
             pictures=pictures,
-            show=show,
+            show=chosen.images,
         )

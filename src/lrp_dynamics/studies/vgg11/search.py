@@ -3,7 +3,10 @@
 import argparse
 from pathlib import Path
 
-from lrp_dynamics.base.parameters import json_object
+from lrp_dynamics.base.parameters import json_object, normal, pick
+from lrp_dynamics.studies.vgg11.parameters import Vgg11
+
+PARAMETERS = pick(Vgg11, "search", "dataset")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,13 +22,14 @@ def run(arguments: argparse.Namespace) -> None:
     """Run the stage."""
     from lrp_dynamics.base.tables import read_csv
     from lrp_dynamics.reports.style import draw_each
-    from lrp_dynamics.studies.vgg11.search_figure import vgg11_search
+    from lrp_dynamics.studies.vgg11.search_figure import draw_search
     from lrp_dynamics.training import search
 
-    best = search.gather(arguments.params["search"], arguments.trials, arguments.table)
-    keys = list(arguments.params["search"]["space"])
+    params = normal(PARAMETERS, arguments.params)
+    best = search.gather(params["search"], arguments.trials, arguments.table)
+    keys = list(params["search"]["space"])
     draw_each(
-        {"vgg11_search": lambda table: vgg11_search(table, keys, arguments.name, arguments.params["dataset"])},
+        {"search": lambda table: draw_search(table, keys, arguments.name, params["dataset"])},
         read_csv(arguments.table),
         arguments.out_dir,
     )

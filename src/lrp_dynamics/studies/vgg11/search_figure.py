@@ -9,7 +9,7 @@ from matplotlib.ticker import PercentFormatter
 from lrp_dynamics.reports.style import BLUE, VERMILION, new_figure
 
 
-def vgg11_search(table: Mapping[str, np.ndarray], keys: Sequence[str], experiment: str, dataset: str) -> Figure:
+def draw_search(table: Mapping[str, np.ndarray], keys: Sequence[str], experiment: str, dataset: str) -> Figure:
     """Draw the validation accuracy of each trial against the values that it took, of keys with several values."""
     keys = [key for key in keys if len(np.unique(table[key])) > 1] or list(keys)
     accuracy, trials = table["validation_accuracy"], len(table["trial"])

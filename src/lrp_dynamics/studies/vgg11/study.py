@@ -1,20 +1,18 @@
-"""The figures of a VGG-11 experiment, in the order of the report; imports nothing, as a Snakefile lists them."""
+"""The face of the study: its steps and its figures. Imports nothing heavy, as a Snakefile reads it."""
 
-STEPS = (
-    "trial",
-    "search",
-    "classify",
-    "explain",
-    "draw",
-)  # each a module of this package, and a subcommand `vgg11-<step>`
+# By kind of experiment.
+from lrp_dynamics.studies.vgg11.parameters import EXPERIMENTS as EXPERIMENTS
 
-# name: (title, part of the report). A figure is drawn by the function of that name in figures.py; its caption
-# is workflow/report/<name>.rst.
-VGG11_FIGURES = {
-    "vgg11_training": ("Training and validation", "1 training"),
-    "vgg11_confusion": ("Confusion matrix", "2 test"),
-    "vgg11_mistakes": ("Most certain mistakes", "2 test"),
-    "vgg11_relevance": ("Relevance with and without the filter", "3 explanations"),
-    "vgg11_concentration": ("How concentrated the relevance is", "3 explanations"),
+# Each a module of this package, and a subcommand `vgg11-<step>`.
+STEPS = ("trial", "search", "classify", "explain")
+# name: (title, part of the report). A figure is drawn by the function of that name in figures.py; its caption is
+# workflow/report/vgg11/<figure>.rst.
+FIGURES = {
+    "training": ("Training and validation", "1 training"),
+    "confusion": ("Confusion matrix", "2 test"),
+    "mistakes": ("Most certain mistakes", "2 test"),
+    "relevance": ("Relevance with and without the filter", "3 explanations"),
+    "concentration": ("How concentrated the relevance is", "3 explanations"),
 }
-VGG11_SEARCH = {"vgg11_search": ("Search for hyper-parameters", "4 search")}
+# Drawn by the step `search`, of its own table.
+SEARCH_FIGURES = {"search": ("Search for hyper-parameters", "4 search")}

@@ -3,7 +3,10 @@
 import argparse
 from pathlib import Path
 
-from lrp_dynamics.base.parameters import json_object
+from lrp_dynamics.base.parameters import json_object, normal, pick
+from lrp_dynamics.studies.vgg11.parameters import Search
+
+SPACE = pick(Search, "sampler", "space", sampler_seed="seed")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +27,8 @@ def run(arguments: argparse.Namespace) -> None:
     from lrp_dynamics.training.run import run_training
 
     params = dict(arguments.params)
-    space = {"sampler": params.pop("sampler"), "seed": params.pop("sampler_seed"), "space": params.pop("space")}
+    space = normal(SPACE, {name: params.pop(name) for name in ("sampler", "space", "sampler_seed") if name in params})
+    space["seed"] = space.pop("sampler_seed")
     values = search.values_of(space, arguments.trial)
     print(f"trial {arguments.trial}: " + ", ".join(f"{key} = {value}" for key, value in values.items()))
     options = {"cache": arguments.cache, "record": False, "events": arguments.tensorboard}

@@ -4,7 +4,8 @@ import argparse
 import json
 from pathlib import Path
 
-from lrp_dynamics.base.parameters import json_object
+from lrp_dynamics.base.parameters import json_object, normal
+from lrp_dynamics.studies.vgg16.parameters import Explanations
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,12 +32,13 @@ def run(args: argparse.Namespace) -> None:
     from lrp_dynamics.studies.vgg16.explaining import study
     from lrp_dynamics.training.device import prepare_device
 
-    prepare_device({"threads": args.params["threads"]})
+    params = normal(Explanations, args.params, "explanations")
+    prepare_device({"threads": params["threads"]})
     network, data = load(str(args.model)), prepared.read(args.data)
-    found = study(network, data, args.params)
+    found = study(network, data, params)
     table = results.measures(found)
     training = json.loads(args.training[0].read_text(encoding="utf-8")) if args.training else None
-    results.write_h5(args.maps, found, network.about, data, args.params)
+    results.write_h5(args.maps, found, network.about, data, params)
     write_csv(args.predictions, results.predictions(found, network.about))
     write_csv(args.measures, table)
     write_json(args.metrics, results.metrics(found, table, training))

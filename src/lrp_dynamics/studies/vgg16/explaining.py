@@ -1,6 +1,6 @@
 """Explain a trained VGG on a set of images by several composites, layer by layer, and measure the explanations."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -103,9 +103,9 @@ def show_network(network: Network, model: nn.Module, data: Prepared, index: np.n
     return images
 
 
-def for_convolutions(name: str) -> Composite:
-    """Return a composite by name whose rules for dense layers hold for those that have become convolutions."""
-    composite = make_composite(name)
+def for_convolutions(spec: str | Mapping[str, Any]) -> Composite:
+    """Return a composite whose rules for dense layers hold for those that have become convolutions."""
+    composite = make_composite(spec)
     rules = {("classifier.*" if key == "Linear" else key): rule for key, rule in composite.rules.items()}
     return replace(composite, rules=rules)
 
@@ -205,15 +205,21 @@ def study(network: Network, data: Prepared, params: dict[str, Any]) -> Study:
     data : Prepared
         Its test images are explained.
     params : dict
-        "images" (how many, or None for all), "composites" (names; of the first one the layers are shown), "flipping"
+        "images" (how many, or None for all), "composites" (names, or names of your own to composites; of the first one
+        the layers are shown), "flipping"
         ("region", "steps", "fill"), "mprt_images", "seed".
     """
     model = fully_convolutional(network.model)
     images = show_network(network, model, data, test_images(data, params["images"]))
     blocks = ends_of_blocks(model)
     explained = {}
-    for number, name in enumerate(params["composites"]):
-        explainer = Explainer(model, for_convolutions(name), bounds=network.bounds)
+    names = list(params["composites"])
+    written = (
+        params["composites"] if isinstance(params["composites"], Mapping) else dict(zip(names, names, strict=True))
+    )
+    composites = {name: for_convolutions(spec) for name, spec in written.items()}
+    for number, name in enumerate(names):
+        explainer = Explainer(model, composites[name], bounds=network.bounds)
         for target in TARGETS:
             layers = blocks if number == 0 and target == TARGETS[0] else ()
             explained[name, target] = explain(explainer, images, images.targets(target), layers)
@@ -224,7 +230,7 @@ def study(network: Network, data: Prepared, params: dict[str, Any]) -> Study:
     maps = evaluation.pixel_map(torch.cat(baseline)).numpy()
     logit = images.logits.max(1)
     explained[BASELINE, TARGETS[0]] = Explained(maps, logit, logit - maps.sum((1, 2)), {})
-    methods = [*params["composites"], BASELINE]
+    methods = [*composites, BASELINE]
     seed = params["seed"]
     return Study(
         images=images,
@@ -240,7 +246,7 @@ def study(network: Network, data: Prepared, params: dict[str, Any]) -> Study:
                 model,
                 network,
                 images,
-                None if name == BASELINE else for_convolutions(name),
+                composites.get(name),
                 params["mprt_images"],
                 seed,
             )

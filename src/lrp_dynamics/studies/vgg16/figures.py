@@ -1,11 +1,24 @@
-"""Figures of the VGG-16 study that show measures of the explanations."""
+"""The figures: images and maps, and measures of the explanations."""
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lrp_dynamics.reports.style import GREY, new_figure
+from lrp_dynamics.studies.vgg16.maps import activations, composites, contrast, layers, predictions
 from lrp_dynamics.studies.vgg16.results import PhotoRun
+
+__all__ = [
+    "absorption",
+    "activations",
+    "composites",
+    "contrast",
+    "flipping",
+    "layers",
+    "localisation",
+    "mprt",
+    "predictions",
+]
 
 
 def absorption(run: PhotoRun) -> Figure:

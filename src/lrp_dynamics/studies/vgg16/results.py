@@ -1,11 +1,16 @@
 """What the figures of the VGG-16 study draw from: explanations.h5 and measures.csv."""
 
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from lrp_dynamics.base.hdf5 import open_hdf5
+from lrp_dynamics.base.parameters import parse
+from lrp_dynamics.base.result_sections import Shown
 from lrp_dynamics.base.tables import read_csv
 
 SCHEMA, SCHEMA_VERSION = "lrp-dynamics/photos", 1
@@ -107,3 +112,19 @@ class PhotoRun:
     def values(self, method: str, name: str) -> np.ndarray:
         """Return a measure of all images."""
         return self.measures[name][self.measures["method"] == method]
+
+
+@contextmanager
+def open_results(inputs: Mapping[str, Path], params: Mapping[str, Any]) -> Iterator[PhotoRun]:
+    """Open the results of an experiment.
+
+    Parameters
+    ----------
+    inputs : mapping of str to Path
+        "maps" (explanations.h5), "measures" (measures.csv).
+    params : mapping
+        "images": how many images are drawn.
+    """
+    chosen = parse(Shown, params, "figures")
+    with PhotoRun(inputs["maps"], inputs["measures"], chosen.images) as results:
+        yield results

@@ -8,7 +8,7 @@ import numpy as np
 from lrp_dynamics.reports.telling import Telling
 from lrp_dynamics.reports.words import number, percent, times
 from lrp_dynamics.studies.vgg16.results import PhotoRun
-from lrp_dynamics.studies.vgg16.study import FIGURES, MASK_FIGURES
+from lrp_dynamics.studies.vgg16.study import FIGURES
 
 _ROWS, _COLUMNS = ("upper", "middle", "lower"), ("left", "centre", "right")
 
@@ -27,7 +27,7 @@ class PhotoStory(Telling):
     """
 
     def __init__(self, maps: str, measures: str, metrics: str, figures: str, captions: str, images: int):
-        super().__init__(FIGURES | MASK_FIGURES, figures, captions)
+        super().__init__(FIGURES, figures, captions)
         self.metrics = json.loads(Path(metrics).read_text(encoding="utf-8"))
         self.run = PhotoRun(maps, measures, images)
         self.first = self.run.composites[0]

@@ -1,18 +1,22 @@
-"""The figures of the VGG-16 study, in order; imports nothing, so that a Snakefile can list them."""
+"""The face of the study: its steps and its figures. Imports nothing heavy, as a Snakefile reads it."""
 
-STEPS = ("weights", "explain", "draw")  # each a module of this package, and a subcommand `vgg16-<step>`
+# By kind of experiment.
+from lrp_dynamics.studies.vgg16.parameters import EXPERIMENTS as EXPERIMENTS
 
-# name: (title, part of the report); drawn by the function of that name without "vgg16_" in figures.vgg16_maps or
-# figures.vgg16_measures; the caption is workflow/report/<name>.rst.
+# Each a module of this package, and a subcommand `vgg16-<step>`.
+STEPS = ("weights", "explain")
+# name: (title, part of the report). A figure is drawn by the function of that name in figures.py; its caption is
+# workflow/report/vgg16/<figure>.rst.
 FIGURES = {
-    "vgg16_predictions": ("Predictions", "1 what the network sees"),
-    "vgg16_composites": ("Explanations by different rules", "2 explanations"),
-    "vgg16_contrast": ("Predicted class against runner-up", "2 explanations"),
-    "vgg16_activations": ("Activations layer by layer", "3 layers"),
-    "vgg16_layers": ("Relevance layer by layer", "3 layers"),
-    "vgg16_absorption": ("What the layers absorb", "3 layers"),
-    "vgg16_flipping": ("Pixel flipping", "4 evaluation"),
-    "vgg16_mprt": ("Randomised weights", "4 evaluation"),
+    "predictions": ("Predictions", "1 what the network sees"),
+    "composites": ("Explanations by different rules", "2 explanations"),
+    "contrast": ("Predicted class against runner-up", "2 explanations"),
+    "activations": ("Activations layer by layer", "3 layers"),
+    "layers": ("Relevance layer by layer", "3 layers"),
+    "absorption": ("What the layers absorb", "3 layers"),
+    "flipping": ("Pixel flipping", "4 evaluation"),
+    "mprt": ("Randomised weights", "4 evaluation"),
+    "localisation": ("Relevance in the object", "4 evaluation"),
 }
-# Only where the dataset has masks.
-MASK_FIGURES = {"vgg16_localisation": ("Relevance in the object", "4 evaluation")}
+# Of these, what is drawn only where the dataset has masks.
+MASK_FIGURES = ("localisation",)

@@ -3,7 +3,8 @@
 import argparse
 from pathlib import Path
 
-from lrp_dynamics.base.parameters import json_object
+from lrp_dynamics.base.parameters import json_object, normal
+from lrp_dynamics.studies.vgg16.parameters import Weights
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +22,7 @@ def run(args: argparse.Namespace) -> None:
     from lrp_dynamics.data.download import Remote, fetch, filename
     from lrp_dynamics.models.trained import load
 
-    params = args.params
+    params = normal(Weights, args.params, "weights")
     source = fetch(Remote(filename(params["urls"][0]), params["urls"], params["sha256"]), args.raw)
     network = load(params["network"], source, params["trained_on"])
     about = network.about

@@ -28,7 +28,7 @@ def write_h5(path: Path, study: Study, about: Description, data: Prepared, param
             ("dataset_title", data.title),
             ("classes", json.dumps(list(about.classes))),
             ("names", json.dumps(images.names)),
-            ("composites", json.dumps(params["composites"])),
+            ("composites", json.dumps(list(params["composites"]))),
             ("methods", json.dumps(list(study.flipping))),
             ("blocks", json.dumps(study.blocks)),
             ("params_json", json.dumps(params, sort_keys=True)),

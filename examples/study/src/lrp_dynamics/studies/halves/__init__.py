@@ -1,0 +1,1 @@
+"""Does the training loss still fall in the second half of a training?"""

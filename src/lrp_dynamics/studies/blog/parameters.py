@@ -1,0 +1,25 @@
+"""The parameters of an experiment of kind `dynamics`: a training, recorded, with its dynamics and outliers."""
+
+from dataclasses import dataclass
+
+from lrp_dynamics.base.kinds import TEXT, one_of
+from lrp_dynamics.base.parameters import Section, nested, parameter
+from lrp_dynamics.base.result_sections import AlongTraining, Outliers
+from lrp_dynamics.base.training_sections import SEEDS, Inputs, Recording, Training
+
+
+@dataclass(frozen=True)
+class Dynamics(Section):
+    """The experiment of both posts."""
+
+    dataset: str = parameter(TEXT, "one of the datasets")
+    model: str = parameter(one_of("blog_cnn", "homework_cnn"), "blog_cnn, homework_cnn", "blog_cnn")
+    seeds: list[int] = parameter(SEEDS, "one training each: of initial weights and order of the images", [0])
+    inputs: Inputs = nested(Inputs)
+    training: Training = nested(Training)
+    recording: Recording = nested(Recording)
+    outliers: Outliers = nested(Outliers)
+    figures: AlongTraining = nested(AlongTraining)
+
+
+EXPERIMENTS: dict[str, type[Section]] = {"dynamics": Dynamics}

@@ -1,0 +1,30 @@
+"""The parameters of one training, as `lrp_dynamics.training.run.run_training` and its commands take them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lrp_dynamics.base.kinds import SEED, TEXT, Kind, optional
+from lrp_dynamics.base.parameters import Section, kind_of_section, nested, parameter, parse
+from lrp_dynamics.base.training_sections import Checkpoints, Inputs, Recording, Recordings, Validation
+from lrp_dynamics.training.loop import Settings
+
+
+def _read_recording(value: Any) -> Section:
+    several = isinstance(value, Mapping) and "composites" in value
+    return parse(Recordings if several else Recording, value)
+
+
+@dataclass(frozen=True)
+class Run(Section):
+    """One training; what is left out of `recording`, `checkpoints` and `validation` is not made."""
+
+    model: str = parameter(TEXT, "a name of lrp_dynamics.models")
+    seed: int = parameter(SEED, "of initial weights and order of the images", 0)
+    inputs: Inputs = nested(Inputs, required=True)
+    training: Settings = nested(Settings, required=True)
+    recording: Recording | Recordings | None = parameter(
+        optional(Kind("the parameters of a recording", {}, _read_recording)), "what is recorded", None
+    )
+    checkpoints: Checkpoints | None = parameter(optional(kind_of_section(Checkpoints)), "weights that are kept", None)
+    validation: Validation | None = parameter(optional(kind_of_section(Validation)), "images that are held out", None)

@@ -1,0 +1,66 @@
+# Figures and report of every kind of experiment, made alike.
+
+
+for kind, made in KINDS.items():
+    figures_rule, report_rule = made.shown_by
+    package, notebook = f"src/lrp_dynamics/studies/{made.study}", f"workflow/notebooks/{made.study}.py"
+
+    rule:
+        name:
+            figures_rule
+        input:
+            **made.drawn_from,
+            code=code_of("figures", *(f"{package}/{file}.py" for file in ("study", "results", "figures"))),
+        output:
+            png=pictures_of(made.study, made.figures),
+            svg=drawings_of(made.figures),
+        log:
+            f"logs/{figures_rule}/{{experiment}}.log",
+        benchmark:
+            f"logs/benchmarks/{figures_rule}/{{experiment}}.tsv"
+        wildcard_constraints:
+            experiment=experiments_of(kind),
+        params:
+            study=made.study,
+            names=list(made.figures),
+            json=value_of("experiments.{experiment}.figures"),
+            inputs=given(made.drawn_from),
+        message:
+            "Drawing the figures of {wildcards.experiment}"
+        shell:
+            "lrp-dynamics figures {params.study} --inputs {params.inputs} --params {params.json:q}"
+            " --figures {params.names} --out-dir reports/{wildcards.experiment}/figures 2>&1 | tee {log}"
+
+    rule:
+        name:
+            report_rule
+        input:
+            **made.told_from,
+            figures=[f"{REPORT}/figures/{name}.png" for name in made.figures],
+            captions=[f"workflow/report/{made.study}/{name}.rst" for name in made.figures],
+            notebook=notebook,
+            code=code_of("report", notebook),
+        output:
+            ipynb=f"{REPORT}/report.ipynb",
+            html=report(
+                f"{REPORT}/report.html",
+                caption=f"../report/{made.study}/report.rst",
+                category="{experiment}",
+                labels={"figure": "Report"},
+            ),
+        log:
+            f"logs/{report_rule}/{{experiment}}.log",
+        benchmark:
+            f"logs/benchmarks/{report_rule}/{{experiment}}.tsv"
+        wildcard_constraints:
+            experiment=experiments_of(kind),
+        params:
+            study=made.study,
+            json=made.told_with or params_of(),
+            inputs=given(made.told_from),
+        message:
+            "Writing the report of {wildcards.experiment}"
+        shell:
+            "lrp-dynamics report --notebook {input.notebook} --params {params.json:q} --inputs {params.inputs}"
+            " figures=reports/{wildcards.experiment}/figures captions=workflow/report/{params.study}"
+            " --ipynb {output.ipynb} --html {output.html} 2>&1 | tee {log}"

@@ -1,0 +1,85 @@
+"""All that is taken from Snakemake beside its documented interface; a test holds it for each version that is installed.
+
+Snakemake has an API to run a workflow, but none to ask about its jobs, nor to say of an output that it is current.
+"""
+
+import asyncio
+import base64
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+
+def dag_of(workflow: Any) -> Any:
+    """Return the DAG of a workflow of the API, after `execute_workflow`."""
+    return workflow._workflow.dag
+
+
+def rules_of(dag: Any) -> list[str]:
+    """Return the names of all rules, in the order of the Snakefile."""
+    return [rule.name for rule in dag.workflow.rules]
+
+
+def config_of(dag: Any) -> dict[str, Any]:
+    """Return the content of params.yaml, as the Snakefile has read it."""
+    return dag.workflow.config
+
+
+def must_run(dag: Any, job: Any) -> bool:
+    """Whether Snakemake would run a job; False for all in a DAG that was planned with `forceall`."""
+    return dag.needrun(job)
+
+
+def jobs_before(dag: Any, job: Any) -> Iterable[Any]:
+    """Return the jobs whose outputs a job reads."""
+    return dag.dependencies[job]
+
+
+def sources_of(job: Any) -> list[Any]:
+    """Return what a job's rule takes inputs and parameters from, as written: values, and functions of wildcards."""
+    return [*job.rule.input, *job.rule.params]
+
+
+def constants_of(job: Any) -> dict[str, Any]:
+    """Return, by name, the parameters of a job that depend on no input, output or resource."""
+    return {name: value for name, value in job.params.items() if value in job.non_derived_params}
+
+
+def command_of(job: Any) -> str:
+    """Return the shell command of a job's rule, its fields not filled in."""
+    return job.rule.shellcmd
+
+
+def is_foreign(path: str) -> bool:
+    """Whether an output was not written by Snakemake, or not last, by the note that Snakemake keeps of each.
+
+    The note is a file named after the output's path, long names cut into folders; it has the time of the output.
+    """
+    name = base64.urlsafe_b64encode(path.encode()).decode()
+    parts = [name[i : i + 254] for i in range(0, len(name), 254)]
+    note = Path(".snakemake", "metadata", *("@" + part for part in parts[:-1]), parts[-1])
+    try:
+        return json.loads(note.read_text(encoding="utf-8")).get("endtime") != os.stat(path).st_mtime
+    except (OSError, ValueError):
+        return True
+
+
+def note_current(dag: Any, job: Any) -> None:
+    """Write the notes of a job's outputs as if Snakemake had just made them."""
+    asyncio.run(dag.workflow.persistence.finished(job))
+
+
+def note_unknown(dag: Any, job: Any, reason: str) -> None:
+    """Write notes of a job's outputs with which it must run, for a reason that Snakemake shows as parameters.
+
+    Their time is not that of the files: these stay foreign, as the parameters may come back.
+    """
+    from snakemake.persistence import RECORD_FORMAT_VERSION, MetadataRecord
+
+    note = MetadataRecord(
+        record_format_version=RECORD_FORMAT_VERSION, rule=job.rule.name, params=[repr(reason)], endtime=-1.0
+    )
+    for path in job.output:
+        dag.workflow.persistence._write_record(str(path), note)
