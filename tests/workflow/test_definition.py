@@ -136,6 +136,28 @@ def test_the_message_reaches_the_user_of_either_tool(full, tmp_path):
         assert "Traceback" not in log
 
 
+def test_what_is_left_out_of_params_yaml_is_not_asked_of_dvc(full, tmp_path):
+    """DVC refuses stages whose parameters are missing; a default is in the code, which the stages depend on."""
+    project = full.copy(tmp_path / "short")
+    params = project.params
+    demo = params["experiments"]["demo"]
+    params["experiments"] = {"demo": {"kind": "dynamics", "dataset": "shapes10", "training": {"max_steps": 3}}}
+    params["datasets"] = {"shapes10": {"kind": "shapes10", "n_train": 8000, "n_test": 1000}}
+    params["storage"] = {}
+    project.write_params(params)
+    project.run(sys.executable, "workflow/scripts/dvc_yaml.py")
+    assert "experiments.demo.training" in project.stages["train-demo-0"]["params"]
+    assert "experiments.demo.recording" not in project.stages["train-demo-0"]["params"]
+    assert "params" not in project.stages["outliers-demo"]
+    assert "experiments.demo.training" in project.dvc("status", "train-demo-0")
+    assert "params.yaml" not in project.dvc("status", "outliers-demo")
+    # Given its default, a section is one that DVC looks at.
+    params["experiments"]["demo"]["outliers"] = demo["outliers"]
+    project.write_params(params)
+    project.run(sys.executable, "workflow/scripts/dvc_yaml.py")
+    assert project.stages["outliers-demo"]["params"] == ["experiments.demo.outliers"]
+
+
 def test_numbers_as_dvc_writes_them_are_numbers():
     """`dvc exp run -S key=1e-5` writes 1e-05, which YAML 1.1 takes for text, and YAML 1.2, DVC's, for a number."""
     params = changed("experiments.demo.training.learning_rate", "1e-05")

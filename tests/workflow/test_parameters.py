@@ -204,8 +204,7 @@ def test_names_that_base_must_know_without_imports_are_those_of_the_code():
 
 def test_the_declarations_import_neither_numpy_nor_torch():
     """Every `snakemake -n` imports them."""
+    heavy = {"numpy", "torch", "matplotlib", "h5py", "requests"}
     code = "import sys; sys.path.insert(0, 'workflow/scripts'); import parameters; parameters.experiments()"
-    code += (
-        "; sys.exit(', '.join(sorted({'numpy', 'torch', 'matplotlib', 'h5py', 'requests'} & set(sys.modules))) or None)"
-    )
+    code += f"; sys.exit(', '.join(sorted({heavy} & set(sys.modules))) or None)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

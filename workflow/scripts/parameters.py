@@ -68,7 +68,7 @@ def normalised(params: Any) -> dict[str, Any]:
         raise Mistake("the top level", f"found {params!r}, expected a mapping with the keys {', '.join(known)}")
     if unknown := [str(key) for key in params if key not in known]:
         raise Mistake("the top level", f"unknown key {', '.join(unknown)}; the known keys are: {', '.join(known)}")
-    result: dict[str, Any] = {"storage": normal(Storage, params.get("storage", {}), "storage")}
+    result: dict[str, Any] = {"storage": normal(Storage, params.get("storage"), "storage")}
     for part, kinds in (("datasets", KINDS), ("experiments", experiments())):
         entries = params.get(part)
         if not isinstance(entries, Mapping) or not entries:

@@ -57,7 +57,7 @@ def schema_text() -> str:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "type": "object",
         "additionalProperties": False,
-        "required": ["datasets", "experiments"],
+        "required": ["storage", "datasets", "experiments"],
         "properties": properties,
         "$defs": dict(sorted(defs.items())),
     }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.parameters import json_object, normal
-from lrp_dynamics.base.result_sections import Outliers
+from lrp_dynamics.measures.parameters import Outliers
 
 COLUMNS = ("index", "split", "label", "divergence", "worst_step_share", "worst_step_iteration", "min_abs_z")
 

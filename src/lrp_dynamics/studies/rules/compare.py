@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from lrp_dynamics.base.parameters import json_object, normal
-from lrp_dynamics.base.result_sections import Outliers
+from lrp_dynamics.measures.parameters import Outliers
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from lrp_dynamics.base.kinds import TEXT, one_of
 from lrp_dynamics.base.parameters import Section, nested, parameter
-from lrp_dynamics.base.result_sections import AlongTraining, Outliers
 from lrp_dynamics.base.training_sections import SEEDS, Inputs, Recordings, Training
+from lrp_dynamics.measures.parameters import Outliers
+from lrp_dynamics.reports.parameters import AlongTraining
 
 
 @dataclass(frozen=True)

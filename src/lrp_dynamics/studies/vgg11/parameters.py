@@ -30,8 +30,8 @@ from lrp_dynamics.base.parameters import (
     parse,
     same,
 )
-from lrp_dynamics.base.result_sections import Shown
 from lrp_dynamics.base.training_sections import AugmentedTraining, SignedInputs, Training, Validation
+from lrp_dynamics.reports.parameters import Shown
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from lrp_dynamics.base.kinds import (
     optional,
 )
 from lrp_dynamics.base.parameters import Section, nested, parameter, same
-from lrp_dynamics.base.result_sections import Shown
 from lrp_dynamics.base.training_sections import SignedInputs, Training, composite, composite_name
+from lrp_dynamics.reports.parameters import Shown
 
 _NETWORKS = tuple(f"vgg{depth}{norm}" for depth in (11, 13, 16, 19) for norm in ("", "_bn"))
 

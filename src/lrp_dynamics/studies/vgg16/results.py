@@ -10,8 +10,8 @@ import numpy as np
 
 from lrp_dynamics.base.hdf5 import open_hdf5
 from lrp_dynamics.base.parameters import parse
-from lrp_dynamics.base.result_sections import Shown
 from lrp_dynamics.base.tables import read_csv
+from lrp_dynamics.reports.parameters import Shown
 
 SCHEMA, SCHEMA_VERSION = "lrp-dynamics/photos", 1
 # One colour a method, in this order; Okabe and Ito's.

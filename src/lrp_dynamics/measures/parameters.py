@@ -1,8 +1,8 @@
-"""Sections of params.yaml that describe what becomes of recordings, shared by several studies."""
+"""Parameters of what is measured."""
 
 from dataclasses import dataclass
 
-from lrp_dynamics.base.kinds import NOT_NEGATIVE, PART, POSITIVE, SHARE, optional, whole
+from lrp_dynamics.base.kinds import NOT_NEGATIVE, PART, POSITIVE, SHARE, optional
 from lrp_dynamics.base.parameters import Section, parameter
 
 
@@ -16,18 +16,3 @@ class Outliers(Section):
     )
     numerical_share: float = parameter(SHARE, 'one step with more of the divergence than this: label "numerical"', 0.25)
     min_abs_z: float = parameter(NOT_NEGATIVE, "or a denominator smaller than this", 1e-7)
-
-
-@dataclass(frozen=True)
-class AlongTraining(Section):
-    """Figures of single samples along a training."""
-
-    samples: int = parameter(whole(1, 10), "samples in the figures of single samples", 4)
-    snapshots: int = parameter(whole(2, 16), "moments of the training in the heatmap figures", 8)
-
-
-@dataclass(frozen=True)
-class Shown(Section):
-    """Figures of single images."""
-
-    images: int = parameter(whole(1, 12), "shown and told of one by one", 6)
