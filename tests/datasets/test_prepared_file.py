@@ -94,17 +94,17 @@ def test_wrong_content_is_refused(dataset, change, said):
 
 
 def test_files_that_are_no_dataset_are_refused(dataset, tmp_path):
-    with pytest.raises(UserError, match=r"absent.h5 does not exist"):
+    with pytest.raises(UserError, match=r"absent.h5: found no such file, expected a prepared dataset"):
         prepared.read(tmp_path / "absent.h5")
     (tmp_path / "text.h5").write_text("not HDF5", encoding="utf-8")
-    with pytest.raises(UserError, match="not a readable HDF5 file"):
+    with pytest.raises(UserError, match="HDF5 cannot open it"):
         prepared.read(tmp_path / "text.h5")
     with h5py.File(tmp_path / "other.h5", "w"):
         pass
-    with pytest.raises(UserError, match="has schema None"):
+    with pytest.raises(UserError, match="found schema None"):
         prepared.read(tmp_path / "other.h5")
     prepared.write(tmp_path / "later.h5", dataset)
     with h5py.File(tmp_path / "later.h5", "r+") as file:
         file.attrs["schema_version"] = 2
-    with pytest.raises(UserError, match="version 2; expected"):
+    with pytest.raises(UserError, match="version 2, expected"):
         prepared.read(tmp_path / "later.h5")

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from synthetic import maps_of_a_walk, write_recording
 
+from lrp_dynamics.base.parameters import normal
 from lrp_dynamics.measures import dynamics as dyn
+from lrp_dynamics.measures.outliers import outlier_table
+from lrp_dynamics.measures.parameters import Outliers
 from lrp_dynamics.measures.samples import conservation, placement, sample_table, worst_share
 from lrp_dynamics.measures.summary import between_seeds, metrics
 from lrp_dynamics.recording.store import open_relevance
-from lrp_dynamics.studies.blog.outliers import DEFAULTS, outlier_table
 
 
 def test_a_mere_change_of_gain_gives_slope_one():
@@ -91,7 +93,7 @@ def test_metrics_of_two_seeds_by_hand():
     )
     second = table_of([2, 4, 6, 8, 100], worst_step_share=np.array([0, 0, 0, 0, 0.5]))
     tables = [first, second]
-    rows = outlier_table(tables, [0, 1], DEFAULTS | {"threshold": 3.0})
+    rows = outlier_table(tables, [0, 1], normal(Outliers, {"threshold": 3.0}, "outliers"))
     result = metrics(
         tables,
         rows,

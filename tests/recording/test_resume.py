@@ -13,7 +13,7 @@ import h5py
 import pytest
 import torch
 
-from lrp_dynamics import open_relevance
+from lrp_dynamics import Recorder, open_relevance
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.files import canonical_json, sha256
 from lrp_dynamics.data import prepared, shapes10
@@ -218,6 +218,33 @@ def test_what_is_whole_is_gone_on_with(more, killed, data, undisturbed, tmp_path
     assert "set aside" not in err
     assert " 0/36" not in err
     assert results(tmp_path / "run") == undisturbed
+
+
+def test_a_log_that_was_not_asked_for_before_joins_what_is_gone_on_with(killed, data, undisturbed, tmp_path, capsys):
+    pytest.importorskip("tensorboard")
+    copied(killed, data, tmp_path)
+    options = {"cache": tmp_path / "cache", "events": tmp_path / "events"}
+    experiment.run_training(data, PARAMS, tmp_path / "run", **options)
+    assert " 0/36" not in capsys.readouterr().err
+    assert list((tmp_path / "events").rglob("events.out.tfevents*"))
+    assert results(tmp_path / "run") == undisturbed
+
+
+def test_where_one_observer_cannot_be_opened_the_others_are_closed(tmp_path):
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+    samples, targets = torch.rand(3, 1, 2, 2), torch.tensor([0, 1, 0])
+    opened = []  # held, so that nothing but closing can close it
+
+    def first(state):
+        opened.append(Recorder(tmp_path / "first.h5", model, samples, targets, resume=state))
+        return opened[0]
+
+    def second(state):
+        raise UserError("second: cannot be opened")
+
+    with pytest.raises(UserError, match="second"):
+        resume.go_on(None, "", [first, second])
+    Recorder(tmp_path / "first.h5", model, samples, targets, overwrite=True).close()  # refused where it is in use
 
 
 def test_what_is_set_aside_is_kept_until_the_training_has_ended_and_does_not_pile_up(killed, data, tmp_path):

@@ -16,7 +16,9 @@ from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.files import canonical_json, sha256
 from lrp_dynamics.base.tables import read_csv
 from lrp_dynamics.data import prepared, shapes10
+from lrp_dynamics.training import plans
 from lrp_dynamics.training import run as experiment
+from lrp_dynamics.training.device import prepare_device
 from lrp_dynamics.training.loop import Images, Settings, batch_order, train
 
 PARAMS = {
@@ -82,9 +84,9 @@ def test_everything_is_there_and_the_cache_is_empty(finished, data):
 
 def test_samples_are_the_same_for_every_training_seed(data):
     dataset = prepared.read(data)
-    first = experiment.choose_samples(dataset, PARAMS["recording"])
-    assert (first == experiment.choose_samples(dataset, PARAMS["recording"])).all()
-    assert (first != experiment.choose_samples(dataset, PARAMS["recording"] | {"seed": 4})).any()
+    first = plans.choose_samples(dataset, PARAMS["recording"])
+    assert (first == plans.choose_samples(dataset, PARAMS["recording"])).all()
+    assert (first != plans.choose_samples(dataset, PARAMS["recording"] | {"seed": 4})).any()
 
 
 def test_weights_do_not_depend_on_recording(finished, data, tmp_path):
@@ -203,3 +205,13 @@ def test_initial_weights_leave_the_global_random_state():
 def test_scaled_inputs():
     images = Images(torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1), torch.zeros(2), low=-1, high=1)
     assert images.inputs(slice(None)).flatten().tolist() == [-1.0, 1.0]
+
+
+def test_products_of_matrices_are_made_deterministic_unless_told_how(monkeypatch):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    assert prepare_device({"threads": 1}) == torch.device("cpu")
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert torch.are_deterministic_algorithms_enabled()
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
+    prepare_device({"threads": 1})
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"

@@ -1,7 +1,6 @@
 """Turn a recording into Dynamics maps and a table of its samples."""
 
 import argparse
-import json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -13,15 +12,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Take the Dynamics accumulated while training, check them against the stored maps, and write both results."""
-    import h5py
-    import numpy as np
-
     from lrp_dynamics.base.errors import UserError
-    from lrp_dynamics.base.files import atomic
     from lrp_dynamics.base.tables import write_csv
     from lrp_dynamics.measures import dynamics as dyn
     from lrp_dynamics.measures.samples import sample_table
-    from lrp_dynamics.recording.dynamics_file import ORIGIN, SCHEMA, SCHEMA_VERSION
+    from lrp_dynamics.recording.dynamics_file import write_dynamics
     from lrp_dynamics.recording.store import open_relevance
 
     with open_relevance(args.relevance) as recording:
@@ -40,8 +35,7 @@ def run(args: argparse.Namespace) -> None:
         }
         again = None
         if stored := recording.map_samples:
-            group = recording.file["relevance"]
-            again = dyn.recompute(group["map"], group["scale"][: recording.steps])
+            again = dyn.recompute(*recording.quantized())
             checks["recomputation_difference"] = dyn.check_recomputed(
                 changes[:stored], again.dynamics, again.bound, args.relevance
             )
@@ -49,20 +43,5 @@ def run(args: argparse.Namespace) -> None:
                 normalized[:stored], again.dynamics_normalized, again.bound_normalized, args.relevance
             )
         table = sample_table(recording, changes, normalized, again)
-        with atomic(args.out) as temporary, h5py.File(temporary, "w") as file:
-            file.attrs["schema"], file.attrs["schema_version"] = SCHEMA, SCHEMA_VERSION
-            for name in ORIGIN:
-                file.attrs[name] = recording.attrs[name]
-            file.attrs["classes"] = json.dumps(recording.attrs["classes"])
-            file.attrs.update({"steps": recording.steps, "checked_samples": stored, **checks})
-            file.attrs["largest_step_gap"] = np.diff(recording.step("iteration")).max()
-            maps = {
-                "dynamics": changes,
-                "dynamics_normalized": normalized,
-                "mean_abs_relevance": recording.accumulated("abs_sum") / recording.steps,
-                "mean_relevance": recording.accumulated("mean"),
-                "std_relevance": (recording.accumulated("m2") / recording.steps) ** 0.5,
-            }
-            for name, values in maps.items():
-                file.create_dataset(name, data=values, compression="gzip", compression_opts=1, shuffle=True)
+        write_dynamics(args.out, recording, changes, normalized, checks)
     write_csv(args.samples, table)

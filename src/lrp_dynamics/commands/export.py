@@ -28,9 +28,8 @@ def run(arguments: argparse.Namespace) -> None:
         arrays = {f"steps/{name}": recording.step(name) for name in STEPS}
         arrays |= {f"scalars/{name}": recording.scalar(name) for name in (*SCALARS, "predicted")}
         arrays |= {f"accum/{name}": recording.accumulated(name) for name in ACCUMULATORS}
-        factors = sorted(recording.file["samples/factors"]) if recording.has_sample("factors") else []
-        names = [*SAMPLE_FIELDS, "image", *(["mask"] if recording.has_sample("mask") else [])]
-        names += [f"factors/{name}" for name in factors]
+        fixed = [*SAMPLE_FIELDS, "image", *(["mask"] if recording.has_sample("mask") else [])]
+        names = fixed + [name for name in recording.sample_names() if name.startswith("factors/")]
         arrays |= {f"samples/{name}": recording.sample(name) for name in names}
         arrays["relevance"] = recording.maps(slice(None, None, arguments.every))
     # To a path without the suffix .npz, NumPy would add it.

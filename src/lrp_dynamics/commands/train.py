@@ -5,7 +5,6 @@ are the results until all of them lie in --out.
 """
 
 import argparse
-import os
 from pathlib import Path
 
 from lrp_dynamics.base.parameters import json_object
@@ -25,7 +24,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the stage."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic matrix products on CUDA
     from lrp_dynamics.training.run import run_training
 
     params = {"seed": 0} | arguments.params | ({} if arguments.seed is None else {"seed": arguments.seed})

@@ -1,6 +1,7 @@
 """The one layout of every dataset, `data/<name>.h5`: images, labels, split, and what is known beside them."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ import numpy as np
 
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.files import atomic, canonical_json
+from lrp_dynamics.base.hdf5 import open_hdf5
 
 SCHEMA = "lrp-dynamics/dataset"
 SCHEMA_VERSION = 1
+_WHAT = "a prepared dataset, which `lrp-dynamics prepare` writes"
 TRAIN, TEST = 0, 1
 _ARRAYS = {"images": np.uint8, "labels": np.int16, "labels_clean": np.int16, "split": np.uint8}
 
@@ -120,20 +123,7 @@ def read(path: str | Path) -> Prepared:
     UserError
         If the file is missing, is not HDF5, is not a prepared dataset, or has another schema version.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path} does not exist; prepare the dataset first (rule `prepare`)")
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise UserError(f"{path} is not a readable HDF5 file ({error}); delete it and prepare it again") from error
-    with file:
-        found = file.attrs.get("schema"), file.attrs.get("schema_version")
-        if found != (SCHEMA, SCHEMA_VERSION):
-            raise UserError(
-                f"{path} has schema {found[0]!r} version {found[1]}; "
-                f"expected {SCHEMA!r} version {SCHEMA_VERSION}: prepare the dataset again"
-            )
+    with open_hdf5(path, SCHEMA, SCHEMA_VERSION, _WHAT) as file:
         return Prepared(
             name=file.attrs["name"],
             title=file.attrs["title"],
@@ -143,6 +133,18 @@ def read(path: str | Path) -> Prepared:
             factors={key: item[()] for key, item in file["factors"].items()} if "factors" in file else {},
             source=json.loads(file.attrs["source_json"]),
         )
+
+
+def read_images(path: str | Path, index: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Read some images of a prepared dataset, u1 (M, C, H, W), in the order of their indices (M,).
+
+    Raises
+    ------
+    UserError
+        As `read` does.
+    """
+    with open_hdf5(path, SCHEMA, SCHEMA_VERSION, _WHAT) as file:
+        return np.array([file["images"][i] for i in index])
 
 
 def test_images(data: Prepared, count: int | None) -> np.ndarray:

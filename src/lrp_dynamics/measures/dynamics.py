@@ -17,6 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.measures.similarity import correlation
+from lrp_dynamics.recording.store import normalize
 
 # Chunks of /relevance/map hold 16 steps of 10 samples: reading along them touches every chunk once.
 STEPS_PER_BLOCK = 16
@@ -28,28 +30,6 @@ STEP_SUM_TOLERANCE = 1e-5
 _HALF_ULP = 2.0**-11  # float16 rounds to nearest: |x - float16(x)| <= 2**-11 |float16(x)| for normal numbers,
 _SUBNORMAL = 2.0**-25  # and <= 2**-25 below the smallest normal number.
 _SLACK = 1.001  # for the float32 division that precedes the rounding, and terms of second order
-
-
-def normalize(maps: np.ndarray) -> np.ndarray:
-    """Divide each map by its sum of absolute values; a map of zeros stays a map of zeros.
-
-    Parameters
-    ----------
-    maps : ndarray (..., H, W)
-
-    Returns
-    -------
-    ndarray (..., H, W)
-        Absolute values sum to 1 over H and W (or to 0).
-
-    Examples
-    --------
-    >>> normalize(np.array([[[3.0, -1.0]], [[0.0, 0.0]]])).tolist()
-    [[[0.75, -0.25]], [[0.0, 0.0]]]
-    """
-    maps = np.asarray(maps, dtype=np.float64)
-    total = np.abs(maps).sum(axis=(-2, -1), keepdims=True)
-    return np.divide(maps, total, out=np.zeros_like(maps), where=total > 0)
 
 
 def dynamics(maps: np.ndarray) -> np.ndarray:
@@ -137,7 +117,7 @@ def _recompute_group(maps, scale: np.ndarray, group: slice) -> dict[str, np.ndar
         total_normalized += dynamics(shares)
         bound += error[1:].sum(axis=0) + error[:-1].sum(axis=0)
         bound_normalized += doubt[1:].sum(axis=0) + doubt[:-1].sum(axis=0)
-        correlations.append(_correlation(relevance[:-1], relevance[1:]))
+        correlations.append(correlation(relevance[:-1], relevance[1:]))
         first = relevance[0] if first is None else first
         last = relevance[-1]
     return {
@@ -165,13 +145,6 @@ def _blocks(maps, scale: np.ndarray, group: slice) -> Iterator[tuple[np.ndarray,
         carried = [(relevance[-1:], error[-1:])]
         if len(relevance) > 1:
             yield relevance, error
-
-
-def _correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    a = a - a.mean(axis=(-2, -1), keepdims=True)
-    b = b - b.mean(axis=(-2, -1), keepdims=True)
-    size = np.sqrt((a**2).sum(axis=(-2, -1)) * (b**2).sum(axis=(-2, -1)))
-    return np.divide((a * b).sum(axis=(-2, -1)), size, out=np.full(size.shape, np.nan), where=size > 0)
 
 
 def _median_over_steps(values: np.ndarray) -> np.ndarray:

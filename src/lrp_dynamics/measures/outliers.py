@@ -5,6 +5,9 @@ several per cent of perfectly ordinary data. The z-score here is therefore taken
 and in units of the median absolute deviation (MAD), neither of which the outliers themselves can move.
 """
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 from scipy.stats import median_abs_deviation, norm
 
@@ -83,6 +86,67 @@ def kind(
     """
     numerical = (worst_share > numerical_share) | (min_abs_z < tiny_z)
     return np.where(flagged, np.where(numerical, "numerical", "persistent"), "none")
+
+
+def flag(table: Mapping[str, np.ndarray], rules: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Flag the samples of one run whose divergence is extreme.
+
+    Parameters
+    ----------
+    table : mapping of str to ndarray (N,)
+        "divergence", "worst_step_share", "min_abs_z" of each sample.
+    rules : mapping
+        z above "threshold" is flagged, or above the cut that "fwer" asks for (see `cut_off`); "numerical_share" and
+        "min_abs_z" tell the kinds apart (see `kind`).
+
+    Returns
+    -------
+    dict of str to ndarray (N,)
+        "z"; "threshold", that of this run, and its "false_positive_rate", the same in every row; "flagged", 0 or 1;
+        "kind".
+    """
+    z = log_mad_z(table["divergence"])
+    cut = cut_off(len(z), rules["threshold"], rules["fwer"])
+    kinds = kind(z > cut, table["worst_step_share"], table["min_abs_z"], rules["numerical_share"], rules["min_abs_z"])
+    return {
+        "z": z,
+        "threshold": np.full(len(z), cut),
+        "false_positive_rate": np.full(len(z), false_positive_rate(cut, len(z))),
+        "flagged": (z > cut).astype(int),
+        "kind": kinds,
+    }
+
+
+def outlier_table(
+    tables: Sequence[Mapping[str, np.ndarray]], seeds: Sequence[int], rules: Mapping[str, Any]
+) -> dict[str, np.ndarray]:
+    """Return one row per seed and sample, each seed's rows by falling z, with the votes of all seeds.
+
+    Parameters
+    ----------
+    tables : sequence of mapping
+        The sample table of each seed.
+    seeds : sequence of int
+    rules : mapping
+        See `flag`.
+    """
+    parts = []
+    for table, seed in zip(tables, seeds, strict=True):
+        found = flag(table, rules)
+        order = np.argsort(-found["z"], kind="stable")
+        columns = {
+            "seed": np.full(len(order), seed),
+            **{name: table[name] for name in ("index", "split", "label", "divergence")},
+            **found,
+            **{name: table[name] for name in ("worst_step_share", "worst_step_iteration", "min_abs_z")},
+        }
+        parts.append({name: np.asarray(values)[order] for name, values in columns.items()})
+    result = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    keys = list(zip(result["split"].tolist(), result["index"].tolist(), strict=True))
+    recorded, flagged = votes(keys, result["flagged"])
+    # One seed is no majority: what is seen once says nothing about the next training.
+    majority = np.where(recorded > 1, (flagged * 2 > recorded).astype(float), np.nan)
+    return result | {"seeds_recorded": recorded, "seeds_flagged": flagged, "majority": majority}
 
 
 def votes(keys: list[tuple], flagged: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

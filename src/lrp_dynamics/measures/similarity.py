@@ -12,7 +12,7 @@ def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     >>> cosine(np.array([[3.0, 4.0]]), np.array([[6.0, 8.0]])).round(3).item()
     1.0
     """
-    a, b = (np.asarray(m, np.float64).reshape(*m.shape[:-2], -1) for m in (a, b))
+    a, b = _flat(a), _flat(b)
     size = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
     product = (a * b).sum(axis=-1)
     return np.divide(product, size, out=np.zeros(np.broadcast(product, size).shape), where=size > 0)
@@ -29,6 +29,17 @@ def similarity_to_last(maps: np.ndarray) -> np.ndarray:
     return cosine(maps, maps[-1:])
 
 
+def correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return Pearson's correlation over the pixels of maps (..., H, W), shape (...); NaN where one is constant.
+
+    Examples
+    --------
+    >>> correlation(np.array([[1.0, 2.0, 3.0]]), np.array([[1.0, 0.0, -1.0]])).round(3).item()
+    -1.0
+    """
+    return _pearson(_flat(a), _flat(b))
+
+
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return Spearman's rank correlation over the pixels of maps (..., H, W), shape (...); NaN where one is constant.
 
@@ -37,7 +48,14 @@ def rank_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     >>> rank_correlation(np.array([[1.0, 2.0, 9.0]]), np.array([[0.1, 0.2, 0.3]])).round(3).item()
     1.0
     """
-    ranks = [rankdata(np.asarray(m, np.float64).reshape(*m.shape[:-2], -1), axis=-1) for m in (a, b)]
-    a, b = (r - r.mean(axis=-1, keepdims=True) for r in ranks)
+    return _pearson(*(rankdata(_flat(m), axis=-1) for m in (a, b)))
+
+
+def _flat(maps: np.ndarray) -> np.ndarray:
+    return np.asarray(maps, np.float64).reshape(*maps.shape[:-2], -1)
+
+
+def _pearson(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    a, b = (v - v.mean(axis=-1, keepdims=True) for v in (a, b))
     size = np.sqrt((a**2).sum(axis=-1) * (b**2).sum(axis=-1))
     return np.divide((a * b).sum(axis=-1), size, out=np.full(size.shape, np.nan), where=size > 0)

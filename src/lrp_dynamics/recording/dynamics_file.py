@@ -1,14 +1,56 @@
-"""The file of one recording's Dynamics, `dynamics.h5`: opened, and known to be one."""
+"""The file of one recording's Dynamics, `dynamics.h5`: written, and opened."""
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import h5py
 import numpy as np
 
 from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.base.files import atomic
+from lrp_dynamics.base.hdf5 import open_hdf5
+from lrp_dynamics.recording.store import RelevanceFile
 
 SCHEMA, SCHEMA_VERSION = "lrp-dynamics/dynamics", 1
 ORIGIN = ("dataset", "dataset_title", "model", "composite", "target", "seed")  # attributes copied from the recording
+
+
+def write_dynamics(
+    path: str | Path,
+    recording: RelevanceFile,
+    dynamics: np.ndarray,
+    normalized: np.ndarray,
+    checks: Mapping[str, float],
+) -> None:
+    """Write a dynamics.h5; equal recordings give equal bytes.
+
+    Parameters
+    ----------
+    path : str or Path
+    recording : RelevanceFile
+        Gives `ORIGIN`, classes, number of steps, and mean and spread of the maps.
+    dynamics, normalized : ndarray f8 (N, H, W)
+        Dynamics and normalised Dynamics.
+    checks : mapping of str to float
+        How far they differ from what they were compared with; kept as attributes.
+    """
+    maps = {
+        "dynamics": dynamics,
+        "dynamics_normalized": normalized,
+        "mean_abs_relevance": recording.accumulated("abs_sum") / recording.steps,
+        "mean_relevance": recording.accumulated("mean"),
+        "std_relevance": (recording.accumulated("m2") / recording.steps) ** 0.5,
+    }
+    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs["schema"], file.attrs["schema_version"] = SCHEMA, SCHEMA_VERSION
+        for name in ORIGIN:
+            file.attrs[name] = recording.attrs[name]
+        file.attrs["classes"] = json.dumps(recording.attrs["classes"])
+        file.attrs.update({"steps": recording.steps, "checked_samples": recording.map_samples, **checks})
+        file.attrs["largest_step_gap"] = np.diff(recording.step("iteration")).max()
+        for name, values in maps.items():
+            file.create_dataset(name, data=values, compression="gzip", compression_opts=1, shuffle=True)
 
 
 def open_dynamics(path: str | Path) -> h5py.File:
@@ -19,19 +61,7 @@ def open_dynamics(path: str | Path) -> h5py.File:
     UserError
         If the file is missing, is not HDF5, or holds something else.
     """
-    if not Path(path).is_file():
-        raise UserError(f"{path}: no such file; expected a dynamics.h5, which `lrp-dynamics dynamics` writes")
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise UserError(f"{path}: HDF5 cannot open it: it is no HDF5 file, or damaged ({error})") from None
-    found = (file.attrs.get("schema"), file.attrs.get("schema_version"))
-    if found != (SCHEMA, SCHEMA_VERSION):
-        file.close()
-        raise UserError(
-            f"{path}: found schema {found[0]!r} version {found[1]}, expected {SCHEMA!r} version {SCHEMA_VERSION}"
-        )
-    return file
+    return open_hdf5(path, SCHEMA, SCHEMA_VERSION, "a dynamics.h5, which `lrp-dynamics dynamics` writes")
 
 
 def check_table(file: h5py.File, divergence: np.ndarray, table: str | Path) -> None:

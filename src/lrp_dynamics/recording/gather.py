@@ -91,8 +91,8 @@ def _join(parts: Sequence[RelevanceFile], path: Path) -> None:
     def joined(name: str) -> np.ndarray:
         return np.concatenate([part.sample(name) for part in parts])
 
-    samples: dict = {name: joined(name) for name in first.file["samples"] if name != "factors"}
-    samples["factors"] = {name: joined(f"factors/{name}") for name in first.file["samples"].get("factors", ())}
+    samples: dict = {name: joined(name) for name in first.sample_names()}
+    samples["factors"] = {name.removeprefix("factors/"): samples.pop(name) for name in list(samples) if "/" in name}
     attributes = {name: first.file.attrs[name] for name in ATTRIBUTES}
     maps, predicted = sum(part.map_samples for part in parts), first.file["scalars/predicted"].dtype.str[1:]
     writer = RelevanceWriter(path, attributes, samples, first.shape, maps, predicted=predicted, overwrite=True)

@@ -22,7 +22,7 @@ from lrp_dynamics.base.files import canonical_json
 from lrp_dynamics.recording.arguments import check_attributes, check_details, check_samples, check_state, number, whole
 from lrp_dynamics.recording.explainers import Explainer, make_explainer
 from lrp_dynamics.recording.shards import BATCH
-from lrp_dynamics.recording.store import ACCUMULATORS, BLOCK, SCALARS, STEPS, class_type
+from lrp_dynamics.recording.store import ACCUMULATORS, BLOCK, SCALARS, STEPS, class_type, normalize
 from lrp_dynamics.recording.writer import RelevanceWriter
 
 
@@ -258,7 +258,7 @@ class Recorder:
             last = self._last.astype(np.float64)
             change = np.abs(now - last)
             accum["dynamics"] += change
-            accum["dynamics_normalized"] += np.abs(_normalized(now) - _normalized(last))
+            accum["dynamics_normalized"] += np.abs(normalize(now) - normalize(last))
             step = change.sum((1, 2))
         self._last = maps
         return step
@@ -319,9 +319,3 @@ class Recorder:
 def _array(value: Tensor | np.ndarray) -> np.ndarray:
     """A copy in the main memory, whatever device a checkpoint was loaded to."""
     return torch.as_tensor(value).detach().cpu().numpy().copy()
-
-
-def _normalized(maps: np.ndarray) -> np.ndarray:
-    """Each map divided by its Σ|R|; a map of zeros stays zero."""
-    total = np.abs(maps).sum((1, 2), keepdims=True)
-    return maps / np.where(total > 0, total, 1)

@@ -21,8 +21,9 @@ import h5py
 import numpy as np
 
 from lrp_dynamics.base.disk import FAILURES, SLACK, new_file, reason
-from lrp_dynamics.base.errors import StorageError, UserError
+from lrp_dynamics.base.errors import StorageError
 from lrp_dynamics.base.files import atomic
+from lrp_dynamics.base.hdf5 import open_hdf5
 from lrp_dynamics.base.locks import holder
 
 SCHEMA = "lrp-dynamics/relevance"
@@ -96,6 +97,28 @@ def quantize(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return (maps / scale[..., None, None]).astype(np.float16), scale
 
 
+def normalize(maps: np.ndarray) -> np.ndarray:
+    """Divide each map by its sum of absolute values; a map of zeros stays a map of zeros.
+
+    Parameters
+    ----------
+    maps : ndarray (..., H, W)
+
+    Returns
+    -------
+    ndarray (..., H, W)
+        Absolute values sum to 1 over H and W (or to 0).
+
+    Examples
+    --------
+    >>> normalize(np.array([[[3.0, -1.0]], [[0.0, 0.0]]])).tolist()
+    [[[0.75, -0.25]], [[0.0, 0.0]]]
+    """
+    maps = np.asarray(maps, dtype=np.float64)
+    total = np.abs(maps).sum(axis=(-2, -1), keepdims=True)
+    return np.divide(maps, total, out=np.zeros_like(maps), where=total > 0)
+
+
 def time_series(file: h5py.File) -> list[h5py.Dataset]:
     """Return every dataset whose first axis is the recorded steps."""
     return [file[f"{group}/{name}"] for group in ("steps", "scalars", "relevance") for name in file[group]]
@@ -118,7 +141,7 @@ class RelevanceFile:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        self.file = _open(self.path)
+        self.file = open_hdf5(self.path, SCHEMA, VERSION, "a recording (relevance.h5)")
         self.attrs = dict(self.file.attrs)
         self.attrs["classes"] = json.loads(self.attrs.get("classes", "[]"))
         self.complete = bool(self.attrs["complete"])
@@ -162,6 +185,15 @@ class RelevanceFile:
         """Whether /samples holds such a dataset."""
         return name in self.file["samples"]
 
+    def sample_names(self) -> list[str]:
+        """Return the names of all datasets of /samples, in order: those that `sample` takes."""
+        group = self.file["samples"]
+        return sorted({*group, *(f"factors/{name}" for name in group.get("factors", ()))} - {"factors"})
+
+    def image(self, sample: int) -> np.ndarray:
+        """Return the image of one sample, u1 (C, H, W)."""
+        return self.file["samples/image"][sample]
+
     def step(self, name: str) -> np.ndarray:
         """Return one dataset of /steps, shape (T,)."""
         return self.file["steps"][name][: self.steps]
@@ -196,6 +228,18 @@ class RelevanceFile:
         scale = group["scale"][steps, samples]
         return group["map"][steps, samples].astype(np.float32) * np.asarray(scale)[..., None, None]
 
+    def quantized(self) -> tuple[h5py.Dataset, np.ndarray]:
+        """Return the maps as they are stored: what `quantize` made of them.
+
+        Returns
+        -------
+        values : array-like of float16, shape (at least T, N', H, W)
+            Read from the file where it is indexed, fastest by whole chunks, while the file is open.
+        scale : ndarray of float32, shape (T, N')
+        """
+        group = self.file["relevance"]
+        return group["map"], group["scale"][: self.steps]
+
 
 def open_relevance(path: str | Path) -> RelevanceFile:
     """Open a recording for reading; one that is being written only if it is recorded with `live=True`.
@@ -208,29 +252,6 @@ def open_relevance(path: str | Path) -> RelevanceFile:
         If there is no such file, or it is not a recording of schema version 1.
     """
     return RelevanceFile(path)
-
-
-def _open(path: Path) -> h5py.File:
-    if not path.is_file():
-        found = "a folder" if path.is_dir() else "no such file"
-        raise UserError(f"{path}: found {found}, expected a recording (relevance.h5)")
-    try:
-        file = h5py.File(path, "r")
-    except OSError as plain:
-        try:
-            file = h5py.File(path, "r", libver="latest", swmr=True)
-        except OSError:
-            if (who := holder(path)) or isinstance(plain, BlockingIOError):
-                raise StorageError(
-                    f"{path}: is being written by {who or 'another process'}; wait until that has ended, or record "
-                    "with live=True to read meanwhile"
-                ) from None
-            raise UserError(f"{path}: HDF5 cannot open it: it is no HDF5 file, or damaged ({plain})") from None
-    found = (file.attrs.get("schema"), file.attrs.get("schema_version"))
-    if found != (SCHEMA, VERSION):
-        file.close()
-        raise UserError(f"{path}: found schema {found[0]!r} version {found[1]}, expected {SCHEMA!r} version {VERSION}")
-    return file
 
 
 def rewrite(path: str | Path, *, complete: bool, live: bool = False) -> int:

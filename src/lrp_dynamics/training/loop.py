@@ -1,4 +1,4 @@
-"""Train a classifier on a prepared dataset, with recorders attached; resumable, deterministic."""
+"""Train a classifier on a prepared dataset, with observers such as recorders; resumable, deterministic."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lrp_dynamics.base.errors import StorageError, UserError
+from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.files import canonical_json
 from lrp_dynamics.base.kinds import one_of
 from lrp_dynamics.base.parameters import parameter
@@ -28,8 +28,6 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 }
 # What convolutions and matrix products of a training step are computed in; weights stay in float32 (mixed precision).
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-# Of opening a recording: it is damaged or another one, if the system gives no other reason.
-_DAMAGE = (OSError, RuntimeError, KeyError, ValueError)
 LOG_FIELDS = ("iteration", "epoch", "loss", "accuracy", "learning_rate")
 
 
@@ -159,12 +157,12 @@ def train(
     settings: Settings,
     *,
     seed: int,
-    open_recorders: Callable[[Sequence[dict | None]], Sequence[Recorder]] = lambda states: [],
+    observers: Sequence[resume.Opener] = (),
     checkpoint: Path | None = None,
     progress: bool = True,
     stop: Callable[[], bool] = lambda: False,
 ) -> Log:
-    """Train a model in place, recording after every step.
+    """Train a model in place, observed after every step.
 
     Parameters
     ----------
@@ -174,8 +172,9 @@ def train(
     settings : Settings
     seed : int
         Of the order of the images.
-    open_recorders : callable
-        Given the states of the recorders at the checkpoint (empty for a new start), returns the open recorders.
+    observers : sequence of callable
+        Each opens an observer, such as a recorder: given the state that it had at the checkpoint, or None to begin
+        anew. They are asked in this order, and opened again where a checkpoint turns out to be damaged.
     checkpoint : Path, optional
         Where to keep, at the end of each epoch, what is needed to go on after a crash. If the file exists, the training
         goes on from it, and ends with the weights that it would have had without the interruption. If it is damaged or
@@ -204,7 +203,7 @@ def train(
     identity = canonical_json(
         [asdict(settings), seed, len(images), {name: list(value.shape) for name, value in model.state_dict().items()}]
     )
-    saved, recorders = _go_on(checkpoint, identity, open_recorders)
+    saved, opened = resume.go_on(checkpoint, identity, observers)
     digests: resume.Digests = {}
     if saved is not None:
         model.load_state_dict(saved["model"])
@@ -216,8 +215,8 @@ def train(
     try:
         model.train()
         if done == 0:
-            for recorder in recorders:
-                recorder.record(0, lr=settings.learning_rate, epoch=0)
+            for observer in opened:
+                observer.record(0, lr=settings.learning_rate, epoch=0)
         while done < total:
             epoch = done // per_epoch
             order = batch_order(len(images), seed, epoch).to(images.pixels.device)
@@ -231,8 +230,8 @@ def train(
                         f"training.learning_rate (now {settings.learning_rate})"
                     )
                 log.rows.append((done, done / per_epoch, *row, settings.learning_rate))
-                for recorder in recorders:
-                    recorder.record(done, loss=row[0], lr=settings.learning_rate, epoch=done / per_epoch)
+                for observer in opened:
+                    observer.record(done, loss=row[0], lr=settings.learning_rate, epoch=done / per_epoch)
                 bar.set_postfix(loss=f"{row[0]:.3f}", accuracy=f"{row[1]:.2f}", refresh=False)
                 bar.update()
                 if stop():
@@ -246,35 +245,17 @@ def train(
                     "scaler": step.scaler.state_dict(),
                     "rows": log.rows,
                     "done": done,
-                    "recorders": [recorder.state() for recorder in recorders],
+                    "observers": [observer.state() for observer in opened],
                 }
-                files = [recorder.path for recorder in recorders if isinstance(recorder, Recorder)]
-                digests = resume.save(checkpoint, state, files, digests)
+                recordings = [observer.path for observer in opened if isinstance(observer, Recorder)]
+                digests = resume.save(checkpoint, state, recordings, digests)
         complete = True
     finally:
         bar.close()
         with ExitStack() as closing:  # all of them, even if closing one fails
-            for recorder in reversed(recorders):
-                closing.callback(recorder.close, complete=complete)
+            for observer in reversed(opened):
+                closing.callback(observer.close, complete=complete)
     return log
-
-
-def _go_on(
-    checkpoint: Path | None, identity: str, open_recorders: Callable[[Sequence[dict | None]], Sequence[Recorder]]
-) -> tuple[dict[str, Any] | None, Sequence[Recorder]]:
-    """Return the state at the checkpoint, if there is one that can be trusted, and the open recorders."""
-    try:
-        saved = None if checkpoint is None else resume.load(checkpoint, identity)
-        if saved is not None:
-            try:
-                return saved, open_recorders(saved["recorders"])
-            except _DAMAGE as error:
-                if isinstance(error, StorageError) or getattr(error, "errno", None):  # such as a full disk
-                    raise
-                raise resume.Untrusted(f"a recording cannot be gone on with ({error})") from None
-    except resume.Untrusted as reason:
-        resume.set_aside(checkpoint, str(reason))
-    return None, open_recorders([])
 
 
 class _Step:

@@ -9,9 +9,11 @@ import io
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from itertools import chain, repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import h5py
 import numpy as np
@@ -21,12 +23,69 @@ from lrp_dynamics.base import files
 from lrp_dynamics.base.errors import StorageError
 from lrp_dynamics.recording.store import BLOCK, time_series
 
+# Of opening a recording: it is damaged or another one, if the system gives no other reason.
+_DAMAGE = (OSError, RuntimeError, KeyError, ValueError)
 _SEAL = hashlib.sha256().digest_size
 Digests = dict[str, list[tuple[int, str]]]  # file to (number of steps, digest of these that the one before leaves out)
 
 
+class Observer(Protocol):
+    """Looks on at a training: a `Recorder`, or whatever has the same methods."""
+
+    def record(self, iteration: int, *, loss: float = ..., lr: float = ..., epoch: float = ...) -> bool:
+        """Look at the network after so many steps; return whether there was anything to do."""
+
+    def state(self) -> dict[str, Any]:
+        """Return what is needed to go on from here."""
+
+    def close(self, *, complete: bool = True) -> None:
+        """End, with the results if the training was carried to its end."""
+
+
+Opener = Callable[[dict[str, Any] | None], Observer]  # takes what `state` returned, or None to begin anew
+
+
 class Untrusted(Exception):
     """What an interrupted training left is damaged, or belongs to another one."""
+
+
+def go_on(
+    checkpoint: Path | None, identity: str, observers: Sequence[Opener]
+) -> tuple[dict[str, Any] | None, list[Observer]]:
+    """Return the state at a checkpoint, None to begin anew, and the open observers.
+
+    A checkpoint that cannot be trusted, or whose recordings cannot, is set aside.
+
+    Parameters
+    ----------
+    checkpoint : Path or None
+    identity : str
+        What the state must hold as "identity".
+    observers : sequence of callable
+    """
+    try:
+        saved = None if checkpoint is None else load(checkpoint, identity)
+        if saved is not None:
+            try:
+                return saved, _open(observers, saved["observers"])
+            except _DAMAGE as error:
+                if isinstance(error, StorageError) or getattr(error, "errno", None):  # such as a full disk
+                    raise
+                raise Untrusted(f"a recording cannot be gone on with ({error})") from None
+    except Untrusted as reason:
+        set_aside(checkpoint, str(reason))
+    return None, _open(observers, ())
+
+
+def _open(observers: Sequence[Opener], states: Sequence[dict[str, Any]]) -> list[Observer]:
+    """Open all observers, or none; those without a state, such as a log that was not asked for before, begin anew."""
+    opened: list[Observer] = []
+    with ExitStack() as closing:
+        for opener, state in zip(observers, chain(states, repeat(None)), strict=False):
+            opened.append(opener(state))
+            closing.callback(opened[-1].close, complete=False)
+        closing.pop_all()
+    return opened
 
 
 def save(path: Path, state: Mapping[str, Any], recordings: Iterable[Path], before: Digests) -> Digests:

@@ -2,19 +2,20 @@
 
 import datetime
 import hashlib
-import json
 import platform
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import save
+from torch import nn
 
 import lrp_dynamics
 from lrp_dynamics import models
@@ -24,15 +25,17 @@ from lrp_dynamics.base.parameters import normal, parse
 from lrp_dynamics.base.tables import write_csv
 from lrp_dynamics.data import prepared
 from lrp_dynamics.models.description import Description
-from lrp_dynamics.recording.recorder import Recorder
-from lrp_dynamics.recording.shards import BATCH, rows_of
 from lrp_dynamics.recording.store import ACCUMULATORS, SCALARS
 from lrp_dynamics.training import handover
 from lrp_dynamics.training.checkpoints import Checkpoints
+from lrp_dynamics.training.data import Data
+from lrp_dynamics.training.device import name_of, prepare_device
 from lrp_dynamics.training.event_log import EventLog
-from lrp_dynamics.training.loop import LOG_FIELDS, Diverged, Images, Settings, accuracy, train
+from lrp_dynamics.training.loop import LOG_FIELDS, Diverged, Images, Log, Settings, accuracy, train
 from lrp_dynamics.training.losses import LOSSES
 from lrp_dynamics.training.parameters import Run
+from lrp_dynamics.training.plans import Plan, open_recorder, plans
+from lrp_dynamics.training.resume import Opener
 from lrp_dynamics.training.validation import Validation, divide
 
 
@@ -82,116 +85,154 @@ def run_training(
     """
     params = normal(Run, params, fill=False)
     started, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
-    device = prepare_device(params["training"])
-    settings = parse(Settings, params["training"], "training")
-    dataset = prepared.read(data)
-    seed, data_sha256 = params["seed"], files.sha256(data)
-    train_index = np.flatnonzero(dataset.split == prepared.TRAIN)
-    if wanted := params.get("validation"):
-        train_index, held_out = divide(train_index, wanted)
-    train_images = as_images(dataset, train_index, params["inputs"], device)
-    test_images = as_images(dataset, prepared.TEST, params["inputs"], device)
-    model = models.build(
-        params["model"], n_classes=len(dataset.classes), in_channels=dataset.images.shape[1], seed=seed
-    ).to(device)
-
-    _check_fit(model, params["model"], train_images, dataset.name)
-    rows = {}
-    for file, recording in recordings(params["recording"]).items() if record else ():
-        choose_samples(dataset, recording)
-        rows[file] = rows_of(recording, *shard)
+    training = load(data, params)
+    recorded = plans(params, training.data.dataset, shard) if record else {}
     # With the folder's name in it, two experiments that train alike side by side do not share their unfinished files.
-    work = cache / _key(params, data_sha256, record, shard, str(out))
-    validation: Validation | None = None
-
-    def open_recorders(states: Sequence[dict | None]) -> list[Recorder | Checkpoints | Validation | EventLog]:
-        nonlocal validation
-        waiting = iter(states)
-        opened: list[Recorder | Checkpoints | Validation | EventLog] = []
-        with ExitStack() as closing:  # those that are open, if one cannot be opened
-            closing.callback(lambda: [recorder.close(complete=False) for recorder in opened])
-            # Sorted: the order of the parameters may be another one when the training is gone on with.
-            for file, recording in sorted(recordings(params["recording"]).items()) if record else ():
-                chosen = params | {"recording": recording}
-                state = next(waiting, None)
-                opened.append(
-                    open_recorder(work / file, model, dataset, chosen, data_sha256, device, state, shard=shard)
-                )
-            if wanted := params.get("checkpoints"):
-                test = test_images.first(wanted["test_images"])
-                opened.append(Checkpoints(work, model, wanted["iterations"], test, next(waiting, None)))
-            if wanted := params.get("validation"):
-                images = as_images(dataset, held_out, params["inputs"], device)
-                when = {"every": wanted["every"], "patience": wanted["patience"], "state": next(waiting, None)}
-                validation = Validation(work, model, images, LOSSES[settings.loss], **when)
-                opened.append(validation)
-            if events:
-                opened.append(EventLog(events, validation))
-            closing.pop_all()
-        return opened
-
+    work = cache / _key(params, training.data.sha256, record, shard, str(out))
+    validation = validation_of(training, params, work)
+    observers = observers_of(training, recorded, params, work, validation, events)
+    folders = {out, *((out / file).parent for file in recorded)}
     with handover.held(work):
         if handover.finished(work):
             print(f"{work}: this training has ended before; its results are handed over", file=sys.stderr)
             handover.hand_over(work, out)
             return
-        folders = {out, *((out / file).parent for file in rows)}
         try:
-            size = _least_size(model, rows, params.get("recording", {}), dataset, settings.steps(len(train_images)))
-            handover.check_target(out, work, folders, size)
+            handover.check_target(out, work, folders, _least_size(training, recorded.values()))
             log = train(
-                model,
-                train_images,
-                settings,
-                seed=seed,
-                open_recorders=open_recorders,
+                training.model,
+                training.train_images,
+                training.settings,
+                seed=params["seed"],
+                observers=observers,
                 checkpoint=work / handover.CHECKPOINT,
                 stop=lambda: validation is not None and validation.stopped,
             )
         except UserError as error:
             handover.discard(work, folders, useless=isinstance(error, Diverged))
             raise
-        weights = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
-        inputs = params["inputs"]
-        metadata = Description(
-            params["model"], dataset.classes, dataset.images.shape[1:], inputs["low"], inputs["high"], dataset.title
-        )
-        (work / "model.safetensors").write_bytes(save(weights, metadata.as_metadata()))
-        write_csv(work / "training.csv", {name: _column(log.column(name), name) for name in LOG_FIELDS})
-        summary = {
-            "steps": len(log.rows),
-            "final_loss": float(np.mean(log.column("loss")[-50:])),
-            "train_images": len(train_images),
-            "parameters": sum(parameter.numel() for parameter in model.parameters()),
-            "weights_sha256": files.sha256(work / "model.safetensors"),
-        }
-        if validation is not None:
-            # The test images are left alone until the settings are chosen.
-            summary |= validation.summary()
-        else:
-            summary |= {
-                "train_accuracy": accuracy(model, train_images),
-                "test_accuracy": accuracy(model, test_images) if len(test_images) else None,
-                "test_images": len(test_images),
-            }
-        files.write_json(work / "training.json", summary)
-        files.write_json(work / "provenance.json", _provenance(started, time.monotonic() - clock, device))
+        write(work, training, params, log, validation)
+        provenance = _provenance(started, time.monotonic() - clock, training.data.device)
+        files.write_json(work / "provenance.json", provenance)
         handover.finish(work)
         handover.hand_over(work, out)
 
 
-def _least_size(
-    model: torch.nn.Module,
-    rows: Mapping[str, slice],
-    recording: Mapping[str, Any],
-    dataset: prepared.Prepared,
-    steps: int,
-) -> int:
+@dataclass(frozen=True)
+class Training:
+    """What a training is made of.
+
+    Attributes
+    ----------
+    data : Data
+    settings : Settings
+    model : nn.Module
+        With its initial weights, on the device.
+    train_images, test_images : Images
+    held_out : Images or None
+        Left out of the training images, for validation.
+    """
+
+    data: Data
+    settings: Settings
+    model: nn.Module
+    train_images: Images
+    test_images: Images
+    held_out: Images | None
+
+
+def load(path: Path, params: Mapping[str, Any]) -> Training:
+    """Return the images and the network that parameters describe.
+
+    Raises
+    ------
+    UserError
+        If parameters and data do not go together.
+    """
+    device, settings = prepare_device(params["training"]), parse(Settings, params["training"], "training")
+    data = Data.read(path, params["inputs"], device)
+    dataset, held_out = data.dataset, None
+    index = np.flatnonzero(dataset.split == prepared.TRAIN)
+    if wanted := params.get("validation"):
+        index, held_out = divide(index, wanted)
+    model = models.build(
+        params["model"], n_classes=len(dataset.classes), in_channels=dataset.images.shape[1], seed=params["seed"]
+    ).to(device)
+    images = data.images(index)
+    _check_fit(model, params["model"], images, dataset.name)
+    validated = None if held_out is None else data.images(held_out)
+    return Training(data, settings, model, images, data.images(prepared.TEST), validated)
+
+
+def validation_of(training: Training, params: Mapping[str, Any], work: Path) -> Validation | None:
+    """Return what measures the network on the images held out, if there are any."""
+    if training.held_out is None:
+        return None
+    when = {name: params["validation"][name] for name in ("every", "patience")}
+    return Validation(work, training.model, training.held_out, LOSSES[training.settings.loss], **when)
+
+
+def observers_of(
+    training: Training,
+    recorded: Mapping[str, Plan],
+    params: Mapping[str, Any],
+    work: Path,
+    validation: Validation | None,
+    events: Path | None,
+) -> list[Opener]:
+    """Return what opens each observer of a training, in the order in which they are asked."""
+    model = training.model
+    observers: list[Opener] = [
+        partial(open_recorder, work / file, model, training.data, plan) for file, plan in recorded.items()
+    ]
+    if wanted := params.get("checkpoints"):
+        test_images = training.test_images.first(wanted["test_images"])
+        observers.append(partial(Checkpoints, work, model, wanted["iterations"], test_images))
+    if validation is not None:
+        observers.append(validation.begin)
+    if events is not None:
+        observers.append(lambda _: EventLog(events, validation))
+    return observers
+
+
+def write(work: Path, training: Training, params: Mapping[str, Any], log: Log, validation: Validation | None) -> None:
+    """Write weights, table and numbers of a training that has ended into its folder."""
+    model, dataset, inputs = training.model, training.data.dataset, params["inputs"]
+    weights = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
+    about = Description(
+        params["model"], dataset.classes, dataset.images.shape[1:], inputs["low"], inputs["high"], dataset.title
+    )
+    (work / "model.safetensors").write_bytes(save(weights, about.as_metadata()))
+    write_csv(work / "training.csv", {name: _column(log.column(name), name) for name in LOG_FIELDS})
+    summary = {
+        "steps": len(log.rows),
+        "final_loss": float(np.mean(log.column("loss")[-50:])),
+        "train_images": len(training.train_images),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "weights_sha256": files.sha256(work / "model.safetensors"),
+    }
+    if validation is not None:
+        # The test images are left alone until the settings are chosen.
+        summary |= validation.summary()
+    else:
+        test_images = training.test_images
+        summary |= {
+            "train_accuracy": accuracy(model, training.train_images),
+            "test_accuracy": accuracy(model, test_images) if len(test_images) else None,
+            "test_images": len(test_images),
+        }
+    files.write_json(work / "training.json", summary)
+
+
+def _least_size(training: Training, recorded: Iterable[Plan]) -> int:
     """Return how many bytes the results take even if all maps are zero: weights, accumulators, scalars."""
-    moments = 1 + steps // recording.get("every", 1)
-    a_sample = 2 * len(ACCUMULATORS) * 8 * int(np.prod(dataset.images.shape[2:])) + 4 * len(SCALARS) * moments
-    samples = sum(len(range(recording["samples"])[part]) for part in rows.values())
-    return sum(value.nbytes for value in model.state_dict().values()) + samples * a_sample
+    steps = training.settings.steps(len(training.train_images))
+    size = sum(value.nbytes for value in training.model.state_dict().values())
+    for plan in recorded:
+        moments = 1 + steps // plan.recording.get("every", 1)
+        sums = 2 * len(ACCUMULATORS) * 8 * int(np.prod(training.data.dataset.images.shape[2:]))
+        size += len(plan.index) * (sums + 4 * len(SCALARS) * moments)
+    return size
 
 
 def _check_fit(model: torch.nn.Module, name: str, images: Images, dataset: str) -> None:
@@ -207,119 +248,6 @@ def _check_fit(model: torch.nn.Module, name: str, images: Images, dataset: str) 
         ) from None
 
 
-def prepare_device(training: dict[str, Any]) -> torch.device:
-    """Set threads and determinism of this process, and return the device asked for.
-
-    The number of threads is a parameter and not what the scheduler grants, since sums depend on it in the last bit.
-    """
-    torch.set_num_threads(training.get("threads", 2))
-    torch.use_deterministic_algorithms(True)
-    torch.backends.cudnn.benchmark = False
-    name = training.get("device", "cpu")
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError("training.device: found 'cuda', but torch sees no CUDA device here; use 'cpu' or 'auto'")
-    return torch.device(name)
-
-
-def as_images(
-    dataset: prepared.Prepared, chosen: int | np.ndarray, inputs: Mapping[str, float], device: torch.device
-) -> Images:
-    """Return one split of a dataset, or the images of given indices, as tensors on the device."""
-    if isinstance(chosen, int):
-        chosen = np.flatnonzero(dataset.split == chosen)
-    return Images(
-        torch.from_numpy(dataset.images[chosen]).to(device),
-        torch.from_numpy(dataset.labels[chosen].astype(np.int64)).to(device),
-        inputs["low"],
-        inputs["high"],
-    )
-
-
-def choose_samples(dataset: prepared.Prepared, recording: dict[str, Any]) -> np.ndarray:
-    """Return the indices of the fixed samples, drawn without replacement from one split by `recording.seed`.
-
-    The draw does not depend on the seed of the training, so that runs with different seeds share their samples.
-    """
-    split = {"train": prepared.TRAIN, "test": prepared.TEST}[recording.get("split", "train")]
-    pool = np.flatnonzero(dataset.split == split)
-    if recording["samples"] > len(pool):
-        raise UserError(
-            f"recording.samples: found {recording['samples']}, but dataset {dataset.name!r} has {len(pool)} images in "
-            f"its {recording.get('split', 'train')} split"
-        )
-    return np.sort(np.random.default_rng(recording.get("seed", 0)).choice(pool, recording["samples"], replace=False))
-
-
-def recordings(recording: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return what to record into which file of a training's folder: a recording's parameters by file name."""
-    # The number of shards is how a recording is made, and not in the file: the result is the same.
-    common = {key: value for key, value in recording.items() if key not in ("composites", "shards")}
-    if "composites" not in recording:
-        return {"relevance.h5": common}
-    return {
-        f"{name}/relevance.h5": common | {"composite": composite, "name": name}
-        for name, composite in recording["composites"].items()
-    }
-
-
-def open_recorder(
-    path: Path,
-    model: torch.nn.Module,
-    dataset: prepared.Prepared,
-    params: dict[str, Any],
-    data_sha256: str,
-    device: torch.device,
-    state: dict | None = None,
-    index: np.ndarray | None = None,
-    shard: tuple[int, int] = (1, 1),
-) -> Recorder:
-    """Return a recorder of the fixed samples that `params` choose, of one shard of them, or of those in `index`."""
-    recording, inputs = params["recording"], params["inputs"]
-    maps = recording.get("maps", 100)
-    if index is None:
-        rows = rows_of(recording, *shard)
-        index, maps = choose_samples(dataset, recording)[rows], len(range(maps)[rows])
-    images = as_images(dataset, index, inputs, device)
-    params_json = files.canonical_json(params)
-    return Recorder(
-        path,
-        model,
-        images.inputs(slice(None)),
-        images.labels,
-        composite=recording["composite"],
-        bounds=(inputs["low"], inputs["high"]),
-        every=recording.get("every", 1),
-        maps=maps,
-        batch=recording.get("batch_size", BATCH),
-        details={
-            "index": index,
-            "split": dataset.split[index],
-            "label": dataset.labels[index],
-            "label_clean": dataset.labels_clean[index],
-            "image": dataset.images[index],
-            "mask": None if dataset.mask is None else dataset.mask[index],
-            "factors": {name: values[index] for name, values in dataset.factors.items()},
-        },
-        attributes={
-            "params_json": params_json,
-            "params_sha256": hashlib.sha256(params_json.encode()).hexdigest(),
-            "seed": params["seed"],
-            "deterministic": True,
-            "dataset": dataset.name,
-            "dataset_title": dataset.title,
-            "dataset_sha256": data_sha256,
-            "classes": json.dumps(list(dataset.classes)),
-            "model": params["model"],
-            "target": recording.get("target", "label"),
-        }
-        | ({"composite": recording["name"]} if "name" in recording else {}),
-        resume=state,
-        overwrite=True,  # what an interrupted run has left
-    )
-
-
 def _column(values: np.ndarray, name: str) -> np.ndarray:
     return values.astype(np.int64) if name == "iteration" else values
 
@@ -330,12 +258,6 @@ def _key(params: dict[str, Any], data_sha256: str, record: bool, shard: tuple[in
     for path in sorted(Path(lrp_dynamics.__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
-
-
-def name_of(device: torch.device) -> str:
-    """Return a device and what it is on this machine."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
-    return f"{device}: {name}"
 
 
 def _provenance(started: datetime.datetime, seconds: float, device: torch.device) -> dict[str, Any]:

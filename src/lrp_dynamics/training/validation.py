@@ -58,8 +58,6 @@ class Validation:
         Epochs from one measurement to the next; the network before and after the training is measured in any case.
     patience : int, optional
         Stop after so many measurements in a row that were no better than the best before.
-    state : mapping, optional
-        What `state()` returned before an interruption.
     """
 
     def __init__(
@@ -71,15 +69,19 @@ class Validation:
         *,
         every: float,
         patience: int | None = None,
-        state: Mapping[str, Any] | None = None,
     ):
         self._folder, self._model, self._images, self._loss = folder, model, images, loss
         self._every, self._patience = every, patience
+        self.begin(None)
+
+    def begin(self, state: Mapping[str, Any] | None) -> "Validation":
+        """Begin anew, or go on from what `state()` returned before an interruption; return itself."""
         state = state or {"rows": [], "best": 0, "weights": {}, "seen": (0, 0.0)}
         self.rows: list[tuple[float, ...]] = list(state["rows"])
         self.best: int = state["best"]
         self._weights: dict[str, Tensor] = dict(state["weights"])
         self._seen: tuple[int, float] = state["seen"]
+        return self
 
     @property
     def stopped(self) -> bool:

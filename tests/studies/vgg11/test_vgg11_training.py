@@ -20,6 +20,7 @@ from lrp_dynamics.data import prepared, shapes10
 from lrp_dynamics.models import trained
 from lrp_dynamics.training import run as experiment
 from lrp_dynamics.training.augmentation import Augmentation
+from lrp_dynamics.training.data import Data
 from lrp_dynamics.training.loop import Images, Settings, accuracy, train
 from lrp_dynamics.training.losses import LOSSES
 from lrp_dynamics.training.validation import Validation, divide
@@ -54,7 +55,7 @@ def finished(data, tmp_path_factory):
 
 
 def images_of(data, index) -> Images:
-    return experiment.as_images(prepared.read(data), index, PARAMS["inputs"], torch.device("cpu"))
+    return Data.read(data, PARAMS["inputs"], torch.device("cpu")).images(index)
 
 
 # Validation -----------------------------------------------------------------------------------------------------------

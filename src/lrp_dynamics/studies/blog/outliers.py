@@ -25,6 +25,7 @@ def run(args: argparse.Namespace) -> None:
     """Flag outliers, count the seeds that agree, and write both results."""
     from lrp_dynamics.base.files import write_json
     from lrp_dynamics.base.tables import read_csv, write_csv
+    from lrp_dynamics.measures.outliers import outlier_table
     from lrp_dynamics.measures.summary import metrics
 
     params = normal(Outliers, args.params, "outliers")
@@ -42,49 +43,6 @@ def run(args: argparse.Namespace) -> None:
     outliers = outlier_table(tables, [int(attributes["seed"]) for attributes in checks], params)
     write_csv(args.out, outliers)
     write_json(args.metrics, metrics(tables, outliers, checks, training, params["numerical_share"]))
-
-
-def outlier_table(tables: list[dict], seeds: list[int], params: dict) -> dict:
-    """Return one row per seed and sample, each seed's rows by falling z.
-
-    Parameters
-    ----------
-    tables : list of dict
-        The sample table of each seed.
-    params : dict
-        Of `Outliers`: z above `threshold` is flagged, or above the cut that `fwer` asks for; for the other two see
-        `lrp_dynamics.measures.outliers.kind`.
-    """
-    import numpy as np
-
-    from lrp_dynamics.measures import outliers
-
-    parts = []
-    for table, seed in zip(tables, seeds, strict=True):
-        count = len(table["divergence"])
-        z = outliers.log_mad_z(table["divergence"])
-        cut = outliers.cut_off(count, params["threshold"], params["fwer"])
-        order = np.argsort(-z, kind="stable")
-        kinds = outliers.kind(
-            z > cut, table["worst_step_share"], table["min_abs_z"], params["numerical_share"], params["min_abs_z"]
-        )
-        columns = {
-            "seed": np.full(count, seed),
-            **{name: table[name] for name in ("index", "split", "label", "divergence")},
-            "z": z,
-            "threshold": np.full(count, cut),
-            "false_positive_rate": np.full(count, outliers.false_positive_rate(cut, count)),
-            "flagged": (z > cut).astype(int),
-            "kind": kinds,
-            **{name: table[name] for name in ("worst_step_share", "worst_step_iteration", "min_abs_z")},
-        }
-        parts.append({name: np.asarray(values)[order] for name, values in columns.items()})
-    result = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    keys = list(zip(result["split"].tolist(), result["index"].tolist(), strict=True))
-    recorded, flagged = outliers.votes(keys, result["flagged"])
-    # One seed is no majority: what is seen once says nothing about the next training.
-    majority = np.where(recorded > 1, (flagged * 2 > recorded).astype(float), np.nan)
-    return result | {"seeds_recorded": recorded, "seeds_flagged": flagged, "majority": majority}
 
 
 def _attributes(path: str, table: dict, table_path: str) -> dict:

@@ -75,7 +75,7 @@ class Run:
 
     def image(self, sample: int) -> np.ndarray:
         """Return a sample as u1 (H, W, 3) or, of one channel, (H, W)."""
-        return as_picture(self.recording.file["samples/image"][sample])
+        return as_picture(self.recording.image(sample))
 
     def one_per_class(self, count: int) -> list[int]:
         """Return the first recorded sample of each of the first `count` classes, among those with stored maps."""

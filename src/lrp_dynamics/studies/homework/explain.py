@@ -1,7 +1,6 @@
 """Explain the test images with most evidence for their class, by the homework's network at every checkpoint."""
 
 import argparse
-import os
 from pathlib import Path
 
 from lrp_dynamics.base.parameters import json_object, normal, pick
@@ -22,7 +21,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the stage."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic matrix products on CUDA
     from lrp_dynamics.studies.homework.explaining import run_explanations
 
     params = normal(PARAMETERS, args.params) | {"seed": args.seed}

@@ -21,8 +21,10 @@ from lrp_dynamics.measures.samples import conservation
 from lrp_dynamics.measures.similarity import cosine
 from lrp_dynamics.recording.store import open_relevance
 from lrp_dynamics.training import checkpoints
-from lrp_dynamics.training import run as experiment
+from lrp_dynamics.training.data import Data
+from lrp_dynamics.training.device import prepare_device
 from lrp_dynamics.training.losses import class_probabilities
+from lrp_dynamics.training.plans import Plan, open_recorder
 
 # Deep Taylor decomposition (Montavon et al. 2017): the evidence for a class, if there is any, is traced to its pixels.
 METHODS: dict[str, Any] = {
@@ -61,35 +63,22 @@ def run_explanations(data: Path, weights: Path, accuracy: Path, params: Mapping[
         Gets <method>/relevance.h5 of each of `METHODS` (recordings with one step per checkpoint), evidence.csv with the
         evidence for each test image's class, largest first, and metrics.json.
     """
-    device = experiment.prepare_device(params["training"])
-    dataset = prepared.read(data)
+    source = Data.read(data, params["inputs"], prepare_device(params["training"]))
+    dataset = source.dataset
     moments = checkpoints.iterations_of(weights)
     model = models.build(
         params["model"], n_classes=len(dataset.classes), in_channels=dataset.images.shape[1], seed=params["seed"]
     )
-    model = model.to(device).eval()
+    model = model.to(source.device).eval()
     model.load_state_dict(checkpoints.load(weights, moments[-1]))
     index = np.flatnonzero(dataset.split == prepared.TEST)[: params["checkpoints"]["test_images"]]
-    table = evidence_table(model, dataset, index, params["inputs"], device)
+    table = evidence_table(model, source, index)
     chosen = table["index"][: params["explained"]]
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out) as temporary:
         recorders = {
-            name: experiment.open_recorder(
-                Path(temporary) / f"{name}.h5",
-                model,
-                dataset,
-                {
-                    "model": params["model"],
-                    "inputs": params["inputs"],
-                    "seed": params["seed"],
-                    "recording": {"composite": composite, "name": name, "maps": len(chosen)},
-                },
-                files.sha256(data),
-                device,
-                index=chosen,
-            )
-            for name, composite in METHODS.items()
+            name: open_recorder(Path(temporary) / f"{name}.h5", model, source, plan)
+            for name, plan in plans(chosen, params).items()
         }
         for moment in moments:
             model.load_state_dict(checkpoints.load(weights, moment))
@@ -103,14 +92,17 @@ def run_explanations(data: Path, weights: Path, accuracy: Path, params: Mapping[
     files.write_json(out / "metrics.json", metrics(out, read_csv(accuracy), table))
 
 
+def plans(chosen: np.ndarray, params: Mapping[str, Any]) -> dict[str, Plan]:
+    """Return what is recorded by each of `METHODS`: all maps of the images chosen."""
+    told = {name: params[name] for name in ("model", "inputs", "seed")}
+    recordings = {
+        name: {"composite": composite, "name": name, "maps": len(chosen)} for name, composite in METHODS.items()
+    }
+    return {name: Plan(chosen, recording, told | {"recording": recording}) for name, recording in recordings.items()}
+
+
 @torch.no_grad()
-def evidence_table(
-    model: torch.nn.Module,
-    dataset: prepared.Prepared,
-    index: np.ndarray,
-    inputs: Mapping[str, float],
-    device: torch.device,
-) -> dict[str, np.ndarray]:
+def evidence_table(model: torch.nn.Module, source: Data, index: np.ndarray) -> dict[str, np.ndarray]:
     """Return the score of each image's own class, a row an image, largest first.
 
     Returns
@@ -118,12 +110,12 @@ def evidence_table(
     dict
         "index" in the dataset, "label", "evidence" (the score, logit units), "probability" of the class, "predicted".
     """
-    images = experiment.as_images(dataset, index, inputs, device)
+    images = source.images(index)
     logits = torch.cat([model(images.inputs(slice(i, i + 500))) for i in range(0, len(images), 500)])
     own = images.labels[:, None]
     table = {
         "index": index,
-        "label": dataset.labels[index],
+        "label": source.dataset.labels[index],
         "evidence": logits.gather(1, own)[:, 0].cpu().numpy(),
         "probability": class_probabilities(logits).gather(1, own)[:, 0].cpu().numpy(),
         "predicted": logits.argmax(1).cpu().numpy(),

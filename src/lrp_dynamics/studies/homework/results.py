@@ -76,7 +76,7 @@ class Homework:
 
     def picture(self, sample: int) -> np.ndarray:
         """Return an explained image as matplotlib shows it, values 0 to 255."""
-        return as_picture(self._first.file["samples/image"][sample])
+        return as_picture(self._first.image(sample))
 
     def class_name(self, sample: int) -> str:
         """Return the class of an explained image."""

@@ -1,7 +1,6 @@
 """Train the homework's network, keeping its weights and accuracy at chosen iterations."""
 
 import argparse
-import os
 from pathlib import Path
 
 from lrp_dynamics.base.parameters import json_object, normal, pick
@@ -21,7 +20,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the stage."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic matrix products on CUDA
     from lrp_dynamics.studies.homework.explaining import training_params
     from lrp_dynamics.training.run import run_training
 

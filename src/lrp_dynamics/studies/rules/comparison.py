@@ -6,18 +6,21 @@ Every function takes recordings of the same samples at the same steps, which dif
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from scipy.stats import spearmanr
 
+from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.measures import dynamics as dyn
 from lrp_dynamics.measures import outliers
+from lrp_dynamics.measures.advice import mean_rank, ranks
 from lrp_dynamics.measures.evaluation import mass_accuracy
 from lrp_dynamics.measures.samples import sample_table
-from lrp_dynamics.measures.similarity import rank_correlation
-from lrp_dynamics.recording.store import RelevanceFile
+from lrp_dynamics.measures.similarity import correlation, rank_correlation
+from lrp_dynamics.recording.store import RelevanceFile, open_relevance
 
 Table = dict[str, np.ndarray]
 _MOMENTS = 40  # at most so many moments in the curves along the training
@@ -64,29 +67,44 @@ class Measured:
 
 
 def measure(recording: RelevanceFile, rules: Mapping[str, Any]) -> Measured:
-    """Measure one recording; `rules` are the parameters of outlier detection, as in the stage `outliers`."""
+    """Measure one recording; `rules` are those of `lrp_dynamics.measures.outliers.flag`."""
     changes, normalized = (recording.accumulated(name) for name in ("dynamics", "dynamics_normalized"))
-    stored, group = recording.map_samples, recording.file["relevance"]
-    again = dyn.recompute(group["map"], group["scale"][: recording.steps])
+    stored = recording.map_samples
+    again = dyn.recompute(*recording.quantized())
     dyn.check_recomputed(changes[:stored], again.dynamics, again.bound, str(recording.path))
     table = sample_table(recording, changes, normalized, again)
-    z = outliers.log_mad_z(table["divergence"])
-    flagged = z > outliers.cut_off(len(z), rules["threshold"], rules["fwer"])
-    kind = outliers.kind(
-        flagged, table["worst_step_share"], table["min_abs_z"], rules["numerical_share"], rules["min_abs_z"]
-    )
+    found = outliers.flag(table, rules)
     last = recording.maps(-1)
     masks = recording.sample("mask")[:stored] == 1 if recording.has_sample("mask") else None
     return Measured(
         str(recording.attrs["composite"]),
         int(recording.attrs["seed"]),
         {name: table[name] for name in ("index", "split", "label", *_OF_A_SAMPLE)}
-        | {"z": z, "flagged": flagged.astype(int), "kind": kind},
+        | {name: found[name] for name in ("z", "flagged", "kind")},
         last,
         changes[:stored],
         curves(recording, masks),
         localisation(last, changes[:stored], masks),
     )
+
+
+def measure_all(paths: Sequence[str | Path], rules: Mapping[str, Any]) -> tuple[list[Measured], int]:
+    """Measure recordings; return what was found, and the number of steps that each of them holds.
+
+    Raises
+    ------
+    UserError
+        If one of them is not complete, or not of the same samples and steps as the first.
+    """
+    measured, seen = [], None
+    for path in paths:
+        with open_relevance(path) as recording:
+            shared = (recording.attrs["dataset_sha256"], recording.steps, recording.sample("index").tolist())
+            if not recording.complete or shared != (seen or shared):
+                raise UserError(f"{path}: is not complete, or not of the same samples and steps as {paths[0]}")
+            seen = shared
+            measured.append(measure(recording, rules))
+    return measured, seen[1] if seen else 0
 
 
 def curves(recording: RelevanceFile, masks: np.ndarray | None) -> Table:
@@ -113,14 +131,14 @@ def curves(recording: RelevanceFile, masks: np.ndarray | None) -> Table:
         "negative_share": np.median(negative, axis=1),
         "min_abs_z": recording.scalar("min_abs_z")[moments].min(axis=1).astype(np.float64),
     }
-    correlation, on_object = np.full(len(moments), np.nan), np.full(len(moments), np.nan)
+    successive, on_object = np.full(len(moments), np.nan), np.full(len(moments), np.nan)
     for i, moment in enumerate(moments):
         maps = recording.maps(slice(max(moment - 1, 0), moment + 1))
         if moment:
-            correlation[i] = _median(_correlation(maps[0], maps[1]))
+            successive[i] = _median(correlation(maps[0], maps[1]))
         if masks is not None:
             on_object[i] = _mass(maps[-1], masks)
-    return result | {"successive_correlation": correlation, "mass_on_object": on_object}
+    return result | {"successive_correlation": successive, "mass_on_object": on_object}
 
 
 def localisation(last: np.ndarray, dynamics: np.ndarray, masks: np.ndarray | None) -> dict[str, float]:
@@ -166,6 +184,47 @@ def comparison_table(measured: Sequence[Measured]) -> Table:
             row[key] = np.mean([run.localisation.get(key, np.nan) for run in runs])
         rows.append(row)
     return {key: np.array([row[key] for row in rows]) for key in rows[0]}
+
+
+def ranked(comparison: Table) -> Table:
+    """Return the comparison with the rank of each explanation by every criterion, and the mean of its ranks."""
+    result = comparison | {f"rank_{name}": values for name, values in ranks(comparison).items()}
+    return result | {"mean_rank": mean_rank(result)}
+
+
+def long_table(measured: Sequence[Measured], name: str) -> Table:
+    """Return the tables of all recordings below each other; `name` is "samples" or "curves"."""
+    parts = []
+    for run in measured:
+        table = getattr(run, name)
+        rows = len(next(iter(table.values())))
+        parts.append({"explanation": np.repeat(run.name, rows), "seed": np.repeat(run.seed, rows)} | table)
+    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+
+def metrics(comparison: Table, trainings: Sequence[Mapping[str, Any]], steps: int) -> dict[str, float]:
+    """Return the numbers of the comparison on one page; what is unknown is left out.
+
+    Parameters
+    ----------
+    comparison : Table
+        What `ranked` returns.
+    trainings : sequence of mapping
+        training.json of each seed; accuracies are averaged.
+    steps : int
+        In each recording.
+    """
+    result = {
+        f"{name}_{key}": float(values[row])
+        for row, name in enumerate(comparison["explanation"])
+        for key, values in comparison.items()
+        if key not in ("explanation", "seeds", "samples") and np.isfinite(float(values[row]))
+    }
+    result |= {"seeds": len(trainings), "samples": int(comparison["samples"][0]), "recorded_steps": steps}
+    for key in ("train_accuracy", "test_accuracy"):
+        if all(entry.get(key) is not None for entry in trainings):
+            result[key] = float(np.mean([entry[key] for entry in trainings]))
+    return result
 
 
 def agreement_table(measured: Sequence[Measured]) -> Table:
@@ -228,11 +287,3 @@ def _median(values: np.ndarray) -> float:
 
 def _mass(maps: np.ndarray, masks: np.ndarray) -> float:
     return float(mass_accuracy(torch.from_numpy(np.asarray(maps)), torch.from_numpy(masks)).nanmedian())
-
-
-def _correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Pearson's correlation over pixels of maps (N, H, W), (N,); NaN where one is constant."""
-    a, b = (m.reshape(len(m), -1).astype(np.float64) for m in (a, b))
-    a, b = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)
-    size = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
-    return np.divide((a * b).sum(axis=1), size, out=np.full(len(a), np.nan), where=size > 0)

@@ -102,7 +102,7 @@ class Rules:
 
     def picture(self, sample: int) -> np.ndarray:
         """Return a sample as matplotlib shows it, values 0 to 255."""
-        return as_picture(self.first.file["samples/image"][sample])
+        return as_picture(self.first.image(sample))
 
     def class_name(self, sample: int) -> str:
         """Return the class of a sample."""

@@ -1,7 +1,6 @@
 """Classify the test images: accuracy, precision, recall and F1 of each class, and the confusion matrix."""
 
 import argparse
-import os
 from pathlib import Path
 
 from lrp_dynamics.base.parameters import json_object, normal, pick
@@ -20,11 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the stage."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic matrix products on CUDA
     from lrp_dynamics.data import prepared
     from lrp_dynamics.measures.classification import classify
     from lrp_dynamics.models import trained
-    from lrp_dynamics.training.run import prepare_device
+    from lrp_dynamics.training.device import prepare_device
 
     device = prepare_device(normal(PARAMETERS, arguments.params))
     classify(trained.load(str(arguments.model)), prepared.read(arguments.data), device, arguments.out)

@@ -1,7 +1,6 @@
 """Explain test images by the rules of the from-scratch repository, and measure how many a second."""
 
 import argparse
-import os
 from pathlib import Path
 
 from lrp_dynamics.base.parameters import json_object
@@ -17,7 +16,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the stage."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic matrix products on CUDA
     from lrp_dynamics.studies.vgg11.explaining import run_explanations
 
     run_explanations(arguments.model, arguments.data, arguments.params, arguments.out)

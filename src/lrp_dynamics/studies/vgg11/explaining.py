@@ -24,7 +24,9 @@ from lrp_dynamics.data.prepared import test_images
 from lrp_dynamics.measures.classification import check_same
 from lrp_dynamics.models import trained
 from lrp_dynamics.studies.vgg11.parameters import Vgg11
-from lrp_dynamics.training import run as experiment
+from lrp_dynamics.training.data import Data
+from lrp_dynamics.training.device import name_of, prepare_device
+from lrp_dynamics.training.plans import Plan, open_recorder
 
 PARAMETERS = pick(Vgg11, "explanations", "seed", threads="training.threads", device="training.device")
 
@@ -55,44 +57,33 @@ def run_explanations(model: Path, data: Path, params: Mapping[str, Any], out: Pa
     """
     params = normal(PARAMETERS, params)
     options = params["explanations"]
-    device = experiment.prepare_device(params)
-    network, dataset = trained.load(str(model)), prepared.read(data)
+    device, network = prepare_device(params), trained.load(str(model))
+    about = network.about
+    source = Data.read(data, {"low": about.low, "high": about.high}, device)
+    dataset = source.dataset
     check_same(network, dataset)
     test = np.flatnonzero(dataset.split == prepared.TEST)
     if not len(test):
         raise UserError(f"dataset {dataset.name!r} has no test images to explain")
-    about, data_sha256 = network.about, files.sha256(data)
     net = network.model.to(device)
-    inputs = {"low": about.low, "high": about.high}
+    told = {"model": about.model, "inputs": source.inputs, "seed": params["seed"], "explanations": dict(options)}
     out.mkdir(parents=True, exist_ok=True)
     speed: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(dir=out) as temporary:
         for name, composite in composites(options["top_k"]).items():
-            recorder = experiment.open_recorder(
-                Path(temporary) / f"{name}.h5",
-                net,
-                dataset,
-                {
-                    "model": about.model,
-                    "inputs": inputs,
-                    "seed": params["seed"],
-                    "recording": {"composite": composite.describe(), "name": name, "maps": options["images"]},
-                    "explanations": dict(options),
-                },
-                data_sha256,
-                device,
-                index=test_images(dataset, options["images"]),
-            )
+            recording = {"composite": composite.describe(), "name": name, "maps": options["images"]}
+            plan = Plan(test_images(dataset, options["images"]), recording, told | {"recording": recording})
+            recorder = open_recorder(Path(temporary) / f"{name}.h5", net, source, plan)
             recorder.record(0)
             recorder.close()
-            images = experiment.as_images(dataset, test[: options["speed_images"]], inputs, device)
+            images = source.images(test[: options["speed_images"]])
             explainer = lrp.Explainer(net, composite)
             speed[name] = frames_per_second(explainer, images.inputs(slice(None)), options["batch_size"])
             print(f"{name}: {speed[name]:.1f} images explained in a second")
         for name in speed:
             (out / name).mkdir(exist_ok=True)
             os.replace(Path(temporary) / f"{name}.h5", out / name / "relevance.h5")
-    where = {"device": experiment.name_of(device), "threads": torch.get_num_threads()}
+    where = {"device": name_of(device), "threads": torch.get_num_threads()}
     done = {"images": min(len(test), options["speed_images"]), "batch_size": options["batch_size"]}
     files.write_json(out / "speed.json", {"frames_per_second": speed} | where | done)
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from lrp_dynamics.base.parameters import parse
 from lrp_dynamics.base.tables import read_csv
+from lrp_dynamics.data import prepared
 from lrp_dynamics.data.pictures import as_picture
 from lrp_dynamics.recording.store import RelevanceFile, open_relevance
 from lrp_dynamics.reports.parameters import Shown
@@ -65,7 +65,7 @@ class Results:
 
     def picture(self, sample: int) -> np.ndarray:
         """Return an explained image as matplotlib shows it, values 0 to 255."""
-        return as_picture(self.first.file["samples/image"][sample])
+        return as_picture(self.first.image(sample))
 
     def maps(self, method: str) -> np.ndarray:
         """Return the relevance maps of a method, (N, H, W)."""
@@ -98,8 +98,7 @@ def open_results(inputs: Mapping[str, Path], params: Mapping[str, Any]) -> Itera
     with ExitStack() as stack:
         read = {name: read_csv(inputs[name], require=columns) for name, columns in tables.items()}
         shown = read["mistakes"]["index"][:MISTAKES].astype(np.int64)
-        with h5py.File(inputs["data"], "r") as file:
-            pictures = np.array([file["images"][index] for index in shown])
+        pictures = prepared.read_images(inputs["data"], shown)
         yield Results(
             {name: stack.enter_context(open_relevance(inputs[name])) for name in METHODS},
             **read,

@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> None:
     from lrp_dynamics.models.trained import load
     from lrp_dynamics.studies.vgg16 import writing as results
     from lrp_dynamics.studies.vgg16.explaining import study
-    from lrp_dynamics.training.run import prepare_device
+    from lrp_dynamics.training.device import prepare_device
 
     params = normal(Explanations, args.params, "explanations")
     prepare_device({"threads": params["threads"]})

@@ -1,7 +1,5 @@
 """The figures: images and maps, and measures of the explanations."""
 
-import json
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -29,9 +27,7 @@ def absorption(run: PhotoRun) -> Figure:
     axes = figure.subplots()
     names: list[str] = []
     for method in run.composites:
-        data = run.file[f"absorbed/{method}"]
-        layers = json.loads(data.attrs["layers"])
-        shares = data[()] / run.file[f"books/{method}/predicted/initial"][()][:, None]
+        layers, shares = run.absorbed(method)
         left = 1 - np.cumsum(shares, 1)
         names = layers if len(layers) > len(names) else names
         x = [names.index(name) + 1 if name in names else np.nan for name in layers]
@@ -48,10 +44,10 @@ def flipping(run: PhotoRun) -> Figure:
     """Show the mean loss of the logit while regions are replaced, and the area between both orders."""
     figure = new_figure(f"Pixel flipping – {run.title}", run.origin, 8.6, 3.5)
     curves, areas = figure.subplots(1, 2, width_ratios=[1.5, 1])
-    fraction = 100 * run.file["flipping_fraction"][()]
+    fraction = 100 * run.flipped()
     for method in run.methods:
         for order, style in (("morf", "-"), ("lerf", "--")):
-            scores = run.file[f"flipping/{method}/{order}"][()]
+            scores = run.flipping(method, order)
             curves.plot(fraction, (scores - scores[:, :1]).mean(0), style, color=run.colour(method))
         curves.plot([], [], color=run.colour(method), label=method)
     curves.plot([], [], "-", color="k", label="most relevant first")
@@ -69,9 +65,8 @@ def mprt(run: PhotoRun) -> Figure:
     axes = figure.subplots()
     names: list[str] = []
     for method in run.methods:
-        data = run.file[f"mprt/{method}"]
-        names = json.loads(data.attrs["layers"])
-        values = np.vstack([np.ones(data.shape[1]), data[()]])
+        names, correlations = run.mprt(method)
+        values = np.vstack([np.ones(correlations.shape[1]), correlations])
         _band(axes, np.arange(len(values)), values.T, run, method)
     axes.set_xticks(range(len(names) + 1), ["none", *names], rotation=60, ha="right", fontsize=6.5)
     axes.axhline(0, color=GREY, linewidth=0.8, linestyle=":")

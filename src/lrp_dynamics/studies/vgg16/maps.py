@@ -64,7 +64,7 @@ def layers(run: PhotoRun) -> Figure:
     figure, grid = _grid("Relevance layer by layer", run, len(run.blocks) + 1)
     method = run.composites[0]
     for i, row in enumerate(grid):
-        maps = [run.file[f"layers/{name}"][i] for name in reversed(run.blocks)]
+        maps = [run.layer(name, i) for name in reversed(run.blocks)]
         for relevance, axes in zip([*maps, run.map(method, "predicted", i)], row[1:], strict=True):
             artist = _signed(axes, relevance, limit_of(relevance))
     _name_blocks(run, grid, backwards=True)
@@ -77,7 +77,7 @@ def activations(run: PhotoRun) -> Figure:
     figure, grid = _grid("Activations layer by layer", run, len(run.blocks))
     for i, row in enumerate(grid):
         for name, axes in zip(run.blocks, row[1:], strict=True):
-            values = run.file[f"activations/{name}"][i]
+            values = run.activation(name, i)
             limit = float(values.max()) or 1.0
             artist = show_amount(axes, values, limit)
             axes.set_xlabel(f"max {short(limit)}", fontsize=6.5, labelpad=1.5)

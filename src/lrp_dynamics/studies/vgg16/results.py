@@ -6,13 +6,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
+from lrp_dynamics.base.hdf5 import open_hdf5
 from lrp_dynamics.base.parameters import parse
 from lrp_dynamics.base.tables import read_csv
 from lrp_dynamics.reports.parameters import Shown
 
+SCHEMA, SCHEMA_VERSION = "lrp-dynamics/photos", 1
 # One colour a method, in this order; Okabe and Ito's.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#888888")
 
@@ -31,8 +32,9 @@ class PhotoRun:
     """
 
     def __init__(self, maps: str | Path, measures: str | Path, show: int):
-        self.file = h5py.File(maps, "r")
-        attrs = self.file.attrs
+        what = "explanations of photos, which `lrp-dynamics vgg16-explain` writes"
+        self._file = open_hdf5(maps, SCHEMA, SCHEMA_VERSION, what)
+        attrs = self._file.attrs
         self.classes, self.names, self.composites, self.methods, self.blocks = (
             json.loads(attrs[key]) for key in ("classes", "names", "composites", "methods", "blocks")
         )
@@ -40,25 +42,61 @@ class PhotoRun:
         self.origin = f"{attrs['model']}, trained on {attrs['trained_on']}"
         self.show = min(show, len(self.names))
         self.measures = read_csv(measures)
-        logits = self.file["logits"][()]
+        logits = self._file["logits"][()]
         exponential = np.exp(logits - logits.max(1, keepdims=True))
         self.probability = exponential / exponential.sum(1, keepdims=True)
-        self.order = self.file["order"][()]
+        self.order = self._file["order"][()]
 
     def __enter__(self) -> "PhotoRun":
         return self
 
     def __exit__(self, *_) -> None:
-        self.file.close()
+        self._file.close()
 
     def image(self, i: int) -> np.ndarray:
         """Return an image as (H, W, 3) or grey (H, W), uint8."""
-        pixels = self.file["images"][i].transpose(1, 2, 0)
+        pixels = self._file["images"][i].transpose(1, 2, 0)
         return pixels[..., 0] if pixels.shape[-1] == 1 else pixels
 
     def map(self, method: str, target: str, i: int) -> np.ndarray:
         """Return the relevance (H, W) of one image."""
-        return self.file[f"maps/{method}/{target}"][i]
+        return self._file[f"maps/{method}/{target}"][i]
+
+    def layer(self, name: str, i: int) -> np.ndarray:
+        """Return the relevance (H, W) that arrives at the end of a block, of one image."""
+        return self._file[f"layers/{name}"][i]
+
+    def activation(self, name: str, i: int) -> np.ndarray:
+        """Return the mean activation (H, W) at the end of a block, of one image."""
+        return self._file[f"activations/{name}"][i]
+
+    @property
+    def masked(self) -> bool:
+        """Whether it is known where the objects are."""
+        return "masks" in self._file
+
+    def true_class(self, i: int) -> int | None:
+        """Return the index of an image's labelled class, where it is known."""
+        return int(self._file["labels"][i]) if "labels" in self._file else None
+
+    def absorbed(self, method: str) -> tuple[list[str], np.ndarray]:
+        """Return the layers, from the output on, and the share (N, layers) of the explained logit that each absorbs."""
+        data = self._file[f"absorbed/{method}"]
+        initial = self._file[f"books/{method}/predicted/initial"][()]
+        return json.loads(data.attrs["layers"]), data[()] / initial[:, None]
+
+    def flipping(self, method: str, order: str) -> np.ndarray:
+        """Return the logits (N, steps) while regions are replaced, in the order "morf" or "lerf"."""
+        return self._file[f"flipping/{method}/{order}"][()]
+
+    def flipped(self) -> np.ndarray:
+        """Return the share of regions replaced at each step (steps,)."""
+        return self._file["flipping_fraction"][()]
+
+    def mprt(self, method: str) -> tuple[list[str], np.ndarray]:
+        """Return the layers, from the output on, and the correlations (layers, N) with random weights down to each."""
+        data = self._file[f"mprt/{method}"]
+        return json.loads(data.attrs["layers"]), data[()]
 
     def label(self, i: int, rank: int = 0, width: int = 18) -> str:
         """Return the name of a predicted class, cut to `width` letters, and its probability."""

@@ -31,7 +31,7 @@ class PhotoStory(Telling):
         self.metrics = json.loads(Path(metrics).read_text(encoding="utf-8"))
         self.run = PhotoRun(maps, measures, images)
         self.first = self.run.composites[0]
-        self.masked = "masks" in self.run.file
+        self.masked = self.run.masked
 
     def photo(self, i: int) -> None:
         """Tell of one image: prediction, place of the relevance, runner-up, books."""
@@ -43,8 +43,8 @@ class PhotoStory(Telling):
 
     def _seen(self, i: int) -> list[str]:
         result = [f"The network sees {self._class(i, 0)} before {self._class(i, 1)}."]
-        if "labels" in self.run.file:
-            label = self.run.file["labels"][i]
+        label = self.run.true_class(i)
+        if label is not None:
             right = label == self.run.order[i, 0]
             result.append("That is right." if right else f"The image is of class {self.run.classes[label]}.")
         return result
@@ -99,10 +99,8 @@ class PhotoStory(Telling):
         """Say how much of the logit arrives at the pixels, and which layer takes most of the rest."""
         result = []
         for method in self.run.composites:
-            data = self.run.file[f"absorbed/{method}"]
-            layers = json.loads(data.attrs["layers"])
-            initial = self.run.file[f"books/{method}/predicted/initial"][()]
-            shares = np.median(data[()] / initial[:, None], 0)
+            layers, shares = self.run.absorbed(method)
+            shares = np.median(shares, 0)
             top = int(np.argmax(np.abs(shares)))
             arrives = self.metrics[f"{method}_arrives"]
             text = f"By `{method}`, {percent(arrives)} of the explained logit arrives at the pixels (median)"

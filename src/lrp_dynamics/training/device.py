@@ -1,0 +1,44 @@
+"""The device of a training, and what makes its results the same every time."""
+
+import os
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from lrp_dynamics.base.errors import UserError
+
+
+def prepare_device(training: Mapping[str, Any]) -> torch.device:
+    """Set threads and determinism of this process, before it computes anything; return the device asked for.
+
+    The number of threads is a parameter and not what the scheduler grants, since sums depend on it in the last bit.
+
+    Parameters
+    ----------
+    training : mapping
+        "threads", 2 by default; "device", "cpu" by default, or "cuda" or "auto".
+
+    Raises
+    ------
+    UserError
+        If the device is not there.
+    """
+    # cuBLAS reads it when it is first used: without it, its products of matrices are not deterministic.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_num_threads(training.get("threads", 2))
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    name = training.get("device", "cpu")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError("training.device: found 'cuda', but torch sees no CUDA device here; use 'cpu' or 'auto'")
+    return torch.device(name)
+
+
+def name_of(device: torch.device) -> str:
+    """Return a device and what it is on this machine."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    return f"{device}: {name}"
