@@ -21,6 +21,7 @@ from lrp_dynamics.data import photos, prepared
 from lrp_dynamics.models.trained import load
 from lrp_dynamics.studies.vgg16.story import place_of
 from lrp_dynamics.studies.vgg16.study import FIGURES
+from lrp_dynamics.studies.vgg16.weights import get_weights
 
 GRACE = "matplotlib:mpl-data/sample_data/grace_hopper.jpg"
 PARAMS = {
@@ -189,7 +190,7 @@ def test_published_weights_are_downloaded_checked_and_described(tmp_path, server
     checksum = published(tmp_path / "www/resnet18.pth", classes=7)
     params = weights_params(f"{server}/resnet18.pth", checksum)
     out = tmp_path / "model.safetensors"
-    command("vgg16-weights", "--params", params, "--raw", tmp_path / "raw", "--out", out)
+    get_weights(**params, raw=tmp_path / "raw", out=out)
     network = load(str(out))
     assert network.about.trained_on == "flowers"
     assert list(network.about.classes) == [f"class {k}" for k in range(7)]
@@ -199,7 +200,7 @@ def test_published_weights_are_downloaded_checked_and_described(tmp_path, server
     assert all(torch.equal(value, expected[name]) for name, value in network.model.state_dict().items())
     (tmp_path / "www/resnet18.pth").unlink()
     out.unlink()
-    command("vgg16-weights", "--params", params, "--raw", tmp_path / "raw", "--out", out)  # lies in raw already
+    get_weights(**params, raw=tmp_path / "raw", out=out)  # lies in raw already
 
 
 def test_data_and_classes_are_those_of_the_weights_given(tmp_path, capsys):
@@ -208,7 +209,7 @@ def test_data_and_classes_are_those_of_the_weights_given(tmp_path, capsys):
     for title, known, told in (("Places", False, False), ("ImageNet", True, True)):
         out = tmp_path / f"{title}.safetensors"
         params = weights_params(str(tmp_path / "own.pth"), checksum, trained_on=title)
-        command("vgg16-weights", "--params", params, "--raw", tmp_path / "raw", "--out", out)
+        get_weights(**params, raw=tmp_path / "raw", out=out)
         about = load(str(out)).about
         assert about.trained_on == title
         assert ("goldfish" in about.classes) == known
@@ -217,8 +218,8 @@ def test_data_and_classes_are_those_of_the_weights_given(tmp_path, capsys):
     assert about.trained_on == "unknown data"
     assert about.classes[:2] == ("class 0", "class 1")
     params = weights_params(str(out), hashlib.sha256(out.read_bytes()).hexdigest(), trained_on="Places")
-    assert main(["vgg16-weights", "--params", json.dumps(params), "--raw", str(tmp_path), "--out", str(out)]) == 2
-    assert "was trained on 'ImageNet', as it says itself, not on 'Places'" in capsys.readouterr().err
+    with pytest.raises(UserError, match="was trained on 'ImageNet', as it says itself, not on 'Places'"):
+        get_weights(**params, raw=tmp_path, out=out)
 
 
 def test_the_file_that_torchvision_publishes_is_known(tmp_path, monkeypatch):
@@ -240,10 +241,13 @@ def test_weights_that_cannot_be_had_or_are_others_leave_nothing(tmp_path, server
         (weights_params(f"{server}/resnet18.pth", checksum, "vgg16"), "are not those of 'vgg16'"),
     )
     for params, message in cases:
-        arguments = ["vgg16-weights", "--params", json.dumps(params), "--raw", str(tmp_path / "raw"), "--out", str(out)]
-        assert main(arguments) == 2
-        assert message in capsys.readouterr().err
+        with pytest.raises(UserError) as told:
+            get_weights(**params, raw=tmp_path / "raw", out=out)
+        assert message in str(told.value)
         assert not out.exists()
+    params = json.dumps(weights_params(f"{server}/resnet18.pth", checksum))
+    assert main(["vgg16-weights", "--params", params, "--raw", str(tmp_path / "raw"), "--out", str(out)]) == 2
+    assert "weights.network: found 'resnet18', expected vgg11, vgg11_bn" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

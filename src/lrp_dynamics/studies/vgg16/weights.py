@@ -1,6 +1,7 @@
 """Get a network's published weights, checked, as one file that says what it is."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from lrp_dynamics.base.parameters import json_object, normal
@@ -15,19 +16,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Download the weights, or find them where they were put by hand, and write them with their description."""
+    """Get the weights that the parameters name."""
+    get_weights(**normal(Weights, args.params, "weights"), raw=args.raw, out=args.out)
+
+
+def get_weights(network: str, trained_on: str, urls: Sequence[str], sha256: str, *, raw: Path, out: Path) -> None:
+    """Download weights, or find them where they were put by hand, and write them with their description.
+
+    Parameters
+    ----------
+    network, trained_on, urls, sha256
+        As `Weights` declares them; `network` is any that `lrp_dynamics.models.trained.load` knows.
+    raw : Path
+        Folder of downloaded files.
+    out : Path
+        The model.safetensors to write.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be had, or does not hold the weights of this network.
+    """
     from safetensors.torch import save_file
 
     from lrp_dynamics.base.files import atomic
     from lrp_dynamics.data.download import Remote, fetch, filename
     from lrp_dynamics.models.trained import load
 
-    params = normal(Weights, args.params, "weights")
-    source = fetch(Remote(filename(params["urls"][0]), params["urls"], params["sha256"]), args.raw)
-    network = load(params["network"], source, params["trained_on"])
-    about = network.about
-    weights = {name: value.contiguous() for name, value in network.model.state_dict().items()}
-    with atomic(args.out) as temporary:
-        save_file(weights, temporary, about.as_metadata())
+    found = load(network, fetch(Remote(filename(urls[0]), urls, sha256), raw), trained_on)
+    weights = {name: value.contiguous() for name, value in found.model.state_dict().items()}
+    with atomic(out) as temporary:
+        save_file(weights, temporary, found.about.as_metadata())
         temporary.chmod(0o644)  # the library leaves it readable by its owner alone
-    print(f"{args.out}: {about.model}, {sum(value.numel() for value in weights.values()):,} numbers")
+    print(f"{out}: {found.about.model}, {sum(value.numel() for value in weights.values()):,} numbers")
