@@ -5,14 +5,29 @@ from dataclasses import dataclass
 from typing import Any
 
 from lrp_dynamics.base.kinds import SEED, TEXT, Kind, optional
-from lrp_dynamics.base.parameters import Section, kind_of_section, nested, parameter, parse
-from lrp_dynamics.base.training_sections import Checkpoints, Inputs, Recording, Recordings, Validation
+from lrp_dynamics.base.parameters import Section, kind_of_section, nested, parameter, parse, same
+from lrp_dynamics.base.training_sections import (
+    GRADIENTS,
+    Checkpoints,
+    Inputs,
+    Recording,
+    Recordings,
+    Validation,
+    composite,
+)
 from lrp_dynamics.training.loop import Settings
+
+
+@dataclass(frozen=True)
+class OneRecording(Recording):
+    """What is recorded by one composite, or by a gradient alone."""
+
+    composite: Any = same(Recording, "composite", kind=composite(*GRADIENTS))
 
 
 def _read_recording(value: Any) -> Section:
     several = isinstance(value, Mapping) and "composites" in value
-    return parse(Recordings if several else Recording, value)
+    return parse(Recordings if several else OneRecording, value)
 
 
 @dataclass(frozen=True)
