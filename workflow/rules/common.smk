@@ -135,7 +135,7 @@ def pictures_of(study, figures):
     """The pictures of some figures, with what the workflow's report says about them."""
     pictures = []
     for name, (title, story) in figures.items():
-        options = {"caption": f"../report/{study}/{name}.rst", "category": "{experiment}", "subcategory": story}
+        options = {"caption": f"../../src/lrp_dynamics/studies/{study}/captions/{name}.rst", "category": "{experiment}", "subcategory": story}
         pictures += [report(f"{REPORT}/figures/{name}.png", labels={"figure": title}, **options)]
     return pictures
 

@@ -9,14 +9,14 @@ KINDS["homework"] = Kind(
         "evidence": of_first_seed(f"{RUN}/evidence.csv"),
         "deep_taylor": of_first_seed(f"{RUN}/deep_taylor/relevance.h5"),
         "sensitivity": of_first_seed(f"{RUN}/sensitivity/relevance.h5"),
-        "published": "workflow/literature/homework.json",
+        "published": "src/lrp_dynamics/studies/homework/published.json",
     },
     told_from={
         "metrics": of_first_seed(f"{RUN}/metrics.json"),
         "accuracy": of_first_seed(f"{RUN}/accuracy.csv"),
         "evidence": of_first_seed(f"{RUN}/evidence.csv"),
         "recording": of_first_seed(f"{RUN}/deep_taylor/relevance.h5"),
-        "published": "workflow/literature/homework.json",
+        "published": "src/lrp_dynamics/studies/homework/published.json",
     },
     told_with=params_of(published="figures.published", batch_size="training.batch_size"),
 )

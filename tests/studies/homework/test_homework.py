@@ -24,7 +24,6 @@ from lrp_dynamics.training import run as experiment
 from lrp_dynamics.training.checkpoints import Checkpoints
 from lrp_dynamics.training.loop import Images
 
-ROOT = Path(__file__).parents[3]
 PARAMS = {
     "model": "homework_cnn",
     "inputs": {"low": -1.0, "high": 1.0},
@@ -210,8 +209,8 @@ def test_report_draws_and_tells_the_results(finished, tmp_path, monkeypatch, pub
     names = {"metrics": "metrics.json", "accuracy": "accuracy.csv", "evidence": "evidence.csv"}
     inputs = {name: finished / file for name, file in names.items()}
     inputs |= {"recording": finished / "deep_taylor/relevance.h5", "published": literature, "figures": "figures"}
-    words = [f"{name}={path}" for name, path in (inputs | {"captions": ROOT / "workflow/report/homework"}).items()]
-    notebook = ["--notebook", ROOT / "workflow/notebooks/homework.py", "--inputs", *words]
+    words = [f"{name}={path}" for name, path in inputs.items()]
+    notebook = ["homework", "--inputs", *words]
     told = json.dumps({"published": published, "batch_size": 24})
     stage(report, *notebook, "--params", told, "--ipynb", "report.ipynb", "--html", "report.html")
     html = Path("report.html").read_text(encoding="utf-8")

@@ -112,9 +112,9 @@ def test_figures_and_report_are_made_and_the_same_each_time(fitted):
         first = (fitted / "figures" / f"{name}.png").read_bytes()
         assert first == (fitted / "figures-again" / f"{name}.png").read_bytes()
     command(
-        *("report", "--notebook", "workflow/notebooks/vgg16.py", "--params", {"images": 3}, "--inputs"),
+        *("report", "vgg16", "--params", {"images": 3}, "--inputs"),
         *(f"{name}={fitted / file}" for name, file in (("maps", "explanations.h5"), ("measures", "measures.csv"))),
-        *(f"metrics={fitted / 'metrics.json'}", f"figures={fitted / 'figures'}", "captions=workflow/report/vgg16"),
+        *(f"metrics={fitted / 'metrics.json'}", f"figures={fitted / 'figures'}"),
         *("--ipynb", fitted / "report.ipynb", "--html", fitted / "report.html"),
     )
     page = (fitted / "report.html").read_text(encoding="utf-8")

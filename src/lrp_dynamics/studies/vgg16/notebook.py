@@ -19,7 +19,6 @@ inputs = {
     "measures": "results/demo_vgg16/measures.csv",
     "metrics": "results/demo_vgg16/metrics.json",
     "figures": "reports/demo_vgg16/figures",
-    "captions": "workflow/report/vgg16",
 }
 params = {"images": 6}
 
