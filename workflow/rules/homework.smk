@@ -30,10 +30,6 @@ use rule train as homework_train with:
         **in_folder(RUN, WEIGHTS),
         checkpoints=f"{RUN}/checkpoints.safetensors",
         accuracy=f"{RUN}/accuracy.csv",
-    log:
-        "logs/homework_train/{experiment}-{seed}.log",
-    benchmark:
-        "logs/benchmarks/homework_train/{experiment}-{seed}.tsv"
     wildcard_constraints:
         experiment=experiments_of("homework"),
     params:
@@ -55,10 +51,6 @@ rule homework_explain:
         metrics=f"{RUN}/metrics.json",
         deep_taylor=f"{RUN}/deep_taylor/relevance.h5",
         sensitivity=f"{RUN}/sensitivity/relevance.h5",
-    log:
-        "logs/homework_explain/{experiment}-{seed}.log",
-    benchmark:
-        "logs/benchmarks/homework_explain/{experiment}-{seed}.tsv"
     wildcard_constraints:
         experiment=experiments_of("homework"),
     threads: threads_of

@@ -14,10 +14,6 @@ for kind, made in KINDS.items():
         output:
             png=pictures_of(made.study, made.figures),
             svg=drawings_of(made.figures),
-        log:
-            f"logs/{figures_rule}/{{experiment}}.log",
-        benchmark:
-            f"logs/benchmarks/{figures_rule}/{{experiment}}.tsv"
         wildcard_constraints:
             experiment=experiments_of(kind),
         params:
@@ -47,10 +43,6 @@ for kind, made in KINDS.items():
                 category="{experiment}",
                 labels={"figure": "Report"},
             ),
-        log:
-            f"logs/{report_rule}/{{experiment}}.log",
-        benchmark:
-            f"logs/benchmarks/{report_rule}/{{experiment}}.tsv"
         wildcard_constraints:
             experiment=experiments_of(kind),
         params:
