@@ -34,6 +34,15 @@ class PhotoStory(Telling):
         self.first = self.run.composites[0]
         self.masked = self.run.masked
 
+    def network(self) -> str:
+        """Say of how many layers the network is; those with weights give a VGG its name."""
+        layers, _ = self.run.mprt(self.first)
+        dense = sum(name.startswith("classifier.") for name in layers)
+        return (
+            f"VGG-{len(layers)} is {len(layers) - dense} convolutions in {len(self.run.blocks)} blocks, "
+            f"each ended by a max-pool, and {dense} dense layers."
+        )
+
     def photo(self, i: int) -> None:
         """Tell of one image: prediction, place of the relevance, runner-up, books."""
         self.tell(f"**{self.run.names[i]}.** " + " ".join([*self._seen(i), *self._place(i), *self._rival(i)]))
