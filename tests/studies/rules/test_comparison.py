@@ -3,7 +3,6 @@
 import argparse
 import json
 from itertools import pairwise
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -23,7 +22,6 @@ from lrp_dynamics.studies.rules.comparison import agreement_table, comparison_ta
 from lrp_dynamics.studies.rules.study import FIGURES
 from lrp_dynamics.training import run as experiment
 
-ROOT = Path(__file__).parents[3]
 OUTLIERS = {"threshold": 3.5, "fwer": None, "numerical_share": 0.25, "min_abs_z": 1e-7}
 STEPS, SAMPLES = 30, 25
 
@@ -207,9 +205,9 @@ def test_the_report_tells_what_the_tables_say(trained, monkeypatch):
     folder, recordings = trained
     monkeypatch.chdir(folder)
     inputs = {name: f"one/{name}.csv" for name in ("comparison", "agreement")} | {"metrics": "one/metrics.json"}
-    inputs |= {"recording": recordings[0], "figures": "one/figures", "captions": ROOT / "workflow/report/rules"}
+    inputs |= {"recording": recordings[0], "figures": "one/figures"}
     words = [f"{name}={path}" for name, path in inputs.items()]
-    notebook = ["--notebook", ROOT / "workflow/notebooks/rules.py", "--inputs", *words]
+    notebook = ["rules", "--inputs", *words]
     stage(report, *notebook, "--ipynb", folder / "report.ipynb", "--html", folder / "report.html")
     html = (folder / "report.html").read_text(encoding="utf-8")
     table = read_csv(folder / "one" / "comparison.csv")
