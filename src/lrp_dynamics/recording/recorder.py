@@ -30,7 +30,7 @@ from lrp_dynamics.recording.arguments import (
 )
 from lrp_dynamics.recording.explainers import Explainer, make_explainer
 from lrp_dynamics.recording.shards import BATCH
-from lrp_dynamics.recording.store import ACCUMULATORS, BLOCK, SCALARS, STEPS, class_type, normalize
+from lrp_dynamics.recording.store import ACCUMULATORS, BLOCK, SCALARS, STEPS, class_type, normalize, sum_of_maps
 from lrp_dynamics.recording.writer import RelevanceWriter
 
 
@@ -90,9 +90,10 @@ class Recorder:
 
     Notes
     -----
-    A map is the relevance summed over channels (of a table, which has none, as it is), in float32. Accumulated in float64 from these maps:
-    Dynamics(p) = Σ_i |R_i(p) − R_{i+1}(p)|; its normalised variant, where each map is first divided by its own
-    Σ_p |R(p)| (a map of zeros stays zero); Σ_i |R_i(p)|; and mean and second central moment (Welford 1962).
+    A map is the relevance summed over channels (of a table, which has none, as it is), in float32. Accumulated in
+    float64 from these maps: Dynamics(p) = Σ_i |R_i(p) − R_{i+1}(p)|; its normalised variant, where each map is first
+    divided by its own Σ_p |R(p)| (a map of zeros stays zero); Σ_i |R_i(p)|; and mean and second central moment (Welford
+    1962).
     """
 
     def __init__(
@@ -113,7 +114,8 @@ class Recorder:
         overwrite: bool = False,
         resume: Mapping[str, Any] | None = None,
     ):
-        device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+        parameters = model.parameters() if isinstance(model, nn.Module) else ()
+        device = next((parameter.device for parameter in parameters), torch.device("cpu"))
         samples, targets = check_samples(samples, targets, device)
         every, maps, batch = whole("every", every, 1), whole("maps", maps, 0), whole("batch", batch, 1)
         details = check_details(samples, targets, details or {})
@@ -141,8 +143,8 @@ class Recorder:
             check_state(resume)
             if list(resume["identity"]) != self._identity:
                 raise UserError(
-                    f"Recorder: {path} was begun with other rules, samples, targets or `every`; go on with the same, or "
-                    "anew"
+                    f"Recorder: {path} was begun with other rules, samples, targets or `every`; go on with the same, "
+                    "or anew"
                 )
             self._accum = {name: _array(resume["accum"][name]) for name in ACCUMULATORS} | {
                 "n": int(resume["accum"]["n"])
@@ -205,7 +207,7 @@ class Recorder:
         scalars = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         maps = scalars.pop("map")
         if not np.isfinite(maps).all():
-            bad = int(np.flatnonzero(~np.isfinite(maps).all(_own_axes(maps)))[0])
+            bad = int(np.flatnonzero(~np.isfinite(maps).reshape(len(maps), -1).all(1))[0])
             raise UserError(
                 f"Recorder: at iteration {iteration} the relevance of sample {bad} is not finite; the training has "
                 "probably diverged: lower the learning rate, or choose a composite with a larger stabilizer"
@@ -266,7 +268,7 @@ class Recorder:
         total = flat.sum(1, dtype=np.float64)
         share = flat / np.where(total > 0, total, 1)[:, None]
         scalars["entropy"] = -(share * np.log(np.where(share > 0, share, 1))).sum(1)
-        scalars["r_sum"] = maps.sum(_own_axes(maps), dtype=np.float64)
+        scalars["r_sum"] = sum_of_maps(maps)
         scalars["r_abs_sum"] = total
         scalars["r_max"] = flat.max(1)
         return scalars | {"map": maps}
@@ -287,7 +289,7 @@ class Recorder:
             accum["dynamics"] += change
             axes = maps.ndim - 1
             accum["dynamics_normalized"] += np.abs(normalize(now, axes) - normalize(last, axes))
-            step = change.sum(_own_axes(maps))
+            step = sum_of_maps(change)
         self._last = maps
         return step
 
@@ -362,11 +364,6 @@ def _of_output(relevance: lrp.Relevance, targets: Tensor) -> dict[str, Tensor]:
         "probability": logits.softmax(1).gather(1, target)[:, 0],
         "predicted": logits.argmax(1),
     }
-
-
-def _own_axes(maps: np.ndarray) -> tuple[int, ...]:
-    """The axes of a map in maps (n, *shape)."""
-    return tuple(range(1, maps.ndim))
 
 
 def _array(value: Tensor | np.ndarray) -> np.ndarray:

@@ -12,9 +12,9 @@ Layout (T recorded steps, N samples, N' ≤ N samples whose maps are stored, ima
 
 Other samples than images have maps of other shapes in place of (H,W): (L,) of signals (N,C,L), (D,H,W) of volumes
 (N,C,D,H,W), (F,) of tables (N,F), which have no channels to sum over; their `image` is f4, the samples themselves.
-Class indices beyond 32,767 make `predicted`, `label`, `label_clean` or `target` i4 or i8. A block of steps is appended and
-flushed at once, and the accumulators alternate between two slots, so that a process killed at any moment leaves a file
-that opens, in which `/accum/<valid_slot>/n` steps are whole (`lrp_dynamics.recording.writer`).
+Class indices beyond 32,767 make `predicted`, `label`, `label_clean` or `target` i4 or i8. A block of steps is appended
+and flushed at once, and the accumulators alternate between two slots, so that a process killed at any moment leaves a
+file that opens, in which `/accum/<valid_slot>/n` steps are whole (`lrp_dynamics.recording.writer`).
 """
 
 import json
@@ -125,6 +125,11 @@ def normalize(maps: np.ndarray, axes: int = 2) -> np.ndarray:
     maps = np.asarray(maps, dtype=np.float64)
     total = np.abs(maps).sum(axis=tuple(range(-axes, 0)), keepdims=True)
     return np.divide(maps, total, out=np.zeros_like(maps), where=total > 0)
+
+
+def sum_of_maps(maps: np.ndarray) -> np.ndarray:
+    """Return the sum of each of maps (N, *shape) in float64, (N,)."""
+    return maps.sum(axis=tuple(range(1, maps.ndim)), dtype=np.float64)
 
 
 def time_series(file: h5py.File) -> list[h5py.Dataset]:

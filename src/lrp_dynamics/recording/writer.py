@@ -275,7 +275,8 @@ class RelevanceWriter:
                 written = {
                     name: np.asarray(block).astype(held[name].dtype, copy=False) for name, block in blocks.items()
                 }
-            rows = {name: ... if name.startswith(("accum/", "samples/")) else slice(self.whole, None) for name in blocks}
+            once = ("accum/", "samples/")
+            rows = {name: ... if name.startswith(once) else slice(self.whole, None) for name in blocks}
             for name, dataset in held.items():
                 if rows[name] is not ...:
                     dataset.resize(self.whole + len(written[name]), axis=0)
