@@ -24,7 +24,7 @@ import h5py
 import numpy as np
 
 from lrp_dynamics.base.disk import FAILURES, SLACK, new_file, reason
-from lrp_dynamics.base.errors import StorageError
+from lrp_dynamics.base.errors import StorageError, UserError
 from lrp_dynamics.base.files import atomic
 from lrp_dynamics.base.hdf5 import open_hdf5
 from lrp_dynamics.base.locks import holder
@@ -196,6 +196,11 @@ class RelevanceFile:
         return {1: "feature", 2: "position", 3: "pixel"}.get(self.file["samples/image"].ndim - 1, "voxel")
 
     @property
+    def drawn(self) -> str:
+        """What figures of the maps are to say of how they show them: of a volume, the slice in its middle."""
+        return f" · {'×'.join(map(str, self.shape))} voxels, drawn by the central slice" if len(self.shape) > 2 else ""
+
+    @property
     def explained(self) -> np.ndarray:
         """The class whose output is explained, (N,); -1 where it is not known, or not the output of a class."""
         if not self.explains_classes:
@@ -279,8 +284,14 @@ class RelevanceFile:
         return group["map"], group["scale"][: self.steps]
 
 
-def open_relevance(path: str | Path) -> RelevanceFile:
+def open_relevance(path: str | Path, *, images: bool = False) -> RelevanceFile:
     """Open a recording for reading; one that is being written only if it is recorded with `live=True`.
+
+    Parameters
+    ----------
+    path : str or Path
+    images : bool
+        Refuse recordings of samples that are no images.
 
     Raises
     ------
@@ -289,7 +300,12 @@ def open_relevance(path: str | Path) -> RelevanceFile:
     UserError
         If there is no such file, or it is not a recording of schema version 1.
     """
-    return RelevanceFile(path)
+    recording = RelevanceFile(path)
+    if images and len(recording.shape) != 2:
+        found = f"maps of {'×'.join(map(str, recording.shape))} {recording.unit}s"
+        recording.close()
+        raise UserError(f"{path}: found {found}, expected a recording of images; `figures blog` draws others, too")
+    return recording
 
 
 def rewrite(path: str | Path, *, complete: bool, live: bool = False) -> int:

@@ -14,7 +14,7 @@ from lrp_dynamics.reports.style import (
     new_figure,
     short,
     show_amount,
-    show_image,
+    show_sample,
     show_signed,
 )
 from lrp_dynamics.studies.blog.results import Run
@@ -29,7 +29,7 @@ def dynamics_maps(run: Run) -> Figure:
     for axes, title in zip(grid[0], titles, strict=True):
         axes.set_title(title)
     for sample, row in zip(chosen, grid, strict=True):
-        show_image(row[0], run.image(sample))
+        show_sample(row[0], run.image(sample))
         row[0].set_ylabel(_name(run, sample), fontsize=8)
         final = run.recording.maps(-1, sample)
         limit = limit_of(final)
