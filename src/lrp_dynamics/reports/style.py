@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lrp_dynamics.base.files import atomic
-from lrp_dynamics.data.pictures import as_picture
 
 # Okabe and Ito's colours, distinguishable with every kind of colour vision.
 BLUE, VERMILION, GREEN, ORANGE, SKY, GREY = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#888888"
@@ -86,9 +85,9 @@ def show_image(axes: Axes, picture: np.ndarray) -> None:
 
 
 def show_sample(axes: Axes, sample: np.ndarray) -> None:
-    """Show a sample as a recording holds it: an image, the lines of a signal, the bars of a table, a volume's slice."""
-    if sample.ndim == 3:
-        show_image(axes, as_picture(sample))
+    """Show a sample: an image as `show_image` takes it, uint8; lines of a signal, bars of a table, a volume's slice."""
+    if sample.dtype == np.uint8:
+        show_image(axes, sample)
         return
     if sample.ndim > 3:
         axes.imshow(central_slice(sample.mean(axis=0)), cmap="gray")

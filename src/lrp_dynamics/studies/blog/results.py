@@ -11,6 +11,7 @@ import numpy as np
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.parameters import parse
 from lrp_dynamics.base.tables import read_csv
+from lrp_dynamics.data.pictures import as_picture
 from lrp_dynamics.recording.dynamics_file import ORIGIN, check_table, open_dynamics
 from lrp_dynamics.recording.store import RelevanceFile, open_relevance
 from lrp_dynamics.reports.parameters import AlongTraining
@@ -84,8 +85,9 @@ class Run:
         return self.recording.class_name(sample)
 
     def image(self, sample: int) -> np.ndarray:
-        """Return a sample as it was recorded, an image as u1 (C, H, W)."""
-        return self.recording.image(sample)
+        """Return a sample: an image as u1 (H, W, 3) or, of one channel, (H, W); the values of others as recorded."""
+        values = self.recording.image(sample)
+        return as_picture(values) if values.ndim == 3 else values
 
     def one_per_class(self, count: int) -> list[int]:
         """Return the first recorded sample of each of the first `count` classes, among those with stored maps."""

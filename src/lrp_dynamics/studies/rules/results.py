@@ -10,6 +10,7 @@ import numpy as np
 
 from lrp_dynamics.base.parameters import parse
 from lrp_dynamics.base.tables import read_csv
+from lrp_dynamics.data.pictures import as_picture
 from lrp_dynamics.recording.store import RelevanceFile, open_relevance
 from lrp_dynamics.reports.parameters import AlongTraining
 from lrp_dynamics.reports.style import BLUE, GREEN, GREY, ORANGE, SKY, VERMILION
@@ -104,8 +105,9 @@ class Rules:
         return [int(i) for i in first[:count]]
 
     def image(self, sample: int) -> np.ndarray:
-        """Return a sample as it was recorded, an image as u1 (C, H, W)."""
-        return self.first.image(sample)
+        """Return a sample: an image as u1 (H, W, 3) or, of one channel, (H, W); the values of others as recorded."""
+        values = self.first.image(sample)
+        return as_picture(values) if values.ndim == 3 else values
 
     def class_name(self, sample: int) -> str:
         """Return the class that is explained of a sample."""
