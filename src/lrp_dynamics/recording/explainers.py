@@ -19,7 +19,7 @@ GRADIENTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 class GradientExplainer:
-    """Gradient times input, or the squared gradient (sensitivity), of the target's logit, with the interface of LRP.
+    """Gradient times input, or the squared gradient (sensitivity), of what the target is, with the interface of LRP.
 
     Neither distributes the logit by rules: nothing is counted as absorbed, and no denominator is met. What the sum of a
     map lacks to the logit is therefore left unaccounted.
@@ -37,9 +37,12 @@ class GradientExplainer:
         self._twin = structure_copy(model)
 
     def __call__(self, inputs: Tensor, target: Tensor) -> lrp.Relevance:
-        """Explain the logits of the classes `target` (N,) for `inputs` (N, C, H, W)."""
+        """Explain the logits of the classes `target` (N,) for `inputs` (N, ...), or the output weighted by `target`."""
         gradient, logits = of_twin(self._twin, inputs, target)
-        logit = logits.gather(1, target[:, None])[:, 0]
+        if target.ndim > 1:
+            logit = (logits * target).flatten(1).sum(1)
+        else:
+            logit = logits.reshape(len(logits), -1).gather(1, target[:, None])[:, 0]
         values = GRADIENTS[self.name](gradient, inputs.detach())
         return lrp.Relevance(
             input=values,

@@ -15,6 +15,7 @@ from lrp_dynamics.base.files import atomic
 BLUE, VERMILION, GREEN, ORANGE, SKY, GREY = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#888888"
 SIGNED = "RdBu_r"  # red supports the class, blue speaks against it, white is zero
 AMOUNT = "magma"  # from nothing (dark) to much (bright)
+STRIPES = 400  # at most, in a strip
 
 RC = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so that every machine draws the same
@@ -120,12 +121,17 @@ def show_amount(axes: Axes, amount: np.ndarray, limit: float):
 
 
 def _show_map(axes: Axes, values: np.ndarray, colours: str, low: float, high: float):
-    strip = values.ndim == 1
-    plane = values[None] if strip else central_slice(values)
-    artist = axes.imshow(plane, cmap=colours, vmin=low, vmax=high, aspect="auto" if strip else None)
+    if values.ndim > 1:
+        artist = axes.imshow(central_slice(values), cmap=colours, vmin=low, vmax=high)
+        bare(axes)
+        return artist
+    # Of more values than fit, each stripe shows the largest of its part: a picture would leave out some of them.
+    parts = np.array_split(values, min(len(values), STRIPES))
+    stripes = np.array([[part[np.abs(part).argmax()] for part in parts]])
+    ends = (-0.5, len(values) - 0.5, 0, 1)
+    artist = axes.imshow(stripes, cmap=colours, vmin=low, vmax=high, aspect="auto", extent=ends)
     bare(axes)
-    if strip:
-        _positions(axes, len(values))
+    _positions(axes, len(values))
     return artist
 
 
