@@ -107,7 +107,9 @@ def _tensor(name: str, value: Any, device: torch.device) -> Tensor:
         return value.detach()
     try:
         array = np.array(value)
-        return torch.as_tensor(array.astype(array.dtype.newbyteorder("=")), device=device)
+        tensor = torch.as_tensor(array.astype(array.dtype.newbyteorder("=")), device=device)
+        own = hasattr(value, "dtype") or not tensor.is_floating_point()  # numbers of Python have no precision
+        return tensor if own else tensor.to(torch.get_default_dtype())
     except (TypeError, ValueError, RuntimeError):  # no numbers, or lists of unequal length
         raise UserError(
             f"Recorder: {name} is a {type(value).__name__}, expected a tensor, or an array or list of numbers"

@@ -38,6 +38,7 @@ class GradientExplainer:
 
     def __call__(self, inputs: Tensor, target: Tensor) -> lrp.Relevance:
         """Explain the logits of the classes `target` (N,) for `inputs` (N, ...), or the output weighted by `target`."""
+        target = target.to(inputs.dtype) if target.dtype == torch.bool else target  # of each output in a mask alike
         gradient, logits = of_twin(self._twin, inputs, target)
         if target.ndim > 1:
             logit = (logits * target).flatten(1).sum(1)
