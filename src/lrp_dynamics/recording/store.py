@@ -304,7 +304,7 @@ def open_relevance(path: str | Path, *, images: bool = False) -> RelevanceFile:
     if images and len(recording.shape) != 2:
         found = f"maps of {'×'.join(map(str, recording.shape))} {recording.unit}s"
         recording.close()
-        raise UserError(f"{path}: found {found}, expected a recording of images; `figures blog` draws others, too")
+        raise UserError(f"{path}: found {found}, expected a recording of images (`figures blog` draws others)")
     return recording
 
 
