@@ -8,8 +8,7 @@ from torch import Tensor, nn
 
 from lrp_dynamics import lrp
 from lrp_dynamics.base.errors import UserError
-from lrp_dynamics.lrp.gradients import of_twin
-from lrp_dynamics.lrp.twin import structure_copy
+from lrp_dynamics.lrp.gradients import with_logits
 
 Explainer = Callable[[Tensor, Tensor], lrp.Relevance]
 GRADIENTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -34,12 +33,12 @@ class GradientExplainer:
 
     def __init__(self, model: nn.Module, name: str):
         self.name = name
-        self._twin = structure_copy(model)
+        self._model = model
 
     def __call__(self, inputs: Tensor, target: Tensor) -> lrp.Relevance:
         """Explain the logits of the classes `target` (N,) for `inputs` (N, ...), or the output weighted by `target`."""
         target = target.to(inputs.dtype) if target.dtype == torch.bool else target  # of each output in a mask alike
-        gradient, logits = of_twin(self._twin, inputs, target)
+        gradient, logits = with_logits(self._model, inputs, target)
         if target.ndim > 1:
             logit = (logits * target).flatten(1).sum(1)
         else:
