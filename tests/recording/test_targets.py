@@ -276,8 +276,36 @@ def test_a_part_of_the_output_can_be_explained(tmp_path, dtype):
     assert validate(path) == ["/scalars/probability has values that are not finite"]
 
 
+@pytest.mark.parametrize("composite", ["epsilon", "gradient_x_input"])
+@pytest.mark.parametrize(
+    "head", [[nn.Conv2d(4, 3, 1)], [nn.Flatten(), nn.Linear(144, 3)]], ids=["(N, K, H, W)", "(N, K)"]
+)
+def test_a_mask_explains_what_it_marks_now(tmp_path, head, composite):
+    """The sum of the marked outputs, anew at every step."""
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), *head)
+    mask = torch.rand(6, *model(X).shape[1:]) > 0.5
+    expected = []
+    with Recorder(tmp_path / "r.h5", model, X, mask, composite=composite) as recorder:
+        for iteration in range(3):
+            recorder.record(iteration)
+            with torch.no_grad():
+                expected.append((model(X) * mask).flatten(1).sum(1).numpy())
+                model[0].weight.mul_(1.5)
+    assert validate(tmp_path / "r.h5") == []
+    with open_relevance(tmp_path / "r.h5") as recording:
+        np.testing.assert_allclose(recording.scalar("logit"), expected, rtol=1e-4, atol=1e-4)
+        np.testing.assert_array_equal(recording.sample("target"), mask.numpy())
+        size = np.abs(recording.scalar("initial")) + recording.scalar("r_abs_sum")
+        if composite == "epsilon":
+            books = recording.scalar("initial") - recording.scalar("r_sum") - recording.scalar("absorbed")
+            assert (np.abs(books) <= 1e-4 * size).all()
+
+
 def test_classes_of_an_output_of_another_form_are_refused(tmp_path):
     model = nn.Sequential(nn.Conv2d(1, 3, 3))
     with pytest.raises(UserError, match=r"outputs of shape \(1, 3, 6, 6\), expected .* for classes"):
         Recorder(tmp_path / "r.h5", model, X, Y, composite=lambda x, t: Masked(model)(x, torch.ones(len(x), 3, 6, 6)))
+    assert not any(tmp_path.iterdir())
+    with pytest.raises(UserError, match="classes are explained of"):
+        Recorder(tmp_path / "r.h5", model, X, Y)
     assert not any(tmp_path.iterdir())
