@@ -192,7 +192,7 @@ def test_a_chunk_of_maps_is_never_too_large_for_hdf5(maps, shape, chunk):
 
 
 def test_a_recording_of_a_long_signal_can_be_made(tmp_path):
-    """Whose chunks, as those of images are, would be larger than the 4 GB that HDF5 takes."""
+    """In chunks of sections, so that none needs to be read whole."""
     model = nn.Sequential(nn.AdaptiveAvgPool1d(2), nn.Flatten(), nn.Linear(2, 2))
     with Recorder(tmp_path / "r.h5", model, torch.rand(1, 1, 2**20), [1], maps=1) as recorder:
         recorder.record(0)
