@@ -101,6 +101,9 @@ def test_predicted_is_the_prediction_of_the_first_recorded_step_and_stays_it(tmp
     assert np.isnan(table["correct"]).all()
     assert np.isnan(table["forgetting_events"]).all()
     assert np.isfinite(table["aum"]).all()
+    with h5py.File(path, "r+") as file:
+        file["samples/target"][3] = -1
+    assert validate(path) == ["/samples/target does not tell which classes are explained"]
 
 
 def test_predicted_records_what_these_classes_would_as_targets(tmp_path):

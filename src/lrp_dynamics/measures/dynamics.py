@@ -26,7 +26,7 @@ from lrp_dynamics.recording.store import normalize, sum_of_maps
 # Chunks of /relevance/map hold 16 steps of 10 samples: reading along them touches every chunk once.
 STEPS_PER_BLOCK = 16
 SAMPLES_PER_BLOCK = 10
-VALUES_PER_STEP = 2**22  # of all maps read at a time; of large volumes fewer samples are
+VALUES_PER_STEP = 2**19  # of all maps read at a time: of large images and volumes, fewer samples
 
 # The step divergences are stored as float32, so their float64 sum can be off by about 6e-8 of the total.
 STEP_SUM_TOLERANCE = 1e-5

@@ -33,6 +33,9 @@ def validate(path: str | Path) -> list[str]:
             for name in SCALARS
             if not _as_they_should(recording, name)
         ]
+        told = recording.has_sample("target") and recording.explains_classes
+        if recording.steps and told and (recording.explained < 0).any():
+            problems.append("/samples/target does not tell which classes are explained")
         if not np.isfinite(recording.accumulated("dynamics")).all():
             problems.append("/accum/dynamics has values that are not finite")
     return problems
