@@ -158,16 +158,31 @@ def test_details_have_the_shape_of_the_samples(tmp_path, kind):
             Recorder(tmp_path / "other.h5", net(kind), x, y, details={name: value})
 
 
-def test_shards_join_to_the_bytes_of_one_recording(tmp_path, kind):
-    """Predicted targets among them, which each shard finds for its own samples."""
+@pytest.mark.parametrize("targets", ["predicted", "mask", "floats"])
+def test_shards_join_to_the_bytes_of_one_recording(tmp_path, kind, targets):
+    """Whatever is explained: predicted classes, which each shard finds for its own samples, or parts of the output."""
+    weights = torch.arange(3.0 * N).reshape(N, 3)
+    join(tmp_path, kind, {"mask": weights % 2 == 0, "floats": weights}.get(targets, targets))
+
+
+@pytest.mark.parametrize("other", [1, 5])
+def test_shards_join_where_one_of_them_explains_its_labels(tmp_path, other):
+    """And the other a class that is not the label of one sample."""
+    label = np.zeros(N, int)
+    label[other] = 2
+    join(tmp_path, "table", torch.zeros(N, dtype=torch.long), label)
+
+
+def join(tmp_path, kind, targets, label=None):
     x, _ = data(kind)
     attributes = {"params_json": json.dumps({"recording": {"samples": N}})}
     for name, rows in (("all", slice(None)), ("1", slice(4)), ("2", slice(4, None))):
         model, folder = net(kind), tmp_path / name
         folder.mkdir()
-        details = {"index": np.arange(N)[rows]}
+        details, own = {"index": np.arange(N)[rows]}, targets if isinstance(targets, str) else targets[rows]
+        details |= {} if label is None else {"label": label[rows]}
         options = {"details": details, "attributes": attributes, "batch": 2, "maps": {"all": 5, "1": 4, "2": 1}[name]}
-        with Recorder(folder / "relevance.h5", model, x[rows], "predicted", **options) as recorder:
+        with Recorder(folder / "relevance.h5", model, x[rows], own, **options) as recorder:
             steps(model, recorder)
         for file in (*SHARED, "provenance.json"):
             (folder / file).write_text("{}")

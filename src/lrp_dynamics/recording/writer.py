@@ -172,7 +172,7 @@ class RelevanceWriter:
                 group.create_dataset(name, data=np.asarray(samples[name], dtype), compression="gzip", shuffle=True)
         if samples.get("target") is not None:
             values = np.asarray(samples["target"])
-            dtype = predicted if values.ndim == 1 else "u1" if values.dtype == bool else "f4"
+            dtype = predicted if values.ndim == 1 else "u1" if values.dtype.kind in "bu" else "f4"
             group.create_dataset("target", data=values.astype(dtype))
         for name, values in (samples.get("factors") or {}).items():
             group.create_dataset(f"factors/{name}", data=np.asarray(values))
