@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 
-from lrp_dynamics.lrp.capture import Call, Count, Program, Ref, mapped
 from lrp_dynamics.lrp.layers import (
     Detached,
     Layer,
@@ -25,6 +24,7 @@ from lrp_dynamics.lrp.operations import (
     AVERAGES,
     BATCH_NORMS,
     GATES,
+    IDENTITIES,
     MAX_POOLS,
     MOVES,
     NORMALIZATIONS,
@@ -36,6 +36,7 @@ from lrp_dynamics.lrp.operations import (
     WINNERS,
     kind_of,
 )
+from lrp_dynamics.lrp.program import Call, Count, Program, Ref, mapped
 from lrp_dynamics.lrp.weighted import Batched, Conv, Dense
 
 
@@ -54,7 +55,8 @@ def layer_of(call: Call, inputs: tuple[int, ...], program: Program) -> Layer:
         return WinnerOf(call, inputs, output, kind)
     if name in MAX_POOLS or name in ADAPTIVE_MAX_POOLS:
         dims = {**MAX_POOLS, **ADAPTIVE_MAX_POOLS}[name]
-        kind = f"{'Adaptive' if name in ADAPTIVE_MAX_POOLS else ''}MaxPool{dims}d"
+        flat = dims == 2 and of_signals(call, program)
+        kind = f"{'Adaptive' if name in ADAPTIVE_MAX_POOLS else ''}MaxPool{1 if flat else dims}d"
         return MaxPool(call, inputs, output, kind, dims=dims)
     if name in AVERAGES:
         return Linear(call, inputs, output, average_kind(call, program))
@@ -75,6 +77,12 @@ def layer_of(call: Call, inputs: tuple[int, ...], program: Program) -> Layer:
     if len(inputs) == 1 and (torch.Tag.pointwise in call.op.tags or name in POINTWISE):
         return Pointwise(call, inputs, output, kind)
     return tried(call, inputs, program)
+
+
+def of_signals(call: Call, program: Program) -> bool:
+    """Tell whether a pool of images is what torch makes of one of signals, which it gives a height of one."""
+    before = next((c for c in program.calls if c.output == call.args[0].index), None)
+    return before is not None and before.name == "unsqueeze" and program.shapes[before.output][-2] == 1
 
 
 def is_ref(leaf: object, value: int) -> bool:
@@ -100,6 +108,8 @@ def average_kind(call: Call, program: Program) -> str:
     rank = len(program.shapes[call.args[0].index])
     keeps = call.name == "mean" and len(call.args) > 2 and call.args[2]
     everywhere = keeps and rank > 2 and sorted(k % rank for k in call.args[1]) == list(range(2, rank))
+    if call.name == "avg_pool2d" and of_signals(call, program):
+        return "AvgPool1d"
     return f"AdaptiveAvgPool{rank - 2}d" if everywhere else kind_of(call.name)
 
 
@@ -157,8 +167,10 @@ def comes_from(
         if call.name in ("hardtanh", "clamp"):  # a hard sigmoid, written out
             return sum(isinstance(a, int | float) for a in call.args) == 2 and call.args[1] >= 0
         return call.name != "tanh" or shifted  # 1 + tanh, as in an approximation of GELU
-    active = [i for i in call.inputs() if i in program.active and program.floating[i]]
-    known = MOVES | RESHAPES | {"clone", "_to_copy", "alias", "add", "sub", "rsub", "mul", "div", "dropout"}
+    active = [i for i in call.inputs if i in program.active and program.floating[i]]
+    known = MOVES | RESHAPES | AVERAGES | IDENTITIES | {"add", "sub", "rsub", "mul", "div", "clamp", "clamp_min", "pow"}
+    if call.name == "div" and isinstance(call.args[0], Ref):  # as a norm by the mean of norms
+        active = [call.args[0].index]
     shifted = shifted or call.name in ("add", "sub", "rsub")
     return call.name in known and len(active) == 1 and comes_from(names, active[0], made, program, steps - 1, shifted)
 

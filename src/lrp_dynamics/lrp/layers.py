@@ -17,9 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lrp_dynamics.base.errors import UserError
-from lrp_dynamics.lrp.capture import Call, Ref, leaves
 from lrp_dynamics.lrp.kernels import blank, channels_last, deterministic, in_layout
 from lrp_dynamics.lrp.operations import AVERAGES, FILLS, POSITIVE
+from lrp_dynamics.lrp.program import Call, Ref, leaves
 from lrp_dynamics.lrp.propagate import Balance, divide
 from lrp_dynamics.lrp.rules import Average, Constant, Gate, Half, LeftOut, Norm, Pass, Rule, Taylor, Winner
 from lrp_dynamics.lrp.values import Values
@@ -242,7 +242,7 @@ class Linear(Layer):
 
     def positive(self, inputs: bool) -> bool:
         plain = self.call.name in AVERAGES or (self.call.name == "add" and not self.call.kwargs)
-        return inputs and plain and not self.reads_constants() and len(self.inputs) == len(self.call.inputs())
+        return inputs and plain and not self.reads_constants() and len(self.inputs) == len(self.call.inputs)
 
 
 @dataclass(frozen=True)
