@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib import rc_context
+from synthetic import maps_of_a_walk, write_recording
 from torch import nn
 from torch.nn import functional as F
 
@@ -15,7 +16,7 @@ from lrp_dynamics import lrp, models, open_relevance
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.files import sha256
 from lrp_dynamics.base.tables import read_csv
-from lrp_dynamics.commands import figures, report
+from lrp_dynamics.commands import cli, figures, report
 from lrp_dynamics.data import prepared, shapes10
 from lrp_dynamics.recording.recovery import validate
 from lrp_dynamics.reports.material import material
@@ -261,3 +262,11 @@ def test_checkpoints_survive_an_interruption(tmp_path):
     assert read_csv(tmp_path / "accuracy.csv")["accuracy"].tolist() == [0.75, 0.75]
     with pytest.raises(UserError, match="found no checkpoint of iteration 7"):
         checkpoints.load(tmp_path / "checkpoints.safetensors", 7)
+
+
+def test_figures_of_images_refuse_recordings_of_signals(tmp_path, capsys):
+    path = write_recording(tmp_path / "signals.h5", maps_of_a_walk(5, 3, shape=(40,)))
+    inputs = [f"{name}={path}" for name in ("sensitivity", "deep_taylor")]
+    assert cli.main(["figures", "homework", "--inputs", *inputs, "--out-dir", str(tmp_path / "figures")]) == 2
+    assert "signals.h5: found maps of 40 positions, expected a recording of images" in capsys.readouterr().err
+    assert not (tmp_path / "figures").exists()
