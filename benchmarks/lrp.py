@@ -6,7 +6,12 @@ one left them. A number is the median over the rounds of the ratio to the same r
 before anything is timed. Peak memory is what a second explanation adds to a process whose first one has loaded the
 libraries' code. All of it, peers and forward pass included, is in full float32.
 
+zennit 1.0 and autolrp, which `make peers` gets, have processes of their own, and take their turn in every round, like
+the others. autolrp's conventions cannot be expressed here where a net has biases or adds values of both signs
+(docs/lrp/composites.md): it is timed all the same, and its number is marked.
+
     python benchmarks/lrp.py [--quick] [--device cuda] [--threads 2] --output benchmarks/results/lrp.json
+    python benchmarks/lrp.py --only 'ViT-B/16, attnlrp, 1' --only 'VGG-16, z+, 1'
     python benchmarks/lrp.py --table benchmarks/results/lrp.json [--into docs/lrp/speed.md]
 """
 
@@ -17,12 +22,17 @@ import copy
 import ctypes
 import gc
 import json
+import os
 import statistics
 import subprocess
 import sys
 import time
+import warnings
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
+from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -32,20 +42,44 @@ from lrp_dynamics.base.memory import keep_freed_memory
 from lrp_dynamics.models import blog_cnn
 
 LOW, HIGH = -2.0, 2.0
-# Case: network, samples, rounds, our composite for zennit's, zennit's, our composite for Captum's, Captum's rules.
+SAME = 1e-2  # two maps of one rule are nearer than this
+
+
+class Case(NamedTuple):
+    """A row: what is explained, and by which composite of each package; None where a package cannot."""
+
+    net: str
+    samples: int
+    rounds: int
+    ours: str
+    zennit: str | None = None
+    ours_for_captum: str | None = None
+    captum: str | None = None
+    autolrp: str | None = None
+
+
+Z_PLUS = ("zennit_z_plus", "z_plus", "captum_alpha1_beta0", "alpha1_beta0", "z_plus")
+Z_PLUS_8 = ("zennit_z_plus", "z_plus", None, None, "z_plus")
+GAMMA_BOX = ("zennit_epsilon_gamma_box", "epsilon_gamma_box")
+FLAT = ("zennit_epsilon_plus_flat", "epsilon_plus_flat")
+PLUS = ("epsilon_plus", None, None, None, "epsilon_plus")
 CASES = {
-    "blog_cnn, z+, 1": ("blog_cnn", 1, 60, "zennit_z_plus", "z_plus", "captum_alpha1_beta0", "alpha1_beta0"),
-    "blog_cnn, z+, 100": ("blog_cnn", 100, 40, "zennit_z_plus", "z_plus", "captum_alpha1_beta0", "alpha1_beta0"),
-    "blog_cnn, z+, 1000": ("blog_cnn", 1000, 8, "zennit_z_plus", "z_plus", "captum_alpha1_beta0", "alpha1_beta0"),
-    "VGG-16, ε-γ-box, 1": ("vgg16", 1, 7, "zennit_epsilon_gamma_box", "epsilon_gamma_box", "captum_gamma", "gamma"),
-    "VGG-16, ε-γ-box, 8": ("vgg16", 8, 3, "zennit_epsilon_gamma_box", "epsilon_gamma_box", None, None),
-    "VGG-16, ε+flat, 1": ("vgg16", 1, 7, "zennit_epsilon_plus_flat", "epsilon_plus_flat", None, None),
-    "VGG-16, ε+flat, 8": ("vgg16", 8, 3, "zennit_epsilon_plus_flat", "epsilon_plus_flat", None, None),
-    "VGG-16, z+, 1": ("vgg16", 1, 7, "zennit_z_plus", "z_plus", "captum_alpha1_beta0", "alpha1_beta0"),
-    "VGG-16, z+, 8": ("vgg16", 8, 3, "zennit_z_plus", "z_plus", None, None),
-    "VGG-16, ε, 1": ("vgg16", 1, 7, "zennit_epsilon", "epsilon", "captum_epsilon", "epsilon"),
-    "VGG-16, ε, 8": ("vgg16", 8, 3, "zennit_epsilon", "epsilon", None, None),
-    "ResNet-18, ε+, 8": ("resnet18", 8, 5, "zennit_epsilon_plus", "epsilon_plus", None, None),
+    "blog_cnn, z+, 1": Case("blog_cnn", 1, 60, *Z_PLUS),
+    "blog_cnn, z+, 100": Case("blog_cnn", 100, 40, *Z_PLUS),
+    "blog_cnn, z+, 1000": Case("blog_cnn", 1000, 8, *Z_PLUS),
+    "VGG-16, ε-γ-box, 1": Case("vgg16", 1, 7, *GAMMA_BOX, "captum_gamma", "gamma", "epsilon_gamma_box"),
+    "VGG-16, ε-γ-box, 8": Case("vgg16", 8, 3, *GAMMA_BOX, None, None, "epsilon_gamma_box"),
+    "VGG-16, ε+flat, 1": Case("vgg16", 1, 7, *FLAT),
+    "VGG-16, ε+flat, 8": Case("vgg16", 8, 3, *FLAT),
+    "VGG-16, z+, 1": Case("vgg16", 1, 7, *Z_PLUS),
+    "VGG-16, z+, 8": Case("vgg16", 8, 3, *Z_PLUS_8),
+    "VGG-16, ε, 1": Case("vgg16", 1, 7, "zennit_epsilon", "epsilon", "captum_epsilon", "epsilon", "epsilon"),
+    "VGG-16, ε, 8": Case("vgg16", 8, 3, "zennit_epsilon", "epsilon", None, None, "epsilon"),
+    "ResNet-18, ε+, 8": Case("resnet18", 8, 5, "zennit_epsilon_plus", "epsilon_plus", None, None, "epsilon_plus"),
+    "DenseNet-121, ε+, 8": Case("densenet121", 8, 3, *PLUS),
+    "EfficientNet-B0, ε+, 8": Case("efficientnet_b0", 8, 5, *PLUS),
+    "ConvNeXt-T, ε+, 8": Case("convnext_tiny", 8, 3, *PLUS),
+    "ViT-B/16, attnlrp, 1": Case("vit_b_16", 1, 5, "attnlrp", None, None, None, "attnlrp"),
 }
 QUICK = ("blog_cnn, z+, 1", "blog_cnn, z+, 100")
 
@@ -69,6 +103,8 @@ def build(name: str, samples: int, device: str):
         for module in net.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            elif isinstance(module, nn.Linear) and not module.weight.any():  # the head of a ViT
+                nn.init.normal_(module.weight, std=0.02)
     if name == "blog_cnn":  # pixels, as its experiment has them; the larger nets have inputs of both signs
         x = torch.rand(samples, 3, size, size)
     else:
@@ -134,6 +170,67 @@ def captum_way(rule: str, net, x, target):
     return run
 
 
+def autolrp_way(composite: str, net, x, target):
+    import autolrp
+
+    dense = dict.fromkeys(("AddmmBackward", "MmBackward"), "zplus")
+    rules = {
+        "epsilon": {},
+        "z_plus": {"ConvolutionBackward": "zplus", **dense},
+        "epsilon_plus": {"ConvolutionBackward": "zplus"},
+        "epsilon_gamma_box": {
+            "input_conv": ("zbox", {"low": LOW, "high": HIGH}),
+            "ConvolutionBackward": ("gamma", {"gamma": 0.25}),
+        },
+        "attnlrp": {"SoftmaxBackward": "jacobian", "NativeLayerNormBackward": "detach_std"},
+    }[composite]
+    config = autolrp.LRPConfig(rule={**autolrp.BASE, **rules}, eps=1e-9)
+
+    def run():
+        wrapped = autolrp.tensor(x)
+        scores = net(wrapped).gather(1, target[:, None])[:, 0]
+        scores.sum().lrp(config=config)
+        # Its sum gave each score its share of 1.
+        plain = scores.detach().as_subclass(torch.Tensor)
+        factor = plain.abs().sum() * plain.sign()
+        return wrapped.relevance.as_subclass(torch.Tensor) * factor.view(-1, 1, 1, 1)
+
+    return run
+
+
+WAYS = {"zennit": zennit_way, "zennit 1.0": zennit_way, "captum": captum_way, "autolrp": autolrp_way}
+ELSEWHERE = {"zennit 1.0": "zennit-1.0.0", "autolrp": "autolrp-0.2.0"}
+PEERS = Path(os.environ.get("LRP_DYNAMICS_PEERS") or Path(__file__).parents[1] / ".peers")
+
+
+class Elsewhere:
+    """A way to explain that runs where its package is installed, in a process of its own."""
+
+    def __init__(self, way: str, case: str, device: str):
+        arguments = (str(PEERS / ELSEWHERE[way]), torch.get_num_threads())
+        self.pool = ProcessPoolExecutor(1, get_context("spawn"), initializer=prepare, initargs=arguments)
+        self.map = torch.from_numpy(self.pool.submit(load, way, case, device).result()).to(device)
+
+    def seconds(self, device: str) -> float:
+        return self.pool.submit(timed, None, device).result()
+
+
+def prepare(folder: str, threads: int) -> None:
+    sys.path.insert(0, folder)  # before the version that is installed
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(threads)
+    full_float32()
+    keep_freed_memory()
+
+
+def load(way: str, case: str, device: str):
+    """Make a way ready in its process, and return its map."""
+    global _run
+    net, x, target = build(CASES[case].net, CASES[case].samples, device)
+    _run = WAYS[way](getattr(CASES[case], way.partition(" ")[0]), net, x, target)
+    return _run().detach().cpu().numpy()
+
+
 class _Flattening(nn.Module):
     def __init__(self, net: nn.Sequential):
         super().__init__()
@@ -152,52 +249,65 @@ def plain_way(net, x):
     return run
 
 
-def ways(case: str, device: str) -> dict:
-    """Return the functions to time, and check that maps agree."""
-    name, samples, _, ours, zennit, ours_for_captum, captum = CASES[case]
-    net, x, target = build(name, samples, device)
+def ways(case: str, device: str) -> tuple[dict, dict]:
+    """Return what to time, and how far maps are apart."""
+    row = CASES[case]
+    net, x, target = build(row.net, row.samples, device)
     # Our maps in the peers' conventions are compared and timed: they cost what our own conventions cost.
-    todo = {"forward": plain_way(net, x), "ours": our_way(ours, net, x, target)}
-    todo["zennit"] = zennit_way(zennit, net, x, target)
-    pairs = [("zennit", todo["ours"])]
-    if captum:
-        todo["captum"] = captum_way(captum, net, x, target)
-        todo["ours as captum"] = our_way(ours_for_captum, net, x, target)
-        pairs.append(("captum", todo["ours as captum"]))
-    for peer, mine in pairs:
-        expected = todo[peer]()
-        difference = ((mine() - expected).norm() / expected.norm()).item()
+    todo = {"forward": plain_way(net, x), "ours": our_way(row.ours, net, x, target)}
+    if row.zennit:
+        todo["zennit"] = zennit_way(row.zennit, net, x, target)
+    if row.captum:
+        todo["captum"] = captum_way(row.captum, net, x, target)
+        todo["ours as captum"] = our_way(row.ours_for_captum, net, x, target)
+    for way, peer in ELSEWHERE.items():
+        if getattr(row, way.partition(" ")[0]) and (PEERS / peer).is_dir():
+            todo[way] = Elsewhere(way, case, device)
+    differences = {}
+    for peer in set(todo) & set(WAYS):
+        mine, theirs = todo["ours as captum" if peer == "captum" else "ours"](), todo[peer]
+        expected = theirs.map if isinstance(theirs, Elsewhere) else theirs()
+        difference = differences[f"difference to {peer}"] = ((mine - expected).norm() / expected.norm()).item()
         print(f"  {case}: relative difference to {peer} {difference:.1e}", file=sys.stderr)
-        if not difference < 1e-2:  # of the order of rounding, amplified; a different rule is further away by far
+        # Of the order of rounding, amplified; a different rule is further away by far.
+        if not difference < SAME and peer != "autolrp":
             raise SystemExit(f"{case}: the maps of ours and {peer} differ by {difference:.1e}; nothing was timed")
-        todo[f"difference to {peer}"] = difference
-    return todo
+    return todo, differences
+
+
+def timed(run, device: str) -> float:
+    """Return the seconds that a way takes, here or, by its own clock, in its process."""
+    if isinstance(run, Elsewhere):
+        return run.seconds(device)
+    run = run or _run
+    clock = time.process_time if single(device) else time.perf_counter
+    if device == "cuda":
+        torch.cuda.synchronize()
+    start = clock()
+    run()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return clock() - start
 
 
 def measure(case: str, device: str, rounds: int) -> dict:
     """Return seconds of a forward pass and ratios to it."""
-    todo = ways(case, device)
-    differences = {k: v for k, v in todo.items() if isinstance(v, float)}
-    runs = {k: v for k, v in todo.items() if not isinstance(v, float)}
+    runs, differences = ways(case, device)
     seconds: dict[str, list[float]] = {name: [] for name in runs}
-    clock = time.process_time if single(device) else time.perf_counter
     for k in range(rounds + 1):  # the first round warms up
         for name, run in list(runs.items())[:: -1 if k % 2 else 1]:
-            if device == "cuda":
-                torch.cuda.synchronize()
-            start = clock()
-            run()
-            if device == "cuda":
-                torch.cuda.synchronize()
+            took = timed(run, device)
             if k:
-                seconds[name].append(clock() - start)
+                seconds[name].append(took)
+    for run in runs.values():
+        if isinstance(run, Elsewhere):
+            run.pool.shutdown()
     ratio = lambda a, b: statistics.median(p / q for p, q in zip(seconds[a], seconds[b], strict=True))  # noqa: E731
     result = {"forward_seconds": statistics.median(seconds["forward"]), "rounds": rounds, **differences}
     result["threads"] = torch.get_num_threads()
     result["forwards"] = {name: ratio(name, "forward") for name in runs if name != "forward"}
-    result["zennit / ours"] = ratio("zennit", "ours")
-    if "captum" in runs:
-        result["captum / ours"] = ratio("captum", "ours as captum")
+    for peer in set(runs) & set(WAYS):
+        result[f"{peer} / ours"] = ratio(peer, "ours as captum" if peer == "captum" else "ours")
     return result
 
 
@@ -208,10 +318,8 @@ def single(device: str) -> bool:
 
 def peak(case: str, device: str, way: str) -> float:
     """Return the memory in MiB that a way adds to a process that has run it once."""
-    name, samples, _, ours, zennit, _, captum = CASES[case]
-    net, x, target = build(name, samples, device)
-    make = {"ours": our_way, "zennit": zennit_way, "captum": captum_way}[way]
-    run = make({"ours": ours, "zennit": zennit, "captum": captum}[way], net, x, target)
+    net, x, target = build(CASES[case].net, CASES[case].samples, device)
+    run = (WAYS | {"ours": our_way})[way](getattr(CASES[case], way), net, x, target)
     run()
     gc.collect()
     if device == "cuda":
@@ -235,26 +343,24 @@ def memory(key: str) -> float:
 
 def table(results: dict) -> str:
     """Return the results as a markdown table."""
-    lines = [
-        "| case | threads | forward | ours | zennit | Captum | zennit / ours | Captum / ours | memory, ours / zennit |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
+    ways = {"ours": "ours", "zennit": "zennit", "zennit 1.0": "zennit 1.0", "captum": "Captum", "autolrp": "autolrp"}
+    ratios = {"zennit": "zennit / ours", "captum": "Captum / ours", "autolrp": "autolrp / ours"}
+    heads = ["case", "threads", "forward", *ways.values(), *ratios.values(), "memory, ours / zennit"]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for case, r in results["cases"].items():
         f, m = r["forwards"], r.get("peak_mib", {})
-        cells = [
-            case,
-            str(r["threads"]),
-            f"{1e3 * r['forward_seconds']:.1f} ms",
-            f"{f['ours']:.2f}",
-            f"{f['zennit']:.2f}",
-        ]
-        cells += [f"{f['captum']:.2f}" if "captum" in f else "–", f"{r['zennit / ours']:.2f}×"]
-        cells += [f"{r['captum / ours']:.2f}×" if "captum" in f else "–"]
-        cells += [f"{m['ours']:.0f} / {m['zennit']:.0f} MiB" if m else "–"]
+        mark = "*" if r.get("difference to autolrp", 0) > SAME else ""
+        cells = [case, str(r["threads"]), f"{1e3 * r['forward_seconds']:.1f} ms"]
+        cells += [f"{f[way]:.2f}{mark if way == 'autolrp' else ''}" if way in f else "–" for way in ways]
+        cells += [f"{r[f'{way} / ours']:.2f}×" if way in f else "–" for way in ratios]
+        cells += [" / ".join(f"{m[way]:.0f}" if way in m else "–" for way in ("ours", "zennit")) + " MiB" if m else "–"]
         lines.append("| " + " | ".join(cells) + " |")
     where = f"{results['device']}, torch {results['torch'].split('+')[0]}"
     clock = "One thread is timed by its own time, more by the wall clock."
-    return "\n".join([*lines, "", f"In forward passes of the same net and batch, median of rounds; {where}. {clock}"])
+    text = f"In forward passes of the same net and batch, median of rounds; {where}. {clock}"
+    if any("*" in line for line in lines):
+        text += " \\* Another map: that of autolrp's own conventions."
+    return "\n".join([*lines, "", text])
 
 
 def main() -> None:
@@ -264,7 +370,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/lrp.json"))
     parser.add_argument("--rounds", type=int, help="instead of each case's own number")
-    parser.add_argument("--case", action="append", choices=CASES, help="only this case")
+    parser.add_argument("--only", "--case", action="append", choices=CASES, metavar="ROW", help="this row, as in CASES")
     parser.add_argument("--table", type=Path, help="print the table of a result file, and run nothing")
     parser.add_argument("--into", type=Path, help="put the table between the markers of this page instead")
     parser.add_argument("--peak", nargs=2, help=argparse.SUPPRESS)
@@ -286,17 +392,20 @@ def main() -> None:
         return
     device = torch.cuda.get_device_name() if arguments.device == "cuda" else "CPU"
     results = {"device": device, "torch": torch.__version__, "cases": {}}
-    if arguments.case and arguments.output.exists():  # single cases are added to what is there
+    if arguments.only and arguments.output.exists():  # single cases are added to what is there
         results["cases"] = json.loads(arguments.output.read_text())["cases"]
-    for case in arguments.case or (QUICK if arguments.quick else CASES):
-        rounds = arguments.rounds or max(3, CASES[case][2] // (4 if arguments.quick else 1))
+    for case in arguments.only or (QUICK if arguments.quick else CASES):
+        start = time.perf_counter()
+        rounds = arguments.rounds or max(3, CASES[case].rounds // (4 if arguments.quick else 1))
         results["cases"][case] = measure(case, arguments.device, rounds)
         peaks = {}
         # On the CPU, the memory of a moment can be told on Linux alone.
-        for way in ("ours", "zennit") if arguments.device == "cuda" or sys.platform == "linux" else ():
+        told = arguments.device == "cuda" or sys.platform == "linux"
+        for way in [way for way in ("ours", "zennit") if told and getattr(CASES[case], way)]:
             command = [sys.executable, __file__, "--device", arguments.device, "--peak", case, way]
             peaks[way] = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         results["cases"][case]["peak_mib"] = peaks
+        print(f"  {case}: {time.perf_counter() - start:.0f} s in all", file=sys.stderr)
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
         arguments.output.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
     print(table(results))
