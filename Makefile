@@ -6,12 +6,13 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constr
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo all test test-long lint format dvc reference clean
+.PHONY: help setup demo all test test-long peers lint format dvc reference clean
 
 help:
 	@echo "make demo       set up, then the whole pipeline on embedded data (no download of data)"
 	@echo "make test       set up, then the tests that tell whether the installation works (a few minutes)"
 	@echo "make test-long  set up, then all other tests (a quarter of an hour)"
+	@echo "make peers      get the packages that LRP is compared with besides (2 MB), each into a folder of .peers"
 	@echo "make all        set up, then every experiment of params.yaml (downloads CIFAR-10, MNIST, VGG-16)"
 	@echo "make setup      create $(VENV) and install the package with pinned dependencies (2 to 10 minutes, 6 GB)"
 	@echo "make lint       ruff, snakefmt and snakemake --lint;  make format: let the formatters rewrite"
@@ -47,6 +48,12 @@ test: $(BIN)/.test
 
 test-long: $(BIN)/.test
 	$(PYTEST) -m long
+
+# Without their dependencies, which are installed or not needed; zennit asks for a later Python than it needs.
+peers: $(BIN)/.test
+	rm -rf .peers
+	for peer in zennit-1.0.0 autolrp-0.2.0 lxt-2.1; do $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--no-deps --ignore-requires-python --target .peers/$$peer "$${peer%-*}==$${peer##*-}" || exit 1; done
 
 lint: $(BIN)/.test
 	$(BIN)/ruff check .

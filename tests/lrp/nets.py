@@ -69,6 +69,25 @@ def preactivation():
     return nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), *blocks, *head)
 
 
+class Dense(nn.Module):
+    """A layer of a DenseNet: BatchNorm, ReLU and convolution, beside what it was made of."""
+
+    def __init__(self, width, growth):
+        super().__init__()
+        self.norm, self.conv = nn.BatchNorm2d(width), nn.Conv2d(width, growth, 3, padding=1, bias=False)
+
+    def forward(self, x):
+        return torch.cat([x, self.conv(torch.relu(self.norm(x)))], 1)
+
+
+def dense():
+    """Return two such blocks with a transition between them."""
+    transition = [nn.BatchNorm2d(14), nn.ReLU(), nn.Conv2d(14, 8, 1), nn.AvgPool2d(2)]
+    head = [nn.BatchNorm2d(12), nn.ReLU(), nn.AvgPool2d(4), nn.Flatten(), nn.Linear(48, 10)]
+    stem = nn.Conv2d(3, 6, 3, stride=2, padding=1)
+    return nn.Sequential(stem, Dense(6, 4), Dense(10, 4), *transition, Dense(8, 4), *head)
+
+
 class Residual(nn.Module):
     def __init__(self):
         super().__init__()
@@ -93,7 +112,7 @@ def build(name):
     torch.manual_seed(0)
     size = {"small_cnn": 12, "residual": 16}.get(name, 32)
     ours = {"blog_cnn": blog_cnn, "small_cnn": small_cnn, "residual": Residual, "bottleneck": bottleneck}
-    ours["preactivation"] = preactivation
+    ours |= {"preactivation": preactivation, "dense": dense}
     if name in ours:
         net = ours[name]()
     else:

@@ -1,6 +1,7 @@
 """Maps equal those of zennit and Captum in their own conventions, on nets of every kind."""
 
 import copy
+import functools
 import itertools
 
 import pytest
@@ -11,7 +12,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from lrp_dynamics import lrp
 
 from .nets import build
+from .peers import zennit_map
 from .rounding import bound, clear, norms
+from .test_batch_norm import as_convolutions
 
 LOW, HIGH = 0.0, 1.0
 
@@ -45,13 +48,6 @@ def agree(ours, theirs, net, x):
     assert (norms(ours(net, x) - exact) <= limit).all()
 
 
-def zennit_map(net, x, target, composite):
-    attribution = pytest.importorskip("zennit.attribution")
-    x = x.clone().requires_grad_()
-    with attribution.Gradient(net, composite) as attributor:
-        return attributor(x, lambda out: out * nn.functional.one_hot(target, out.shape[1]))[1]
-
-
 ZENNIT = {
     "epsilon_plus": {}, "epsilon_plus_flat": {}, "epsilon_gamma_box": {"low": LOW, "high": HIGH},
     "epsilon_alpha2_beta1": {}, "epsilon_alpha2_beta1_flat": {},
@@ -59,21 +55,32 @@ ZENNIT = {
 
 
 LARGE = [pytest.param(net, marks=pytest.mark.long) for net in ("vgg11", "vgg11_bn", "vgg16", "resnet18")]
+VERSIONS = ["0.5.1", "1.0.0"]
 
 
-@pytest.mark.parametrize("net", ["blog_cnn", "small_cnn", *LARGE])
+def ask_zennit(version, peer):
+    """Return a function that gives a version's maps: here where it is installed, elsewhere in its own process."""
+    if version != "0.5.1":
+        return functools.partial(peer, f"zennit-{version}", zennit_map)
+    pytest.importorskip("zennit")
+    return zennit_map
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("net", ["blog_cnn", "small_cnn", "dense", *LARGE])
 @pytest.mark.parametrize("composite", ZENNIT)
-def test_zennit(net, composite):
-    composites, peer = pytest.importorskip("zennit.composites"), pytest.importorskip("zennit.torchvision")
+def test_zennit(net, composite, version, peer):
+    ask = ask_zennit(version, peer)
     if net == "vgg11_bn" and composite != "epsilon_gamma_box":
         pytest.skip("vgg11 covers it")
     model, x = build(net)
     target = torch.tensor([3, 7])
-    canonizer = [peer.ResNetCanonizer()] if net == "resnet18" else []
 
     def theirs(model, x):
         options = {key: torch.full((1, 3, 1, 1), value, dtype=x.dtype) for key, value in ZENNIT[composite].items()}
-        return zennit_map(fused(model), x, target, composites.COMPOSITES[composite](canonizers=canonizer, **options))
+        # It has no rule for a BatchNorm that nothing can take in, but for the convolution that it is.
+        model = as_convolutions(model) if net == "dense" else fused(model)
+        return ask(model, x, target, composite, options)
 
     def ours(model, x):
         return lrp.relevance(model, x, target, f"zennit_{composite}", bounds=(LOW, HIGH)).input
@@ -81,6 +88,7 @@ def test_zennit(net, composite):
     agree(ours, theirs, model, x)
 
 
+@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize(
     ("rule", "options"),
     [
@@ -90,19 +98,15 @@ def test_zennit(net, composite):
         ("epsilon", {"epsilon": 0.3}),
     ],
 )
-def test_zennit_rules(rule, options):
+def test_zennit_rules(rule, options, version, peer):
     """Rules that no composite of zennit holds alone."""
-    rules, composites = pytest.importorskip("zennit.rules"), pytest.importorskip("zennit.composites")
-    types = pytest.importorskip("zennit.types")
+    ask = ask_zennit(version, peer)
     model, x = build("small_cnn")
     target = torch.tensor([1, 2])
     soft = {"epsilon": 1e-6, "signed": True}
-    kinds = {"z_plus": rules.ZPlus, "w_square": rules.WSquare, "norm": rules.Epsilon, "epsilon": rules.Epsilon}
-    zennit_rule = kinds[rule](**({} if rule == "norm" else options))
-    pool = rules.Norm(**(options if rule == "norm" else {}))
-    composite = composites.LayerMapComposite(
-        [(types.Activation, rules.Pass()), (types.AvgPool, pool), (types.Linear, zennit_rule)]
-    )
+    kind = {"z_plus": "ZPlus", "w_square": "WSquare", "norm": "Epsilon", "epsilon": "Epsilon"}[rule]
+    pool = options if rule == "norm" else {}
+    composite = {"rule": kind, "options": {} if rule == "norm" else options, "pool": pool}
     ours = {
         "z_plus": {"rule": "z_plus", "bias": "positive", **soft},
         "w_square": {"rule": "w_square", **soft},
@@ -112,7 +116,7 @@ def test_zennit_rules(rule, options):
     norm = {"rule": "norm", **soft, **({"epsilon": 0.1} if rule == "norm" else {})}
     agree(
         lambda net, x: lrp.relevance(net, x, target, {"AvgPool2d": norm, "*": ours}).input,
-        lambda net, x: zennit_map(fused(net), x, target, composite),
+        lambda net, x: ask(fused(net), x, target, composite),
         model,
         x,
     )
