@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from lrp_dynamics import lrp
@@ -65,3 +66,27 @@ def test_what_torchvision_overwrites_is_in_no_doubt(net):
     net, x = build(net)
     explain = lrp.Explainer(net, {"AdaptiveAvgPool2d": "norm", "*": "z_plus"})
     assert flops(lambda: explain(x, "predicted")) < 3.5 * flops(lambda: net(x))
+
+
+class Largest(TorchDispatchMode):
+    """Notes how many values the largest tensor has that is made."""
+
+    values = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        if isinstance(made, torch.Tensor):
+            self.values = max(self.values, made.untyped_storage().size() // made.element_size())
+        return made
+
+
+@pytest.mark.parametrize("composite", ["attnlrp", "z_plus"])
+def test_one_matrix_for_all_tokens_is_not_copied_for_each(composite):
+    """As which torch reads it for a MultiheadAttention whose tokens come first."""
+    net = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True).eval()
+    net = nn.Sequential(net, nn.Flatten(), nn.Linear(20 * 32, 2))
+    explain, x = lrp.Explainer(net, composite), torch.rand(2, 20, 32)
+    explain(x, "predicted")
+    with Largest() as largest:
+        explain(x, "predicted")
+    assert largest.values <= 3 * 32 * 32 * 2

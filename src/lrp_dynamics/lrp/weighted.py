@@ -147,11 +147,14 @@ class Batched(Weighted):
     """A product with constant matrices, one for each index of the first dimension, on either side."""
 
     left: bool = False
+    uniform: ClassVar[bool] = False
 
     def per_channel(self, bias: Tensor) -> Tensor:
         return bias.view(-1, 1) if self.left else bias
 
-    uniform: ClassVar[bool] = False
+    def laid(self, weight: Tensor) -> Tensor:
+        # One matrix for all, as a MultiheadAttention reads its input by: copies of it would be gigabytes.
+        return weight[0] if weight.dim() == 3 and weight.stride(0) == 0 else weight
 
     def map(self, values: Values, x: Tensor, weight: Forms, form: Form | str, bias: Tensor | None = None) -> Tensor:
         y = weight[form] @ x if self.left else x @ weight[form]
