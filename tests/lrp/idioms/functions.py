@@ -88,7 +88,8 @@ written(
         (net.conv.weight.flatten(1) @ F.unfold(x, 3, padding=1)).view(len(x), 4, *x.shape[2:])
         + net.conv.bias.view(-1, 1, 1)
     ),
-    **CONV,
+    parts=CONV["parts"],
+    linear=True,
 )
 written("ConvolutionByFunction", lambda net, x: torch.conv2d(x, net.conv.weight, net.conv.bias, padding="same"), **CONV)
 written(
@@ -118,7 +119,7 @@ written(
     lambda net, x: net.fc(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2),
     parts=DENSE["parts"],
     linear=True,
-    same=lambda net, x: F.conv2d(x, net.fc.weight[:, :, None, None], net.fc.bias),
+    same=lambda net, x: net.fc(x.flatten(2).mT).mT.unflatten(2, x.shape[2:]),
 )
 written(
     "EinsumOverChannels",
@@ -131,7 +132,7 @@ written(
     lambda net, x: (net.fc.weight @ x.flatten(2)).view(len(x), 4, *x.shape[2:]),
     parts=DENSE["parts"],
     linear=True,
-    same=lambda net, x: F.conv2d(x, net.fc.weight[:, :, None, None]),
+    same=lambda net, x: F.linear(x.movedim(1, 3), net.fc.weight).movedim(3, 1),
 )
 written(
     "BilinearConstant",

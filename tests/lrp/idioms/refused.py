@@ -121,5 +121,5 @@ idiom("NeedsAnotherInput", shape=(6,), refused="input|argument|mask")(WithMask)
 idiom("FailsForTheShape", shape=(6,), refused="shape")(
     lambda: nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(5, 3))
 )
-idiom("Uninitialised", shape=(6,), refused="azy|initiali")(lambda: nn.Sequential(nn.LazyLinear(4), nn.ReLU()))
+idiom("Uninitialised", shape=(6,), refused="no weight yet|initiali")(lambda: nn.Sequential(nn.LazyLinear(4), nn.ReLU()))
 idiom("Empty", shape=(6,), refused="")(nn.Sequential)

@@ -29,6 +29,8 @@ class Idiom:
         map is the same.
     refused
         Pattern of the sentence by which it is refused; "" if it may be refused or explained, but not wrongly.
+    near
+        How near, relatively: where it is written in more steps, each has a stabilizer.
     output
         How far, relatively, the output may be from the network's own, which may compute with fewer digits.
     long
@@ -40,6 +42,7 @@ class Idiom:
     linear: bool = False
     same: Callable[[], nn.Module] | None = None
     refused: str | None = None
+    near: float = 1e-10
     output: float = 1e-12
     long: bool = False
 
