@@ -158,11 +158,9 @@ def right(found: dict) -> bool:
 
 def table(results: dict) -> str:
     """Return the results as two markdown tables: the sets, and the networks that are refused or wrong."""
-    lines = [
-        "| set | networks | explained | refused | wrong | piecewise linear, LRP-0 against the gradient | largest difference of the output |"
-    ]
-    lines[0] += " of the balance, float64 | float32 | capture, in forwards |"
-    lines.append("|---|---|---|---|---|---|---|---|---|---|")
+    heads = ["set", "networks", "explained", "refused", "wrong", "output", "balance, float64", "balance, float32"]
+    heads += ["LRP-0 (piecewise linear networks)", "capture, median and longest"]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     number = lambda values: f"{max(values):.0e}" if values else "–"  # noqa: E731
     odd = []
     for kind, networks in results["sets"].items():
@@ -170,21 +168,23 @@ def table(results: dict) -> str:
         refused = [f for f in every if not f["faults"] and any(f["refused"].values())]
         wrong = [f for f in every if f["faults"]]
         linear = [f["lrp0"] for f in every if isinstance(f.get("lrp0"), float)]
-        ratios = sorted(f["capture"] / max(f["forward"], 1e-9) for f in every if "capture" in f)
+        seconds = sorted(f["capture"] for f in every if "capture" in f)
         cells = [kind, len(every), sum(map(right, every)), len(refused), len(wrong)]
-        cells += [f"{len(linear)}, {number(linear)}"]
-        cells += [number([f["output"] for f in every if "output" in f])]
+        cells.append(number([f["output"] for f in every if "output" in f]))
         for key in ("balance64", "balance32"):
             cells.append(number([v for f in every for v in f.get(key, {}).values()]))
-        cells.append(f"{ratios[len(ratios) // 2]:.1f}" if ratios else "–")
+        cells.append(f"{number(linear)} ({len(linear)})")
+        cells.append(f"{seconds[len(seconds) // 2]:.2f} s, {seconds[-1]:.2f} s" if seconds else "–")
         lines.append("| " + " | ".join(map(str, cells)) + " |")
         for name, found in networks.items():
             said = found["faults"] or sorted({s for s in found["refused"].values() if s})
             odd += [f"| {kind} | {name} | {sentence.replace('|', '/')} |" for sentence in said[:2]]
+    end = len(lines)
     if odd:
         lines += ["", "| set | network | refused or wrong |", "|---|---|---|", *odd]
     versions = ", ".join(f"{k} {v.split('+')[0]}" for k, v in results["versions"].items())
-    return "\n".join([*lines, "", f"CPU, one thread; {versions}."])
+    told = "Differences are the largest of a set; a capture is the first one in its process."
+    return "\n".join([*lines[:end], "", f"{told} CPU, one thread; {versions}.", *lines[end:]])
 
 
 def main() -> None:
