@@ -22,7 +22,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lrp_dynamics.base.errors import UserError
-from lrp_dynamics.lrp.operations import ALONG, BATCH_NORMS, FILLED, RESHAPES
+from lrp_dynamics.lrp.operations import ALONG, BATCH_NORMS, FILLED, FILLED_WITH, RESHAPES
 from lrp_dynamics.lrp.structure import duplicate, paths, refuse_lazy, tensors
 
 FEW, MORE = 2, 3  # samples of the two runs
@@ -91,10 +91,27 @@ class Program:
     reads: dict[int, Any]  # values of the model that were looked at, and what was seen
     outputs: dict[str, int]  # path of a module -> what it returned when it ran last
     axes: list[int | None] = field(default_factory=list)  # the dimension of the samples of each value
+    outer: list[int] = field(default_factory=list)  # how many rows of that dimension each sample has per other row
 
     def shape(self, value: int, n: int) -> tuple[int, ...]:
         """Return the shape of a value for n samples."""
         return tuple(size.at(n) if isinstance(size, Count) else size for size in self.shapes[value])
+
+
+def dependencies(name: str, args: Any, kwargs: Any = ()) -> list[int]:
+    """Return the values that an operation's result depends on, not only its shape."""
+    if name in FILLED:
+        return []
+    found = args[FILLED_WITH[name]] if name in FILLED_WITH else (args, kwargs)
+    return [leaf.index for leaf in leaves(found) if isinstance(leaf, Ref)]
+
+
+def arguments(call: Call) -> dict[str, Any]:
+    """Return a call's arguments by name, defaults included."""
+    schema = call.op._schema.arguments
+    names = [argument.name for argument in schema]
+    defaults = {a.name: a.default_value for a in schema if a.has_default_value()}
+    return {**defaults, **dict(zip(names, call.args, strict=False)), **call.kwargs}
 
 
 def leaves(tree: Any) -> Iterator[Any]:
@@ -131,14 +148,26 @@ def users_line() -> str:
     return f"{frame.f_code.co_filename}, line {frame.f_lineno}" if frame is not None else "an unknown line"
 
 
-class NoDropout(TorchFunctionMode):
-    """Lets dropout be the identity, also where a function is told to train."""
+class Functions(TorchFunctionMode):
+    """Lets dropout be the identity, also where a function is told to train, and RMSNorm and GLU what they are."""
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         """Run a function of torch."""
         if func in DROPOUTS:
             return args[0] if args else kwargs["input"]
-        return func(*args, **(kwargs or {}))
+        function = {F.rms_norm: rms_norm, torch.rms_norm: rms_norm, F.glu: glu}.get(func, func)
+        return function(*args, **(kwargs or {}))
+
+
+def rms_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None) -> Tensor:
+    """Normalize by one operation, on any device."""
+    return torch.ops.aten._fused_rms_norm(input, list(normalized_shape), weight, eps)[0]
+
+
+def glu(input: Tensor, dim: int = -1) -> Tensor:
+    """Gate one half of the values by the other."""
+    signal, gate = input.chunk(2, dim)
+    return signal * gate.sigmoid()
 
 
 class Recording(TorchDispatchMode):
@@ -185,7 +214,7 @@ class Recording(TorchDispatchMode):
             kwargs["device"] = torch.device("cpu")
         kept = mapped((args, kwargs), self.reference)
         reads = [leaf.index for leaf in leaves(kept) if isinstance(leaf, Ref)]
-        active = not self.active.isdisjoint(reads) and func.overloadpacket.__name__ not in FILLED
+        active = not self.active.isdisjoint(dependencies(func.overloadpacket.__name__, *kept))
         if active and self.looks_at_values(func, args):
             raise UserError(f"the model's forward branches on the values of its input at {users_line()}")
         if func._schema.is_mutable:  # functionalization leaves none, but for tensors that it does not know
@@ -292,13 +321,13 @@ def record(model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype, recordi
                 for name, tensor in tensors(found).items():
                     recording.sources[id(tensor)] = (path, name)
                     held.append(tensor)
-            if found is not None:
+            elif found is not None:
                 recording.modules[id(found)] = path
                 found.register_forward_pre_hook(recording.enter(path), prepend=True)
                 found.register_forward_hook(recording.leave(path), always_call=True)
         x = torch.zeros(shape, dtype=dtype)
         recording.active.add(recording.add(x))
-        with recording, NoDropout():
+        with recording, Functions():
             torch._enable_functionalization(reapply_views=True)
             try:
                 output = twin(torch._to_functional_tensor(x))
@@ -379,7 +408,7 @@ def capture(model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) -> Pro
         if isinstance(source, Tensor) and not torch.equal(source, more.values[value]):
             raise UserError("the model makes constants that depend on the number of samples, which cannot be followed")
     program = Program(
-        calls, shapes, [t.is_floating_point() for t in few.kept], few.values, few.active, outputs[0], few.reads,
+        calls, shapes, [t.is_floating_point() or t.is_complex() for t in few.kept], few.values, few.active, outputs[0], few.reads,
         {path: value for path, value in few.outputs.items() if value is not None},
     )  # fmt: skip
     return needed(program)
@@ -387,26 +416,29 @@ def capture(model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) -> Pro
 
 def needed(program: Program) -> Program:
     """Leave out the calls that the output does not need; refuse random ones among the others."""
-    wanted, calls = {program.output}, []
+    wanted, calls = {program.output, *program.reads}, []
     for call in reversed(program.calls):
         if call.output in wanted:
-            wanted.update(call.inputs() if call.name not in FILLED else ())
+            wanted.update(dependencies(call.name, call.args, call.kwargs))
             calls.append(call)
-            if torch.Tag.nondeterministic_seeded in call.op.tags:
+            if torch.Tag.nondeterministic_seeded in call.op.tags and arguments(call).get("training") is not False:
                 raise UserError(f"the model draws random numbers in eval mode, at {call.line}; make them constants")
     if program.shapes[program.output][:1] != (Count(0, 1),):
         raise UserError("the first dimension of the model's output is not that of the samples")
     if 0 not in wanted:
         raise UserError("the model's output does not depend on its input")
     sources = {value: source for value, source in program.sources.items() if value in wanted | program.reads.keys()}
-    axes = [axis_of(shape) for shape in program.shapes]
-    for call in calls:
-        if call.output in program.active and mixes_samples(call, program, axes):
-            raise UserError(
-                f"the model mixes its samples by {call.name!r} at {call.line}: a map would depend on its batch mates; "
-                "each value must keep one dimension for the samples"
-            )
-    return replace(program, calls=calls[::-1], sources=sources, axes=axes)
+    axes, outer = [axis_of(shape) for shape in program.shapes], [1] * len(program.shapes)
+    for call in reversed(calls):
+        if call.output in program.active:
+            around = outer_of(call, program, axes, outer)
+            if around is None:
+                raise UserError(
+                    f"the model mixes its samples by {call.name!r} at {call.line}: a map would depend on its batch "
+                    "mates; each value must keep one dimension for the samples"
+                )
+            outer[call.output] = around
+    return replace(program, calls=calls[::-1], sources=sources, axes=axes, outer=outer)
 
 
 def axis_of(shape: tuple[int | Count, ...]) -> int | None:
@@ -415,24 +447,32 @@ def axis_of(shape: tuple[int | Count, ...]) -> int | None:
     return found[0] if len(found) == 1 and shape[found[0]].base == 0 else None
 
 
-def mixes_samples(call: Call, program: Program, axes: list[int | None]) -> bool:
-    """Tell whether an operation has no dimension for the samples alone, as far as its shapes and dimensions show."""
-    axis, inputs = axes[call.output], [i for i in call.inputs() if i in program.active]
-    if axis is None:
-        return True
-    if call.name in RESHAPES:  # samples may be split off other dimensions only if they stay in their order
-        before = prod(program.shapes[inputs[0]][: axes[inputs[0]]])
-        return before != prod(program.shapes[call.output][:axis])
+def outer_of(call: Call, program: Program, axes: list[int | None], outer: list[int]) -> int | None:
+    """Return how often the samples repeat within their dimension of a call's output; None if the call mixes them.
+
+    It is 1 where each sample's rows lie together, as in windows of images, and the length of a sequence where (L, N) is
+    viewed as one dimension. Mixing is found as far as shapes and dimensions show it.
+    """
+    axis, inputs = axes[call.output], [i for i in call.inputs() if i in program.active and axes[i] is not None]
+    if axis is None or not inputs:
+        return None
+    shapes, first = program.shapes, inputs[0]
+    if call.name in RESHAPES:  # samples may be split off or joined with other dimensions, in their order
+        before = prod(shapes[first][: axes[first]]) * outer[first]
+        around, rest = divmod(before, prod(shapes[call.output][:axis]))
+        fits = not rest and shapes[call.output][axis].step % around == 0
+        return around if fits else None
     if call.name in BATCH_NORMS and (call.args[3] is None or call.args[5] is True):  # statistics of the batch
-        return axis != 1
+        return 1 if axis == 1 and outer[first] == 1 else None
     if call.name in ALONG:
-        names = [argument.name for argument in call.op._schema.arguments]
-        given = {**dict(zip(names, call.args, strict=False)), **call.kwargs}
-        along = given.get("dim", given.get("dims", 0 if "dim" in names else ()))
-        rank = len(program.shapes[inputs[0]])
+        given = arguments(call)
+        along = given.get("dim", given.get("dims", ()))
         along = along if isinstance(along, (tuple, list)) else [along]
-        return axes[inputs[0]] in [k % rank for k in along if isinstance(k, int)]
-    return False
+        if axes[first] in [k % len(shapes[first]) for k in along if isinstance(k, int)]:
+            return None
+    around = {outer[i] for i in inputs}
+    same = all(shapes[i][axes[i]] == shapes[call.output][axis] for i in inputs)
+    return 1 if around == {1} else around.pop() if len(around) == 1 and same else None
 
 
 def failure(error: Exception, recording: Recording, shape: tuple[int, ...]) -> UserError:

@@ -21,6 +21,7 @@ TYPES |= {
     for kind in ("Conv", "ConvTranspose", "BatchNorm", "MaxPool", "AvgPool", "AdaptiveMaxPool", "AdaptiveAvgPool")
     for dims in (1, 2, 3)
 }
+POOLS = [f"{kind}AvgPool{dims}d" for kind in ("", "Adaptive") for dims in (1, 2, 3)]
 INITIAL = ("logit", "relu", "softmax", "one", "contrast")
 
 
@@ -158,7 +159,7 @@ def _presets() -> list[Composite]:
     soft = {"epsilon": 1e-6, "signed": True}  # zennit stabilizes all rules alike
     z_plus, zennit_plus = "z_plus", {"rule": "z_plus", "bias": "positive", **soft}
     zennit_flat, zennit_ab = {"rule": "flat", **soft}, {"rule": "alpha_beta", "bias": "full", **soft}
-    zennit = {layer: {"rule": "norm", **soft} for layer in ("AvgPool2d", "AdaptiveAvgPool2d", "Add")}
+    zennit = {layer: {"rule": "norm", **soft} for layer in (*POOLS, "Add")}
     loose = {"epsilon": 1e-5, "signed": False}
     unsplit = {"rule": "z_plus", "negative": "unsplit"}
     halves = {kind: {"rule": "half", "epsilon": 1e-6} for kind in ("Mul", "MatMul")}

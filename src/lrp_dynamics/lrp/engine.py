@@ -17,7 +17,7 @@ from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.lrp.arguments import initial_relevance, limits, refuse_input
 from lrp_dynamics.lrp.composites import Composite, make_composite, table
 from lrp_dynamics.lrp.kernels import in_layout
-from lrp_dynamics.lrp.layers import Step
+from lrp_dynamics.lrp.layers import Layer, Move, Step
 from lrp_dynamics.lrp.passes import backward, forward
 from lrp_dynamics.lrp.plan import Plan
 from lrp_dynamics.lrp.plans import plan_for, precision, read, some_plan, still_so
@@ -87,7 +87,8 @@ class Explainer:
 
     The model is only read: never run, changed or hooked (so hooks of the model do not act). At the first input of a
     shape a copy of its structure is run once, to record what it computes (:mod:`~lrp_dynamics.lrp.capture`). Threads
-    take turns. Relevance is that of the model in eval mode: dropout is the identity and BatchNorm uses running statistics.
+    take turns. Relevance is that of the model in eval mode: dropout is the identity and BatchNorm uses running
+    statistics.
 
     Parameters
     ----------
@@ -186,8 +187,11 @@ class Explainer:
             return
         rules = self.composite.assign(plan.layers)
         for layer, rule in zip(plan.layers, rules, strict=True):
-            if isinstance(rule, ZBox) and layer.inputs != (0,):
-                raise UserError(f"layer {layer.name!r} does not read the input itself, so that z_box is not for it")
+            if isinstance(rule, ZBox) and not reads_input(layer, plan, self.bounds):
+                raise UserError(
+                    f"layer {layer.name!r} does not read the input itself, so that z_box is not for it (nor with bounds "
+                    "per channel, if the input is only reshaped)"
+                )
         self._plan, self._rules, self._steps = plan, rules, {}
 
     def _refuse(self, inputs: Tensor) -> None:
@@ -237,6 +241,15 @@ class Explainer:
             if name not in names:
                 raise UserError(f"the model has no layer {name!r}; it has {', '.join(names)}")
         return {name: names[name] for name in layers or []}
+
+
+def reads_input(layer: Layer, plan: Plan, bounds: Any) -> bool:
+    """Tell whether a layer reads the input, or if its bounds are numbers what is only the input reshaped."""
+    made = {other.output: other for other in plan.layers}
+    value, same = layer.inputs[0], all(not isinstance(b, Tensor) or b.numel() == 1 for b in bounds)
+    while same and isinstance(made.get(value), Move) and made[value].kind == "Flatten":
+        value = made[value].inputs[0]
+    return value == 0
 
 
 def one_for_none(inputs: Tensor, target: Any, bounds: tuple | None) -> tuple[Tensor, Any]:

@@ -29,6 +29,7 @@ from lrp_dynamics.lrp.operations import (
     MOVES,
     NORMALIZATIONS,
     OVER_CLASSES,
+    POINTWISE,
     RESHAPES,
     SOFTMAX,
     STATISTICS,
@@ -43,6 +44,8 @@ def layer_of(call: Call, inputs: tuple[int, ...], program: Program) -> Layer:
     name, kind, output = call.name, kind_of(call.name), call.output
     if not inputs or not program.floating[output]:
         return Detached(call, inputs, output, kind)
+    if name == "copy":
+        inputs = tuple(i for i in inputs if is_ref(call.args[1], i))
     if name in RESHAPES:
         return Move(call, inputs, output, "Flatten")
     if name in MOVES:
@@ -63,12 +66,13 @@ def layer_of(call: Call, inputs: tuple[int, ...], program: Program) -> Layer:
     if weighted is not None:
         return weighted
     if name in ("add", "sub", "rsub"):
-        return Linear(call, inputs, output, "Add" if len(inputs) > 1 else "Shift")
+        twice = sum(is_ref(leaf, inputs[0]) for leaf in call.args) > 1
+        return Linear(call, inputs, output, "Add" if len(inputs) > 1 or twice else "Shift")
     if (name in ("mul", "div", "bmm", "baddbmm", "mm", "addmm") and len(inputs) > 1) or squares(call, inputs):
         return product(call, inputs, program)
     if (name in ("mul", "div") and is_ref(call.args[0], inputs[0])) or (name == "mul"):
         return Pointwise(call, inputs, output, "Constant")
-    if len(inputs) == 1 and (torch.Tag.pointwise in call.op.tags or name in ("_prelu_kernel", "log_sigmoid_forward")):
+    if len(inputs) == 1 and (torch.Tag.pointwise in call.op.tags or name in POINTWISE):
         return Pointwise(call, inputs, output, kind)
     return tried(call, inputs, program)
 
@@ -142,17 +146,21 @@ def product(call: Call, inputs: tuple[int, ...], program: Program) -> Layer:
     return (MatMul if kind == "MatMul" else Product)(call, inputs, call.output, kind, gate=gate)
 
 
-def comes_from(names: set[str], value: int, made: dict[int, Call], program: Program, steps: int = 16) -> bool:
+def comes_from(
+    names: set[str], value: int, made: dict[int, Call], program: Program, steps: int = 16, shifted: bool = False
+) -> bool:
     """Tell whether a value comes out of one of some functions, and was only moved, scaled, shifted or masked since."""
     call = made.get(value)
     if call is None or not steps:
         return False
     if call.name in names:
-        bounded = call.name not in ("hardtanh", "clamp") or sum(isinstance(a, int | float) for a in call.args) == 2
-        return bounded and (call.name not in ("hardtanh", "clamp") or call.args[1] >= 0)
+        if call.name in ("hardtanh", "clamp"):  # a hard sigmoid, written out
+            return sum(isinstance(a, int | float) for a in call.args) == 2 and call.args[1] >= 0
+        return call.name != "tanh" or shifted  # 1 + tanh, as in an approximation of GELU
     active = [i for i in call.inputs() if i in program.active and program.floating[i]]
     known = MOVES | RESHAPES | {"clone", "_to_copy", "alias", "add", "sub", "rsub", "mul", "div", "dropout"}
-    return call.name in known and len(active) == 1 and comes_from(names, active[0], made, program, steps - 1)
+    shifted = shifted or call.name in ("add", "sub", "rsub")
+    return call.name in known and len(active) == 1 and comes_from(names, active[0], made, program, steps - 1, shifted)
 
 
 def tried(call: Call, inputs: tuple[int, ...], program: Program) -> Layer:

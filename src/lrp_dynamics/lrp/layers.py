@@ -380,8 +380,7 @@ class Product(Layer):
 
     def backward(self, step: Step, r: Tensor, z: Tensor, saved: Any, values: Values, balance: Balance) -> Parts:
         signals = self.signals(step.rule)
-        share = r / len(signals) if len(signals) > 1 else r
-        return [(i, share.sum_to_size(values.shape(i))) for i in signals]
+        return [(i, (r / len(signals) if len(signals) > 1 else r).sum_to_size(values.shape(i))) for i in signals]
 
     def vanishes(self, rule: Rule, output: bool) -> bool:
         return output

@@ -1,8 +1,9 @@
 """What ATen calls its operations, by what becomes of relevance in them."""
 
 # Tensors of a shape alone: constants, whatever they read. Where nothing is written into it, memory holds zeros.
-FILLED = {"zeros_like": 0, "new_zeros": 0, "empty_like": 0, "new_empty": 0, "new_empty_strided": 0, "ones_like": 1}
-FILLED |= {"new_ones": 1}
+FILLED = {"zeros_like": 0, "new_zeros": 0, "empty_like": 0, "new_empty": 0, "new_empty_strided": 0, "zero": 0}
+FILLED |= {"ones_like": 1, "new_ones": 1}
+FILLED_WITH = {"full_like": 1, "new_full": 2, "fill": 1}  # the argument that says with what
 # The value itself, in other memory or of another float type.
 IDENTITIES = {"alias", "detach", "clone", "contiguous", "lift_fresh", "_to_copy"}
 # The same values in the same order; of `expand` only where it does nothing.
@@ -33,8 +34,11 @@ BATCH_NORMS = {"native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm", "_n
 BATCH_NORMS |= {"_native_batch_norm_legit_no_training", "batch_norm", "_batch_norm_no_update"}
 SOFTMAX = {"_softmax", "_safe_softmax"}
 # What says how much of another value goes on, and what a value is divided by: constants under the rule `gate`.
-GATES = SOFTMAX | {"sigmoid", "hardsigmoid", "hardtanh", "clamp"}
+GATES = SOFTMAX | {"sigmoid", "hardsigmoid", "hardtanh", "clamp", "erf", "tanh"}
 STATISTICS = {"rsqrt", "sqrt", "reciprocal", "linalg_vector_norm", "norm", "var", "std", "logsumexp"}
+# Of single values, beside those that torch says are.
+POINTWISE = {"_prelu_kernel", "log_sigmoid_forward", "hardswish", "rrelu_with_noise", "rrelu_with_noise_functional"}
+POINTWISE |= {"fake_quantize_per_tensor_affine", "special_erf"}
 # Of single values: their output is >= 0.
 POSITIVE = {"relu", "sigmoid", "hardsigmoid", "softplus", "exp", "abs", "sqrt", "rsqrt", "square", "cosh"}
 # At the very end: they give a score below 0 another sign, and so each contribution to it; those of classes mix them.

@@ -61,10 +61,16 @@ def backward(
 
 def largest(r: Tensor, share: float, value: int, name: str, values: Values, balance: Balance) -> Tensor:
     """Keep the largest share of each sample's relevance, and write down the rest."""
-    axis = values.axis(value)
-    moved = r.movedim(axis, 0)
+    axis, around = values.axis(value), values.program.outer[value]
+    moved = r.unflatten(axis, (around, values.n, -1)).movedim(axis + 1, 0)
     flat = moved.reshape(values.n, -1)
     top = flat.topk(max(1, int(share * flat.shape[1])), 1)
-    kept = torch.zeros_like(flat).scatter_(1, top.indices, top.values).view(moved.shape).movedim(0, axis)
+    kept = (
+        torch.zeros_like(flat)
+        .scatter_(1, top.indices, top.values)
+        .view(moved.shape)
+        .movedim(0, axis + 1)
+        .reshape(r.shape)
+    )
     balance.absorb(name, balance.total(r, value), [(value, kept)])
     return laid_out(kept, r)

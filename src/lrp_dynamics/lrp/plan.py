@@ -10,7 +10,7 @@ from torch import nn
 
 from lrp_dynamics.lrp.capture import Call, Program, Ref, mapped
 from lrp_dynamics.lrp.kinds import layer_of, over_classes
-from lrp_dynamics.lrp.layers import Layer, Linear, MaxPool, Move, OutputActivation, Pointwise
+from lrp_dynamics.lrp.layers import Detached, Layer, Linear, MaxPool, Move, OutputActivation, Pointwise
 from lrp_dynamics.lrp.operations import BATCH_NORMS, IDENTITIES, MOVES, OUTPUT_ACTIVATIONS, RESHAPES, kind_of, name_of
 from lrp_dynamics.lrp.weighted import Batched, BatchNorm, Conv, Dense, Diagonal
 
@@ -57,6 +57,7 @@ class Builder:
     same: dict[int, int] = field(default_factory=dict)  # a value -> the one that it is, or became a part of
     layers: dict[int, Layer] = field(default_factory=dict)  # by output
     readers: dict[int, list[Call]] = field(default_factory=lambda: defaultdict(list))
+    detached: set[int] = field(default_factory=set)  # made of masks and indices alone: constants, for relevance
     norms: dict[int, Call] = field(default_factory=dict)  # output of a weighted layer -> the BatchNorm merged into it
 
     def resolve(self, value: int) -> int:
@@ -125,12 +126,14 @@ def add_layer(build: Builder, call: Call, ending: Call | None) -> None:
 
     args, kwargs = mapped((call.args, call.kwargs), renamed)
     call = replace(call, args=args, kwargs=kwargs)
-    inputs = tuple(i for i in call.inputs() if i in program.active and program.floating[i])
+    inputs = tuple(i for i in call.inputs() if i in program.active and program.floating[i] and i not in build.detached)
     if call is ending or (ending is not None and call.output == ending.output):
         build.layers[call.output] = OutputActivation(call, inputs, call.output, kind_of(call.name))
     elif not (merge_batch_norm(build, call, inputs) or merge_bias(build, call, inputs)):
         layer = layer_of(call, inputs, program)
         build.layers[call.output] = with_padding(build, layer) if isinstance(layer, Conv) else layer
+        if type(layer) is Detached:
+            build.detached.add(call.output)
 
 
 def merge_batch_norm(build: Builder, call: Call, inputs: tuple[int, ...]) -> bool:
@@ -191,7 +194,8 @@ def with_padding(build: Builder, layer: Conv) -> Conv:
             before[call.output] = call
             waiting += call.inputs()
     read = {i for call in before.values() for i in call.inputs() if i in build.program.active} - before.keys()
-    if len(read) != 1:
+    readers = {reader.output for value in before for reader in build.readers[value]} - {layer.call.output}
+    if len(read) != 1 or readers - before.keys():
         return layer
     for value in before:
         build.layers.pop(value, None)

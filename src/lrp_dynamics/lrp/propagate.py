@@ -129,8 +129,11 @@ def divide(
 
 def per_sample_mean(tensor: Tensor, values: Values, value: int) -> Tensor:
     """Return the mean of each sample, in a shape that broadcasts to the tensor."""
-    axis, means = values.axis(value), values.rows(tensor, value).mean(1)
-    means = means.repeat_interleave(tensor.shape[axis] // max(values.n, 1))
+    axis, around = values.axis(value), values.program.outer[value]
+    if tensor.shape[axis] != values.shape(value)[axis]:  # one for all
+        return tensor.mean()
+    means = values.rows(tensor, value).mean(1).repeat(around)
+    means = means.repeat_interleave(tensor.shape[axis] // (values.n * around))
     return means.view([-1 if k == axis else 1 for k in range(tensor.dim())])
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lrp_dynamics.lrp.capture import Call, Count, Program, Ref, mapped
-from lrp_dynamics.lrp.operations import FILLED, IDENTITIES, RESHAPES
+from lrp_dynamics.lrp.operations import FILLED, FILLED_WITH, IDENTITIES, RESHAPES
 
 
 class Values:
@@ -56,9 +56,11 @@ class Values:
                 return instead[leaf.index]
             return self.argument(leaf)
 
-        if call.name in FILLED:
+        if call.name in FILLED or call.name in FILLED_WITH:
+            fill = FILLED[call.name] if call.name in FILLED else argument(call.args[FILLED_WITH[call.name]])
             kind = self.dtype if self.program.floating[call.output] else torch.long
-            return torch.full(self.shape(call.output), FILLED[call.name], dtype=kind, device=self.device)
+            made = torch.zeros(self.shape(call.output), dtype=kind, device=self.device)
+            return made + fill if isinstance(fill, Tensor) else made.fill_(fill)
         args, kwargs = mapped((call.args, call.kwargs), argument)
         if call.name == "copy":
             return args[1].expand(args[0].shape).to(args[0].dtype)
@@ -80,7 +82,7 @@ class Values:
         """
         if call.name in RESHAPES:
             return [s.reshape(self.shape(inputs[0]))]
-        if call.name == "add" and not call.kwargs:
+        if call.name == "add" and not call.kwargs and len(inputs) == len(call.inputs()):
             return [s.sum_to_size(self.shape(i)) for i in inputs]
         if call.name == "permute":
             order = call.args[1]
@@ -103,8 +105,10 @@ class Values:
 
     def rows(self, tensor: Tensor, value: int) -> Tensor:
         """Return what belongs to each sample (N, all others), in the order of memory for images with channels last."""
-        axis = self.axis(value)
-        if axis:
+        axis, around = self.axis(value), self.program.outer[value]
+        if around > 1:
+            tensor = tensor.unflatten(axis, (around, self.n, -1)).movedim(axis + 1, 0)
+        elif axis:
             tensor = tensor.movedim(axis, 0)
         elif tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last):
             tensor = tensor.permute(0, 2, 3, 1)
