@@ -109,6 +109,13 @@ def relative(found, expected):
     return ((found - expected).abs().max() / expected.abs().max().clamp_min(1e-300)).item()
 
 
+def alone(net, x, found, composite):
+    """Return how far the map of the first sample is off where it is explained without the others."""
+    start = target_for(found.output)
+    first = start if isinstance(start, str) else start[:1]
+    return relative(lrp.relevance(net, x[:1], first, composite).input, found.input[:1])
+
+
 def attempt(work):
     """Return the result of work, or else the sentence by which it was refused; any other error is one of the core."""
     try:
@@ -143,8 +150,9 @@ def verdict(net, x, piecewise_linear=False, composites=COMPOSITES):
     dict
         ``refused``, a sentence per composite or None; ``balance32``, ``balance64`` per composite; ``output``, the
         relative difference to the network's own; ``rounding``, how much that changes when every value of the input
-        changes by the last bit; ``lrp0``, that of LRP-0 to gradient times input, "clipped" where a
-        ReLU6 is; ``capture`` and ``forward`` in seconds; ``layers``, their number.
+        changes by the last bit; ``alone``, the difference of a map to that of its sample alone; ``lrp0``, that of LRP-0
+        to gradient times input, "clipped" where a ReLU6 is; ``capture`` and ``forward`` in seconds; ``layers``, their
+        number.
     """
     result = {"refused": {}, "balance32": {}, "balance64": {}, "lrp0": None}
     single = x.float()
@@ -175,6 +183,7 @@ def verdict(net, x, piecewise_linear=False, composites=COMPOSITES):
             if found:
                 result["balance64"][composite] = balance(found)
                 result["output"] = max(relative(found.output, output), result.get("output", 0.0))
+                result["alone"] = max(alone(net, x, found, composite), result.get("alone", 0.0))
             del found
     if piecewise_linear and not any(result["refused"].values()):
         expected, free = gradient_x_input(net, x, target_for(output))
@@ -191,6 +200,8 @@ def faults(result, output=OUTPUT):
     amplified = ROUNDINGS * result["rounding"]
     if not result.get("output", 0.0) <= max(output, amplified):
         wrong.append(f"the output is off by {result['output']:.1e}")
+    if not result.get("alone", 0.0) <= max(GRADIENT, amplified):
+        wrong.append(f"the map of a sample alone is off by {result['alone']:.1e}")
     lrp0 = result["lrp0"]
     if lrp0 not in (None, "clipped") and (isinstance(lrp0, str) or not lrp0 <= max(GRADIENT, amplified)):
         wrong.append(f"LRP-0 against gradient times input: {lrp0 if isinstance(lrp0, str) else f'{lrp0:.1e}'}")

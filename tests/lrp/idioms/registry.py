@@ -51,7 +51,7 @@ class Idiom:
         torch.manual_seed(0)
         net = self.make()
         draw = torch.Generator().manual_seed(3)
-        x = torch.randn(2, *self.shape, generator=draw, dtype=torch.float64)
+        x = torch.randn(4, *self.shape, generator=draw, dtype=torch.float64)
         return randomised(net, x.float()), x
 
 
