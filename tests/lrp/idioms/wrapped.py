@@ -89,8 +89,7 @@ class Stem(nn.Module):
         return self.fc(self.stem(x).flatten(1))
 
 
-@torch.jit.script
-def scripted_pool(x: torch.Tensor) -> torch.Tensor:
+def pool(x: torch.Tensor) -> torch.Tensor:
     if x.size(2) > 3:
         x = F.max_pool2d(x, 2)
     return x.flatten(1)
@@ -105,10 +104,10 @@ class ScriptedParts(nn.Module):
         make = lambda width: nn.Sequential(nn.Conv2d(width, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU())  # noqa: E731
         self.first = torch.jit.script(make(3))
         self.second = torch.jit.trace(make(6).eval(), torch.rand(1, 6, 8, 8))
-        self.fc = nn.Linear(6 * 16, 5)
+        self.pool, self.fc = torch.jit.script(pool), nn.Linear(6 * 16, 5)
 
     def forward(self, x):
-        return self.fc(scripted_pool(self.second(self.first(x))))
+        return self.fc(self.pool(self.second(self.first(x))))
 
 
 @idiom("ScriptedAsAWhole", linear=True)
