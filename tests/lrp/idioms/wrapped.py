@@ -95,23 +95,24 @@ def pool(x: torch.Tensor) -> torch.Tensor:
     return x.flatten(1)
 
 
-@idiom(linear=True)
 class ScriptedParts(nn.Module):
     """A scripted convolution with a BatchNorm, a traced one, and a scripted function."""
 
-    def __init__(self):
+    def __init__(self, script=torch.jit.script, trace=torch.jit.trace):
         super().__init__()
         make = lambda width: nn.Sequential(nn.Conv2d(width, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU())  # noqa: E731
-        self.first = torch.jit.script(make(3))
-        self.second = torch.jit.trace(make(6).eval(), torch.rand(1, 6, 8, 8))
-        self.pool, self.fc = torch.jit.script(pool), nn.Linear(6 * 16, 5)
+        self.first, self.second = script(make(3)), trace(make(6).eval(), torch.rand(1, 6, 8, 8))
+        self.pool, self.fc = script(pool), nn.Linear(6 * 16, 5)
 
     def forward(self, x):
         return self.fc(self.pool(self.second(self.first(x))))
 
 
-@idiom("ScriptedAsAWhole", linear=True)
-def scripted():
+idiom("ScriptedParts", linear=True, same=lambda: ScriptedParts(lambda part: part, lambda part, x: part))(ScriptedParts)
+
+
+@idiom(linear=True, same=Stem)
+def ScriptedAsAWhole():
     return torch.jit.script(Stem())
 
 
