@@ -108,7 +108,7 @@ def build(kind: str, name: str) -> tuple[nn.Module, torch.Tensor, bool]:
         net = Out(net) if kind == "segmentation" else net
         shape = (3, frames, side, side) if kind == "video" else (3, side, side)
         linear = not name.startswith(SMOOTH)
-    samples = 1 if kind == "video" and side == 224 else 2
+    samples = 1 if kind != "timm" and side == 224 else 2
     x = torch.randn(samples, *shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     return randomised(net, x.float()), x, linear
 
