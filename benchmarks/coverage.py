@@ -21,6 +21,7 @@ import resource
 import sys
 import time
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -35,9 +36,9 @@ from lrp.verdict import OUTPUT, faults, randomised, verdict
 # activations, attention.
 SMOOTH = ("convnext", "efficientnet", "maxvit", "mobilenet_v3", "regnet_y", "swin", "vit", "mvit")
 SMOOTH += ("lraspp", "deeplabv3_mobilenet")
-# Images as small as the family takes, where they are not of 64 by 64 pixels, and frames, where they are not 8.
-SIDES = {"maxvit": 224, "mvit": 224, "s3d": 224, "inception": 96, "vit_h_14": 28, "vit_b_16": 32, "vit_l_16": 32}
-FRAMES = {"s3d": 13, "mvit": 16}
+# Images as small as the family takes, where they are not of 64 by 64 pixels, and frames, where they are not 4.
+SIDES = {"maxvit": 224, "s3d": 224, "inception": 96, "vit_h_14": 28, "vit_b_16": 32, "vit_l_16": 32}
+FRAMES = {"s3d": 13}
 TIMM = {
     # convolutions
     "resnet26d": 64, "resnetv2_50": 64, "resnet50_gn": 64, "legacy_seresnet18": 64, "ecaresnet26t": 64,
@@ -81,6 +82,19 @@ def sets() -> dict[str, list[str]]:
     }
 
 
+@contextmanager
+def sized_mvit(side: int, frames: int):
+    """Let torchvision build its multiscale transformers for smaller videos, which takes no option."""
+    from torchvision.models.video import mvit
+
+    whole = mvit._mvit
+    mvit._mvit = lambda **options: whole(**options | {"spatial_size": (side, side), "temporal_size": frames})
+    try:
+        yield
+    finally:
+        mvit._mvit = whole
+
+
 def build(kind: str, name: str) -> tuple[nn.Module, torch.Tensor, bool]:
     """Return a network in float32, an input in float64, and whether the network is piecewise linear."""
     torch.manual_seed(0)
@@ -98,13 +112,14 @@ def build(kind: str, name: str) -> tuple[nn.Module, torch.Tensor, bool]:
         from torchvision import models
 
         side = next((s for start, s in SIDES.items() if name.startswith(start)), 64)
-        frames = next((f for start, f in FRAMES.items() if name.startswith(start)), 8)
+        frames = next((f for start, f in FRAMES.items() if name.startswith(start)), 4)
         options = {"image_size": side} if name.startswith("vit") else {}
         if name in ("googlenet", "inception_v3"):
             options["init_weights"] = False
         if kind == "segmentation":
             options["weights_backbone"] = None
-        net = models.get_model(name, weights=None, **options)
+        with sized_mvit(side, frames):
+            net = models.get_model(name, weights=None, **options)
         net = Out(net) if kind == "segmentation" else net
         shape = (3, frames, side, side) if kind == "video" else (3, side, side)
         linear = not name.startswith(SMOOTH)
