@@ -183,7 +183,8 @@ def verdict(net, x, piecewise_linear=False, composites=COMPOSITES):
             if found:
                 result["balance64"][composite] = balance(found)
                 result["output"] = max(relative(found.output, output), result.get("output", 0.0))
-                result["alone"] = max(alone(net, x, found, composite), result.get("alone", 0.0))
+                if composite == composites[-1]:
+                    result["alone"] = alone(net, x, found, composite)
             del found
     if piecewise_linear and not any(result["refused"].values()):
         expected, free = gradient_x_input(net, x, target_for(output))
