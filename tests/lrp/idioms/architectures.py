@@ -199,24 +199,30 @@ class StochasticDepth(nn.Module):
 class StandardisedConv2d(nn.Conv2d):
     """Weight standardisation (Qiao et al. 2019)."""
 
-    def forward(self, x):
+    def standardised(self):
         w = self.weight
         w = w - w.mean(dim=(1, 2, 3), keepdim=True)
-        w = w / (w.flatten(1).std(dim=1).view(-1, 1, 1, 1) + 1e-5)
+        return w / (w.flatten(1).std(dim=1).view(-1, 1, 1, 1) + 1e-5)
+
+    def forward(self, x):
+        w = self.standardised()
         return F.conv2d(x, w, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
 
-@idiom(linear=True)
-def StandardisedWeights():
-    return nn.Sequential(
-        StandardisedConv2d(3, 6, 3),
-        nn.BatchNorm2d(6),
-        nn.ReLU(),
-        StandardisedConv2d(6, 6, 3, groups=2),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(96, 5),
-    )
+class WithStandardised(nn.Sequential):
+    """A network of such convolutions, or of plain ones with the same weights."""
+
+    def __init__(self, conv=StandardisedConv2d):
+        layers = [conv(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), conv(6, 6, 3, groups=2), nn.ReLU()]
+        super().__init__(*layers, nn.Flatten(), nn.Linear(96, 5))
+
+    @torch.no_grad()
+    def take(self, net):
+        weights = {f"{k}.weight": net[k].standardised() for k in (0, 3)}
+        self.load_state_dict(net.state_dict() | weights)
+
+
+idiom("StandardisedWeights", linear=True, same=lambda: WithStandardised(nn.Conv2d))(WithStandardised)
 
 
 @idiom()

@@ -25,8 +25,8 @@ class Idiom:
     linear
         The network is piecewise linear: LRP-0 is gradient times input.
     same
-        Builds the same function of the same parameters, by names or else in their order, written in another way: every
-        map is the same.
+        Builds the same function of the same parameters, by names, or in their order, or as its method ``take`` takes
+        them from the network, written in another way: every map is the same.
     refused
         Pattern of the sentence by which it is refused; "" if it may be refused or explained, but not wrongly.
     near

@@ -19,6 +19,12 @@ class Folded(nn.Module):
     def forward(self, x):
         return self.fc(self.b(self.a(x).relu()).relu().amax((2, 3)))
 
+    @torch.no_grad()
+    def take(self, net):
+        for name, layer in self.named_children():
+            found = getattr(net, name)
+            layer.weight, layer.bias = nn.Parameter(found.weight.clone()), nn.Parameter(found.bias.clone())
+
 
 def reparametrized(change):
     """Return a builder of the network whose layers were changed one by one."""
@@ -59,7 +65,7 @@ for key, change in {
     "PrunedTwice": pruned_twice,
     "OwnParametrization": lambda layer: parametrize.register_parametrization(layer, "weight", Centred()),
 }.items():
-    idiom(key, linear=True)(reparametrized(change))
+    idiom(key, linear=True, same=Folded)(reparametrized(change))
 
 
 @idiom(**PLAIN)
