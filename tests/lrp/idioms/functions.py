@@ -62,13 +62,15 @@ written(
         + F.celu(x)
     ),
 )
-written("SiluByHand", lambda net, x: x * torch.sigmoid(x), same=None)
-written("GeluByHand", lambda net, x: 0.5 * x * (1 + torch.erf(x / math.sqrt(2))))
+written("SiluByHand", lambda net, x: x * torch.sigmoid(x), same=lambda net, x: F.silu(x))
+written("GeluByHand", lambda net, x: 0.5 * x * (1 + torch.erf(x / math.sqrt(2))), same=lambda net, x: F.gelu(x))
 written(
-    "GeluByTanh", lambda net, x: 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * torch.pow(x, 3))))
+    "GeluByTanh",
+    lambda net, x: 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * torch.pow(x, 3)))),
+    same=lambda net, x: F.gelu(x, approximate="tanh"),
 )
-written("HardSwishByHand", lambda net, x: x * F.relu6(x + 3) / 6)
-written("MishByHand", lambda net, x: x * torch.tanh(F.softplus(x)))
+written("HardSwishByHand", lambda net, x: x * F.relu6(x + 3) / 6, same=lambda net, x: F.hardswish(x))
+written("MishByHand", lambda net, x: x * torch.tanh(F.softplus(x)), same=lambda net, x: F.mish(x))
 written("Power", lambda net, x: x**2 + x.square() - x.pow(3) + (x + 1).sqrt() + torch.exp(-x) + torch.log1p(x))
 written(
     "DropoutsInEval",

@@ -32,6 +32,7 @@ written(
     "HardGateByRelu6",
     lambda net, x: x * (F.relu6(net.fc(x.mean((2, 3), keepdim=True)) + 3) / 6),
     parts=lambda: {"fc": nn.Conv2d(6, 6, 1)},
+    same=lambda net, x: x * F.hardsigmoid(net.fc(x.mean((2, 3), keepdim=True))),
 )
 written(
     "EfficientChannelAttention",
