@@ -46,7 +46,8 @@ def test_right_or_refused(idiom):
 def test_the_same_function_has_the_same_map(idiom):
     """Whatever the rule: it sees the layers, not how they are written."""
     net, x = idiom.build()
-    net.double()(x)
+    with torch.no_grad():
+        net.double()(x)
     twin = with_parameters_of(net, idiom.same())
     for composite in COMPOSITES:
         target = target_for(twin(x).detach())

@@ -64,7 +64,7 @@ def tokens(name, make, same=None, **options):
 tokens("LayerNorm", lambda: nn.LayerNorm(8))
 tokens("LayerNormByHand", lambda: LayerNormByHand(8), same=lambda: nn.LayerNorm(8, eps=1e-6), near=1e-6)
 tokens("RMSNorm", lambda: nn.RMSNorm(8, eps=1e-6))
-tokens("RMSNormByHand", lambda: RMSNormByHand(8), same=lambda: nn.RMSNorm(8, eps=1e-6))
+tokens("RMSNormByHand", lambda: RMSNormByHand(8), same=lambda: nn.RMSNorm(8, eps=1e-6), near=1e-6)
 tokens("EncoderLayer", lambda: nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, norm_first=True))
 tokens("EncoderLayerPost", lambda: nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, activation="gelu"))
 tokens("Encoder", lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2))
