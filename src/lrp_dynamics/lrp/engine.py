@@ -307,9 +307,10 @@ def relevance(
     model
         Any module in eval mode whose forward does not branch on values; it is only read.
     inputs
-        Float tensor (N, C, H, W) or (N, F), in the units that the model was trained with.
+        Float tensor (N, ...), such as (N, C, H, W), (N, C, L) or (N, F), in the units that the model was trained with.
     target
-        Class indices (N,), "predicted", or a float tensor (N, K) of initial relevance.
+        Class indices (N,), "predicted", a float tensor of the output's shape (the initial relevance), or a boolean one
+        (the output's own values where it is true).
     composite
         A name of ``COMPOSITES``, a :class:`Composite`, or a mapping as in ``params.yaml``.
     bounds
@@ -326,8 +327,9 @@ def relevance(
     Raises
     ------
     UserError
-        Where the result could not be right: a layer without a rule, a BatchNorm in training mode, an unknown composite
-        or layer, a target that does not fit, an input that is not finite or leaves its bounds.
+        Where the result could not be right: a forward that branches on values or mixes samples, a layer without a rule,
+        a BatchNorm in training mode, an unknown composite or layer, a target that does not fit, an input that is not
+        finite or leaves its bounds.
 
     References
     ----------
