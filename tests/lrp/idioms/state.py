@@ -308,9 +308,9 @@ class Halved(Plain):
         return self.fc(self.block(x.bfloat16().type_as(x)).mean((2, 3)))
 
 
-@idiom(linear=True)
+@idiom(same=Plain, output=torch.inf)
 def HooksThatAct():
-    """Hooks that change inputs, weights and outputs."""
+    """Hooks that change inputs and outputs; they are no part of what is explained."""
     net = Plain()
     net.register_forward_pre_hook(lambda module, inputs: (inputs[0] * 0.5 + 0.1,))
     net.bn1.register_forward_hook(lambda module, inputs, output: output + inputs[0])
