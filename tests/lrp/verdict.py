@@ -12,7 +12,6 @@ COMPOSITES = ("z_plus", "epsilon", "epsilon_plus")
 # Every stabilizer 0, those of additions, means and pools included: of piecewise linear nets, gradient times input.
 LRP0 = {"*": {"rule": "epsilon", "epsilon": 0}, "?*": {"rule": "norm", "epsilon": 0}}
 OUTPUT, BALANCE64, BALANCE32, GRADIENT = 1e-12, 1e-12, 1e-6, 1e-9
-ROUNDINGS = 100  # of the input that output and gradient may be off by, if that is more
 BATCH_NORMS = nn.modules.batchnorm._BatchNorm
 WEIGHTED = (nn.Linear, nn.modules.conv._ConvNd)
 
@@ -41,19 +40,24 @@ def randomised(net, x, seed=0):
                 else:
                     parameter.copy_(normal(parameter))
             elif parameter.numel() == max(parameter.shape, default=1):  # a scale for each channel
-                parameter.copy_((0.25 if isinstance(module, BATCH_NORMS) else 0.5) + uniform(parameter) / 2)
+                parameter.copy_(0.5 + uniform(parameter) / 2)
+                if isinstance(module, BATCH_NORMS):
+                    parameter.mul_(0.4)  # far from where a ReLU6 clips
             elif not parameter.any():
                 parameter.copy_(0.1 * normal(parameter))
     hooks = {}
 
     def settle(norm, inputs, _):
-        """Take the statistics of the one batch, changed a little, for what comes after as well."""
+        """Take random statistics of the size of the one batch's values, for what comes after as well.
+
+        Of all channels' values: the statistics of each by itself are those of few values, and enlarge what is small, at
+        every norm, and the rounding with it.
+        """
         hooks.pop(norm).remove()
         norm.eval()
-        spread = norm.running_var.sqrt()
-        norm.running_mean += 0.2 * spread * normal(spread)
-        # Few values may have little variance, by which all that follows would be enlarged, and the rounding with it.
-        norm.running_var.mul_(0.75 + uniform(spread)).add_(1e-3 + 0.01 * norm.running_mean**2)
+        size = (norm.running_var + norm.running_mean**2).mean() + 1e-3
+        norm.running_var.copy_(size * (0.75 + uniform(norm.running_var)))
+        norm.running_mean.copy_(0.2 * size.sqrt() * normal(norm.running_mean))
         return norm(*inputs)
 
     momenta = [norm.momentum for norm in norms]
@@ -149,10 +153,9 @@ def verdict(net, x, piecewise_linear=False, composites=COMPOSITES):
     -------
     dict
         ``refused``, a sentence per composite or None; ``balance32``, ``balance64`` per composite; ``output``, the
-        relative difference to the network's own; ``rounding``, how much that changes when every value of the input
-        changes by the last bit; ``alone``, the difference of a map to that of its sample alone; ``lrp0``, that of LRP-0
-        to gradient times input, "clipped" where a ReLU6 is; ``capture`` and ``forward`` in seconds; ``layers``, their
-        number.
+        relative difference to the network's own; ``alone``, the difference of a map to that of its sample alone;
+        ``lrp0``, that of LRP-0 to gradient times input, "clipped" where a ReLU6 is; ``capture`` and ``forward`` in
+        seconds; ``layers``, their number.
     """
     result = {"refused": {}, "balance32": {}, "balance64": {}, "lrp0": None}
     single = x.float()
@@ -174,7 +177,6 @@ def verdict(net, x, piecewise_linear=False, composites=COMPOSITES):
     net.double()
     with torch.no_grad():
         output = net(x)
-        result["rounding"] = relative(net(x * (1 + torch.randn_like(x).sign() * 2**-53)), output)
     for composite in composites:
         if result["refused"][composite] is None:
             found, result["refused"][composite] = attempt(
@@ -198,12 +200,11 @@ def faults(result, output=OUTPUT):
     wrong = [f"{c}: {s}" for c, s in result["refused"].items() if s and s.startswith("fault")]
     for key, bound in ("balance32", BALANCE32), ("balance64", BALANCE64):
         wrong += [f"{key} of {c} is {gap:.1e}" for c, gap in result[key].items() if not gap <= bound]
-    amplified = ROUNDINGS * result["rounding"]
-    if not result.get("output", 0.0) <= max(output, amplified):
+    if not result.get("output", 0.0) <= output:
         wrong.append(f"the output is off by {result['output']:.1e}")
-    if not result.get("alone", 0.0) <= max(GRADIENT, amplified):
+    if not result.get("alone", 0.0) <= GRADIENT:
         wrong.append(f"the map of a sample alone is off by {result['alone']:.1e}")
     lrp0 = result["lrp0"]
-    if lrp0 not in (None, "clipped") and (isinstance(lrp0, str) or not lrp0 <= max(GRADIENT, amplified)):
+    if lrp0 not in (None, "clipped") and (isinstance(lrp0, str) or not lrp0 <= GRADIENT):
         wrong.append(f"LRP-0 against gradient times input: {lrp0 if isinstance(lrp0, str) else f'{lrp0:.1e}'}")
     return wrong
