@@ -241,3 +241,10 @@ written(
     parts=lambda: {"theta": nn.Parameter(torch.tensor([[[0.8, 0.2, 0.1], [-0.1, 0.9, 0]]]))},
     **LINEAR,
 )
+written(
+    "SizesInABuffer",
+    lambda net, x: (lambda cut: x[:, cut[0] : cut[1], : int(net.cut[0])])(net.cut.tolist()),
+    parts=lambda: {"cut": nn.Buffer(torch.tensor([1, 4]))},
+    same=lambda net, x: x[:, 1:4, :1],
+    linear=True,
+)
