@@ -191,3 +191,31 @@ def test_the_pass_reads_no_value_back(net, composite):
     with torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True) as fake:
         found = both_ways(net, fake.from_tensor(x), composite)
     assert [t.shape for t in found] == [t.shape for t in real]
+
+
+def test_what_a_model_keeps_of_its_weights_in_eval_mode_is_not_stale():
+    """As LeViT keeps what its position bias gives, until it trains again."""
+
+    class Cached(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc, self.bias, self.cache = nn.Linear(4, 3), nn.Parameter(torch.ones(3)), {}
+
+        def train(self, mode=True):
+            self.cache = {}
+            return super().train(mode)
+
+        def forward(self, x):
+            if not self.cache:
+                self.cache["bias"] = self.bias.detach().exp()
+            return self.fc(x) + self.cache["bias"]
+
+    net, x = Cached().double().eval(), torch.rand(2, 4).double()
+    net(x)
+    explain = lrp.Explainer(net, "epsilon")
+    torch.testing.assert_close(explain(x, "predicted").output, net(x))
+    with torch.no_grad():
+        net.train().bias.add_(1)
+    net.eval()(x)
+    torch.testing.assert_close(explain(x, "predicted").output, net(x))
+    torch.testing.assert_close(lrp.relevance(net, x, "predicted", "epsilon").output, net(x))

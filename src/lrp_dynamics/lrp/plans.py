@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.lrp.capture import capture
 from lrp_dynamics.lrp.plan import Plan, make_plan
-from lrp_dynamics.lrp.structure import paths, signature, tensors
+from lrp_dynamics.lrp.structure import held, paths, signature, tensors
 from lrp_dynamics.lrp.values import Values
 
 SIDES = (32, 64, 28, 224, 16, 96, 128, 299, *range(4, 65))  # of images, to find one that a model takes
@@ -32,17 +32,18 @@ def plan_for(
     known = _kept.get(model)
     if known is None or known[0] != found or anew:
         known = _kept[model] = (found, {})
-    plans = known[1]
-    if (shape, dtype) not in plans:
-        plans[shape, dtype] = make_plan(capture(model, shape, dtype), modules)
-    return plans[shape, dtype]
+    plans, now = known[1], held(modules)
+    if (shape, dtype) not in plans or not plans[shape, dtype][1] <= now:  # tensors that it read may have been replaced
+        plan = make_plan(capture(model, shape, dtype), modules)
+        plans[shape, dtype] = plan, now & {id(source) for source in plan.program.sources.values()}
+    return plans[shape, dtype][0]
 
 
 def some_plan(model: nn.Module) -> Plan:
     """Return the plan for the last shape that was explained, or else for one that the model takes."""
     known, modules = _kept.get(model), paths(model)
     if known is not None and known[1] and known[0] == signature(modules):
-        return list(known[1].values())[-1]
+        return list(known[1].values())[-1][0]
     error = None
     for shape in likely_shapes(modules):
         try:

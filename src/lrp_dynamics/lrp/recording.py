@@ -34,6 +34,7 @@ PLAINER = {  # products by the operations that have rules
     "addmv": lambda c, a, v: torch.mm(a, v.unsqueeze(1)).squeeze(1) + c,
     "dot": lambda a, b: (a * b).sum(),
 }
+LEAVES_TORCH = {Tensor.numpy, Tensor.tolist, Tensor.__array__, Tensor.__dlpack__}
 READS_VALUES = (torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape)
 
 
@@ -64,12 +65,23 @@ def users_line() -> str:
 
 
 class Functions(TorchFunctionMode):
-    """Lets dropout be the identity, also where a function is told to train, and RMSNorm and GLU what they are."""
+    """Lets dropout be the identity, also where a function is told to train, and RMSNorm and GLU what they are.
+
+    Refuses what takes values out of torch, where no operation shows it.
+    """
+
+    def __init__(self, recording: Recording):
+        super().__init__()
+        self.recording = recording
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         """Run a function of torch."""
         if func in DROPOUTS:
             return args[0] if args else kwargs["input"]
+        if func in LEAVES_TORCH:
+            if self.recording.index.get(id(plain(args[0]))) in self.recording.active:
+                raise UserError(f"the model's forward takes the values of its input out of torch at {users_line()}")
+            args = (plain(args[0]), *args[1:])
         function = {F.rms_norm: rms_norm, torch.rms_norm: rms_norm, F.glu: glu}.get(func, func)
         return function(*args, **(kwargs or {}))
 
@@ -280,7 +292,7 @@ def record(model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype, recordi
                 found.register_forward_hook(recording.leave(path), always_call=True)
         x = torch.zeros(shape, dtype=dtype)
         recording.active.add(recording.add(x))
-        with recording, Functions():
+        with recording, Functions(recording):
             torch._enable_functionalization(reapply_views=True)
             try:
                 output = twin(torch._to_functional_tensor(x))

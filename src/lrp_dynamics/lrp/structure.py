@@ -92,6 +92,17 @@ def signature(modules: dict[str, nn.Module]) -> list[tuple]:
     return found
 
 
+def held(modules: dict[str, nn.Module]) -> set[int]:
+    """Return the ids of the tensors in modules' lists and dicts, such as a cache of what weights give."""
+    found = set()
+    for module in modules.values():
+        containers = [v for k, v in vars(module).items() if k not in INTERNAL and isinstance(v, (dict, list)) and v]
+        for container in containers if not isinstance(module, torch.jit.ScriptModule) else ():
+            items = container.values() if isinstance(container, dict) else container
+            found.update(id(item) for item in items if isinstance(item, Tensor))
+    return found
+
+
 def duplicate(model: nn.Module, stand_in: Callable[[Tensor], Tensor]) -> tuple[nn.Module, dict[int, nn.Module]]:
     """Return a copy of a network's structure in eval mode, and the copy of each module by the id of its original.
 
