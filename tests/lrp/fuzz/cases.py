@@ -1,0 +1,228 @@
+"""One case: a network, a composite and a target, explained by the engine and by the oracle."""
+
+from __future__ import annotations
+
+import random
+import traceback
+from collections import Counter
+
+import torch
+from torch import Tensor
+
+from lrp_dynamics import lrp
+
+from . import attention, layers, spatial  # noqa: F401 (they fill in pieces)
+from .nets import Builder, build
+from .oracle import BATCH_NORM, NORM, oracle, rows
+
+
+def random_rule(rng: random.Random) -> dict:
+    """Return a rule for layers with weights, every option stated."""
+    name = rng.choice(["epsilon", "epsilon", "z_plus", "z_plus", "alpha_beta", "gamma", "flat", "w_square"])
+    rule = {"rule": name, "epsilon": rng.choice([1e-9, 1e-6, 1e-3, 0.1]), "signed": True, "relative": 0.0}
+    if name in ("epsilon", "gamma", "z_plus") and rng.random() < 0.2:
+        rule["relative"] = 0.25
+    if name in ("epsilon", "z_plus"):
+        rule["bias"] = rng.choice(["drop", "positive", "full"])
+    if name == "z_plus":
+        rule["negative"] = rng.choice(["split", "split", "unsplit", "ones"])
+        rule["signed"] = rule["negative"] != "split" or rule["bias"] == "full" or rng.random() < 0.5
+    if name == "alpha_beta":
+        rule["beta"] = rng.choice([0.0, 1.0, 2.0])
+        rule.update(alpha=rule["beta"] + 1, bias=rng.choice(["drop", "full"]), conserving=rng.random() < 0.5)
+    if name == "gamma":
+        rule.update(
+            gamma=rng.choice([0.0, 0.25, 1.0]), bias=rng.choice(["full", "plain"]), generalized=rng.random() < 0.6
+        )
+    if name in ("flat", "w_square"):
+        rule["signed"] = rng.random() < 0.5
+    return rule
+
+
+def random_composite(g: Builder, rng: random.Random) -> dict:
+    """Return a composite for a network: rules by depth, name, type, and for everything else."""
+    weighted = [s for s in g.steps.values() if s.kind == "weighted"]
+    keys = {}
+    reads_input = [s.reads == (0,) for s in weighted][:1] == [True]
+    if reads_input and rng.random() < 0.4:
+        box = {"rule": "z_box", "epsilon": 1e-9, "signed": False, "relative": 0.0}
+        keys["first"] = box if rng.random() < 0.7 else random_rule(rng)
+    if named := [s.names[0] for s in weighted if s.names and "#" not in s.names[0]]:
+        keys |= {rng.choice(named): random_rule(rng)} if rng.random() < 0.3 else {}
+    for kind in sorted({s.type for s in weighted}):
+        if rng.random() < 0.5:
+            keys[kind] = random_rule(rng)
+    if rng.random() < 0.3:
+        keys["Add"] = NORM | {"epsilon": rng.choice([1e-6, 1e-2])}
+    for kind in sorted({s.type for s in g.steps.values() if s.kind == "norm"}):
+        if rng.random() < 0.4:
+            keys[kind] = {"rule": "pass"}
+    types = {s.type for s in g.steps.values()}
+    if "Softmax" in types and rng.random() < 0.4:
+        keys["Softmax"] = {"rule": "taylor"}
+    for kind in ("Mul", "MatMul"):
+        if kind in types and rng.random() < 0.3:
+            keys[kind] = NORM | {"rule": "half", "epsilon": 1e-6}
+    for kind in sorted({s.type for s in g.steps.values() if s.average}):
+        if rng.random() < 0.4 and all(s.average for s in g.steps.values() if s.type == kind):
+            keys[kind] = NORM | {"rule": "average", "epsilon": 1e-6}
+    keys["*"] = random_rule(rng)
+    if rng.random() < 0.3:
+        keys["* *"] = NORM | {
+            "epsilon": rng.choice([1e-6, 1e-3]),
+            "relative": 0.0 if g.masked else rng.choice([0.0, 0.1]),
+        }
+    return keys
+
+
+def plain(rule: dict) -> dict:
+    """Return a rule as users give it."""
+    unknown = {"gate": ("signed", "relative"), "half": ("signed", "relative")}.get(rule["rule"], ())
+    return {key: value for key, value in rule.items() if key not in unknown}
+
+
+def start(z: Tensor, rng: random.Random) -> tuple[object, str, Tensor]:
+    """Return a target as users give it, the form of the initial relevance, and that relevance."""
+    one = z.dim() == 1 or (z.dim() == 2 and z.shape[1] == 1)
+    if z.dim() > 2 or (not one and rng.random() < 0.2):
+        r = torch.randn(z.shape, dtype=z.dtype, generator=torch.Generator().manual_seed(1))
+        return r, "logit", r
+    form = rng.choice(["logit", "logit", "relu", "one"] + ["softmax", "contrast"] * (not one))
+    scores = z.reshape(len(z), -1)
+    chosen = scores.argmax(1) if rng.random() < 0.4 else torch.arange(len(z)) % scores.shape[1]
+    target = rng.choice([chosen, chosen.tolist(), chosen.numpy()])
+    if torch.equal(chosen, scores.argmax(1)):
+        target = rng.choice([target, "predicted"])
+    hot = torch.nn.functional.one_hot(chosen, scores.shape[1]).to(z)
+    others = scores.masked_fill(hot > 0, -torch.inf).softmax(1) if not one else hot
+    r = {"logit": hot * scores, "relu": hot * scores.relu(), "one": hot, "softmax": scores.softmax(1),
+         "contrast": hot * scores - others * scores}[form]  # fmt: skip
+    return target, form, r.reshape(z.shape)
+
+
+def snapshot(net) -> list:
+    """Return everything of a network that an explanation may not change."""
+    tensors = {**dict(net.named_parameters()), **dict(net.named_buffers())}
+    things = [(name, t.detach().clone(), t.grad is None, id(t), t._version) for name, t in tensors.items()]
+    modules = [
+        (name, m.training, sorted(m.__dict__), len(m._forward_hooks), len(m._forward_pre_hooks))
+        for name, m in net.named_modules()
+    ]
+    return [things, modules, torch.get_rng_state(), torch.is_grad_enabled()]
+
+
+def same(a: object, b: object) -> bool:
+    """Tell whether two snapshots are equal."""
+    if isinstance(a, Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a == b
+
+
+def shaken(g: Builder, seed: int) -> dict[int, Tensor]:
+    """Return all values with a little noise in each, to see what rounding may do to a map."""
+    generator = torch.Generator().manual_seed(seed)
+    values = {0: g.values[0]}
+    with torch.no_grad():
+        for out, step in g.steps.items():
+            y = step.function(g.net, *(values[i].clone() for i in step.reads))
+            values[out] = y * (1 + 1e-12 * torch.randn(y.shape, generator=generator, dtype=y.dtype))
+    return values
+
+
+def distance(a: Tensor, b: Tensor, least: float = 0.0) -> float:
+    """Return the largest difference relative to a map's norm, over samples."""
+    scale = rows(b).norm(dim=1).clamp(min=least + 1e-300)
+    return (rows(a.reshape(b.shape) - b).norm(dim=1) / scale).nan_to_num(torch.inf).max().item()
+
+
+def check(seed: int, without: frozenset[int] = frozenset(), tally: Counter | None = None) -> list[str]:
+    """Return what is wrong for the network of a seed, less some of its pieces."""
+    g = build(seed, without)
+    rng, net, x = random.Random(f"{seed} rules"), g.net, g.values[0]
+    tally = Counter() if tally is None else tally
+    tally.update(nets=1, steps=len(g.steps))
+    last = max(g.values)
+    scores = g.steps[last].reads[0] if g.steps[last].kind == "output" else last
+    composite, (target, form, r0) = random_composite(g, rng), start(g.values[scores], rng)
+    bounds = (-5.0, 6.0) if x.abs().max() < 5 else (x.min().item() - 1, x.max().item() + 2)
+    wide = tuple(torch.full_like(x, b) for b in bounds)
+    before = snapshot(net)
+    spec = {"rules": {key: plain(rule) for key, rule in composite.items()}, "initial": form}
+    try:
+        with torch.no_grad():
+            expected_output = net(x.clone())
+        explainer = lrp.Explainer(net, spec, bounds=bounds)
+        found = explainer(x, target)
+        names = [(n, out) for out, s in g.steps.items() for n in s.names if not n.startswith("its")]
+        if names:
+            found = explainer(x, target, layers=[n for n, _ in names])
+    except Exception as error:
+        line = traceback.format_exc().strip().splitlines()[-1]
+        return [f"{type(error).__name__}: {line[:300]}"]
+    wrong = []
+    if not same(before, snapshot(net)):
+        wrong.append("the model was changed")
+    if distance(g.values[last].reshape(len(x), -1), expected_output.reshape(len(x), -1)) > 1e-10:
+        wrong.append("the generator's steps do not give the model's output")
+    if distance(found.output.reshape(len(x), -1), g.values[scores].reshape(len(x), -1)) > 1e-10:
+        wrong.append("the output is not the model's")
+    expected = oracle(g, composite, r0, wide, g.values)
+    maps = {"input": (found.input, 0)} | {f"layer {n}": (found.layers[n], out) for n, out in names}
+    least = 1e-5 * max(r.norm().item() for r in expected.values())  # what remains of a cancellation is rounding
+    for what, (got, out) in maps.items():
+        truth = expected.get(out, torch.zeros_like(g.values[out]))
+        gap = distance(got, truth, least)
+        if gap > 1e-8:  # how much of it is rounding?
+            others = [oracle(g, composite, r0, wide, shaken(g, k)).get(out, truth) for k in range(3)]
+            noise = max(distance(other, truth, least) for other in others)
+            if not gap < 100 * noise + 1e-8:
+                wrong.append(f"{what}: off by {gap:.1e} of its norm, where noise of 1e-12 moves it by {noise:.1e}")
+            else:
+                tally.update(excused=1)
+    taken, absorbed = rows(found.input).sum(1), sum(found.absorbed.values(), torch.zeros(len(x)))
+    scale = rows(r0).abs().sum(1) + sum((rows(r.abs()).sum(1) for r in expected.values()), torch.zeros(len(x)))
+    if not ((found.initial - taken - absorbed).abs() <= 1e-12 * scale).all():
+        wrong.append(f"balance: initial {found.initial.tolist()}, input {taken.tolist()}, absorbed {absorbed.tolist()}")
+    if distance(found.initial.unsqueeze(1), rows(r0).sum(1, keepdim=True)) > 1e-9 and r0.abs().sum() > 0:
+        wrong.append(f"initial is {found.initial.tolist()}, not {rows(r0).sum(1).tolist()}")
+    if not torch.isfinite(found.input).all():
+        wrong.append("the map is not finite")
+    wrong += alone(g, spec, bounds, target, r0, found, expected) if not wrong else []
+    wrong += gradient(g, r0, scores, tally) if not wrong else []
+    return wrong
+
+
+def alone(g: Builder, spec: dict, bounds, target, r0, found, expected) -> list[str]:
+    """Explain one sample by itself."""
+    first = target if isinstance(target, str) else target[:1]
+    single = lrp.relevance(g.net, g.values[0][:1], first, spec, bounds=bounds)
+    scale = max(r[:1].abs().max().item() for r in expected.values())
+    gap = (single.input - found.input[:1]).abs().max().item()
+    return [f"one sample alone: off by {gap:.1e} at a scale of {scale:.1e}"] if not gap <= 1e-9 * scale else []
+
+
+def gradient(g: Builder, r0: Tensor, scores: int, tally: Counter) -> list[str]:
+    """Compare LRP-0 with gradient times input, for networks that are linear in pieces."""
+    used = {max(g.values)}
+    for out in sorted(g.steps, reverse=True):
+        used |= set(g.steps[out].reads) if out in used else set()
+    if not all(g.steps[out].piecewise or g.steps[out].kind == "output" for out in used if out):
+        return []
+    values = {0: g.values[0].clone().requires_grad_()}
+    for out, step in g.steps.items():
+        if out <= scores:
+            values[out] = step.function(g.net, *(values[i].clone() for i in step.reads))
+    z = values[scores]
+    weights = torch.where(z == 0, 0.0, r0 / z).detach()
+    expected = (torch.autograd.grad((z * weights).sum(), values[0])[0] * values[0]).detach()
+    zero = {"*": {"rule": "epsilon", "epsilon": 0.0}, "* *": {"rule": "norm", "epsilon": 0.0}}
+    found = lrp.relevance(g.net, g.values[0], (z * weights).detach(), zero).input
+    free = {"*": BATCH_NORM | {"epsilon": 0.0}, "* *": NORM | {"epsilon": 0.0}}
+    mine = oracle(g, free, (z * weights).detach(), None, g.values)[0]
+    if distance(oracle(g, free, (z * weights).detach(), None, shaken(g, 0))[0], mine, 1e-6 * r0.norm().item()) > 1e-7:
+        return []  # a denominator that is 0 but for rounding
+    tally.update(gradients=1)
+    gaps = {who: distance(r, expected, 1e-6 * r0.norm().item()) for who, r in (("the oracle's", mine), ("the", found))}
+    return [f"{who} LRP-0 is off by {gap:.1e} from gradient x input" for who, gap in gaps.items() if gap > 1e-6]
