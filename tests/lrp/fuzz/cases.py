@@ -47,7 +47,8 @@ def random_composite(g: Builder, rng: random.Random) -> dict:
     if reads_input and rng.random() < 0.4:
         box = {"rule": "z_box", "epsilon": 1e-9, "signed": False, "relative": 0.0}
         keys["first"] = box if rng.random() < 0.7 else random_rule(rng)
-    if named := [s.names[0] for s in weighted if s.names and "#" not in s.names[0]]:
+    modules = dict(g.net.named_modules())
+    if named := [n for s in weighted for n in s.names[:1] if type(modules.get(n)).__name__ == s.type]:
         keys |= {rng.choice(named): random_rule(rng)} if rng.random() < 0.3 else {}
     for kind in sorted({s.type for s in weighted}):
         if rng.random() < 0.5:

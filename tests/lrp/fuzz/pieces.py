@@ -84,8 +84,9 @@ def activation(g, v):
         inplace = kind in (nn.ReLU, nn.LeakyReLU, nn.SiLU, nn.ReLU6) and g.writable(v) and g.rng.random() < 0.5
         name = g.add(kind(inplace=True) if inplace else kind())
         gate = kind in (nn.Sigmoid, nn.ReLU6)
-        return g.step("pass", run(name), v, label=f"nn.{kind.__name__}{' in place' * inplace}", piecewise=piecewise,
-                      inplace=inplace, names=(name,), gate=gate)  # fmt: skip
+        label, function = f"nn.{kind.__name__}{' in place' * inplace}", lambda m, x: getattr(m, name)(x.clone())
+        return g.step("pass", function, v, label=label, piecewise=piecewise, user=run(name), inplace=inplace,
+                      names=(name,), gate=gate)  # fmt: skip
     label, function, piecewise = g.pick(*POINTWISE)
     gate = label in ("torch.sigmoid", "F.hardsigmoid", "F.relu6")
     return pointwise(g, v, label, function, piecewise, gate=gate)

@@ -24,7 +24,7 @@ def pool(g, v):
     if how.startswith("adaptive"):
         size = tuple(g.rng.randint(1, p) for p in places)
         kind = f"Adaptive{'Max' if 'max' in how else 'Avg'}Pool{n}d"
-        average = lambda m, x: getattr(F, f"adaptive_avg_pool{n}d")(x, size)  # noqa: E731
+        average = (lambda m, x: getattr(F, f"adaptive_avg_pool{n}d")(x, size)) if "max" in how else None
         name = g.add(getattr(nn, kind)(size))
         function = run(name)
         if g.rng.random() < 0.3:
