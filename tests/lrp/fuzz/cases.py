@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lrp_dynamics import lrp
 
-from . import attention, layers, spatial  # noqa: F401 (they fill in pieces)
+from . import attention, layers, spatial, styles  # noqa: F401 (they fill in pieces)
 from .nets import Builder, build
 from .oracle import BATCH_NORM, NORM, oracle, rows
 

@@ -45,7 +45,7 @@ def weighted(g, v, function, kind: str, label: str, name: str = "", norm: int = 
     return out
 
 
-@piece(SPATIAL, 4)
+@piece(SPATIAL, 8)
 def convolution(g, v):
     shape = g.shape(v)
     n, width = len(shape) - 1, shape[0]
@@ -76,7 +76,7 @@ def convolution(g, v):
     kind_of = getattr(nn, kind)
     module = kind_of(width, out, kernel, **options, **({"padding_mode": pad} if pad else {}))
     label = str(module)
-    name = g.add(module)
+    name = g.add(nn.utils.parametrizations.weight_norm(module) if g.rng.random() < 0.1 else module)
     function = run(name)
     norm = out if g.rng.random() < 0.5 else 0
     if pad:
@@ -113,7 +113,7 @@ def convolution(g, v):
     return result
 
 
-@piece("flat tok", 4)
+@piece("flat tok", 6)
 def dense(g, v):
     layout, width = g.layouts[v], g.shape(v)[-1]
     out = g.pick(2, 4, 6) if layout == "tok" else g.rng.randint(2, 8)

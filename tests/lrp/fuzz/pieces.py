@@ -230,8 +230,13 @@ def movement(g, v):
     d = g.rng.randint(1, dims)
     size = shape[d - 1]
     how = g.pick("roll", "flip", "index", "slice", "step", "mask", "masked_fill", "where", "zeros", "cat zeros",
-                 "repeat", "interleave", "unfold", "gather", "tril", "narrow cat", "expand", "take along")  # fmt: skip
+                 "repeat", "interleave", "unfold", "gather", "tril", "narrow cat", "expand", "take along",
+                 "bool index")  # fmt: skip
     move = lambda f, **o: g.step("move", f, v, label=f"{how} of dim {d}", **o)  # noqa: E731
+    if how == "bool index":
+        only(size > 2)
+        keep = g.add(torch.arange(size) % 3 > 0, "k")
+        return move(lambda m, x: x[(slice(None),) * d + (getattr(m, keep),)])
     if how == "roll":
         return move(lambda m, x: torch.roll(x, 1, d))
     if how == "flip":
