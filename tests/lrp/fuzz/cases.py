@@ -50,6 +50,8 @@ def random_composite(g: Builder, rng: random.Random) -> dict:
     modules = dict(g.net.named_modules())
     if named := [n for s in weighted for n in s.names[:1] if type(modules.get(n)).__name__ == s.type]:
         keys |= {rng.choice(named): random_rule(rng)} if rng.random() < 0.3 else {}
+    if len(weighted) > 2 and rng.random() < 0.3:
+        keys[rng.choice(["2", "2-3", "2-", "last"])] = random_rule(rng)
     for kind in sorted({s.type for s in weighted}):
         if rng.random() < 0.5:
             keys[kind] = random_rule(rng)
@@ -74,6 +76,15 @@ def random_composite(g: Builder, rng: random.Random) -> dict:
             "relative": 0.0 if g.masked else rng.choice([0.0, 0.1]),
         }
     return keys
+
+
+def preset(rng: random.Random) -> tuple[dict, dict]:
+    """Return a composite for attention: as the oracle has it, and as the package does."""
+    name = rng.choice(["attnlrp", "cp_lrp"])
+    keys = {kind: {"rule": "pass"} for kind in ("LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm")}
+    keys |= {"Mul": NORM | {"rule": "half"}, "MatMul": NORM | {"rule": "half"}, "Softmax": {"rule": "taylor"}}
+    keys = {"*": BATCH_NORM} | (keys if name == "attnlrp" else {})
+    return keys, dict(lrp.COMPOSITES[name].rules)
 
 
 def plain(rule: dict) -> dict:
@@ -147,10 +158,13 @@ def check(seed: int, without: frozenset[int] = frozenset(), tally: Counter | Non
     last = max(g.values)
     scores = g.steps[last].reads[0] if g.steps[last].kind == "output" else last
     composite, (target, form, r0) = random_composite(g, rng), start(g.values[scores], rng)
+    given = {key: plain(rule) for key, rule in composite.items()}
+    if rng.random() < 0.1:
+        composite, given = preset(rng)
     bounds = (-5.0, 6.0) if x.abs().max() < 5 else (x.min().item() - 1, x.max().item() + 2)
     wide = tuple(torch.full_like(x, b) for b in bounds)
     before = snapshot(net)
-    spec = {"rules": {key: plain(rule) for key, rule in composite.items()}, "initial": form}
+    spec = {"rules": given, "initial": form}
     try:
         with torch.no_grad():
             expected_output = net(x.clone())

@@ -147,6 +147,12 @@ def oracle(g: Builder, composite: dict, r: Tensor, bounds, values: dict[int, Ten
     return found
 
 
+def span(key: str, last: int) -> range:
+    """Return the depths that a key of a composite means."""
+    first, dash, end = {"first": "1", "last": str(last)}.get(key, key).partition("-")
+    return range(int(first), int(end or (last if dash else first)) + 1) if first.isdigit() else range(0)
+
+
 def one_gate(g: Builder, step: Step) -> bool:
     """Tell whether one factor of a product, and one alone, is a gate."""
     return step.reads[0] != step.reads[1] and sum(i > 0 and g.steps[i].gated for i in step.reads) == 1
@@ -166,9 +172,11 @@ def assigned(g: Builder, composite: dict) -> dict[int, dict]:
         if step.kind in ("mul", "matmul") and one_gate(g, step):
             default = NORM | {"rule": "gate"}
         fits = lambda key: (key in (step.type, *step.names) or fnmatchcase(step.type, key)  # noqa: E731, B023
-                            or (key == "first" and depth == 1) or (key == "last" and depth == last))  # fmt: skip  # noqa: B023
+                            or depth in span(key, last))  # fmt: skip  # noqa: B023
         fitting = [rule for key, rule in composite.items() if all(map(fits, key.split()))]
         rules[out] = next((rule for rule in fitting if rule["rule"] in suited.get(step.kind, ())), default)
         if rules[out].get("rule") == "average" and not step.average:
             rules[out] = {"rule": "winner"}
+        if rules[out].get("rule") == "gate" and not one_gate(g, step):
+            rules[out] = rules[out] | {"rule": "half"}
     return rules

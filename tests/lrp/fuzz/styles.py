@@ -1,4 +1,4 @@
-"""Pieces written in other styles: samples not first, samples times time, branches stacked, constants made on the way."""
+"""Pieces in other styles: samples not first, samples times time, stacked branches, constants made on the way."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def time_distributed(g, v):
 @piece("vol")
 def frames(g, v):
     """A convolution of the slices of a volume, as of the frames of a video."""
-    width, depth = g.shape(v)[:2]
+    width = g.shape(v)[0]
     name = g.add(nn.Conv2d(width, 2, 3, padding=1))
 
     def layer(m, x):
