@@ -82,7 +82,8 @@ def preset(rng: random.Random) -> tuple[dict, dict]:
     """Return a composite for attention: as the oracle has it, and as the package does."""
     name = rng.choice(["attnlrp", "cp_lrp"])
     keys = {kind: {"rule": "pass"} for kind in ("LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm")}
-    keys |= {"Mul": NORM | {"rule": "half"}, "MatMul": NORM | {"rule": "half"}, "Softmax": {"rule": "taylor"}}
+    keys |= {"Softmax": {"rule": "taylor"}}
+    keys |= {kind: NORM | {"rule": "half", "epsilon": 1e-6} for kind in ("Mul", "MatMul")}
     keys = {"*": BATCH_NORM} | (keys if name == "attnlrp" else {})
     return keys, dict(lrp.COMPOSITES[name].rules)
 

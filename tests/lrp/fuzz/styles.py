@@ -186,6 +186,7 @@ def largest(g, v):
 def made_in_forward(g, v):
     kind, piecewise = g.pick((nn.ReLU, True), (nn.GELU, False), (nn.Flatten, True), (nn.Softplus, False))
     if kind is nn.Flatten:
+        only(len(g.shape(v)) > 1)
         return g.step("move", lambda m, x: nn.Flatten()(x), v, label="nn.Flatten() in forward", layout="flat")
     return pointwise(g, v, f"nn.{kind.__name__}() in forward", lambda x: kind()(x), piecewise)
 
