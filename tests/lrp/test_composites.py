@@ -13,7 +13,7 @@ from .nets import small_cnn
 
 
 def rules_of(composite, model=None):
-    explainer = lrp.Explainer(model or small_cnn(), composite, bounds=(0, 1))
+    explainer = lrp.Explainer(model or small_cnn(), composite, bounds=(0, 1), shape=(3, 12, 12))
     return {name: rule["rule"] for name, rule in explainer.describe().items()}
 
 
@@ -58,7 +58,9 @@ def test_a_composite_survives_json(name):
 
 
 def test_the_table_shows_every_layer_its_rule_and_what_differs_from_the_default():
-    table = str(lrp.Explainer(small_cnn(), {"first": {"rule": "epsilon", "epsilon": 0.25}, "*": "z_plus"}))
+    table = str(
+        lrp.Explainer(small_cnn(), {"first": {"rule": "epsilon", "epsilon": 0.25}, "*": "z_plus"}, shape=(3, 12, 12))
+    )
     assert table.splitlines()[:6] == [
         "layer  type       rule",
         "0      Conv2d     epsilon(epsilon=0.25)",
@@ -72,7 +74,7 @@ def test_the_table_shows_every_layer_its_rule_and_what_differs_from_the_default(
 def test_the_tutorial_is_for_vgg16():
     with torch.device("meta"):
         vgg16 = pytest.importorskip("torchvision").models.vgg16()
-    found = lrp.Explainer(vgg16.eval(), "tutorial_vgg16", bounds=(0, 1)).describe()
+    found = lrp.Explainer(vgg16.eval(), "tutorial_vgg16", bounds=(0, 1), shape=(3, 224, 224)).describe()
     assert found["features.0"]["rule"] == "z_box"
     assert [found[f"features.{k}"]["rule"] for k in (2, 14)] == ["gamma"] * 2
     assert [found[f"features.{k}"]["relative"] for k in (17, 28, 23, 30)] == [0.25] * 4
@@ -101,7 +103,7 @@ def test_the_tutorial_is_for_vgg16():
 )
 def test_mistakes_in_a_composite_are_told(composite, message):
     with pytest.raises(UserError, match=message):
-        lrp.Explainer(small_cnn(), composite)
+        lrp.Explainer(small_cnn(), composite, shape=(3, 12, 12))
 
 
 def test_a_result_shows_what_it_is_and_no_tensors():

@@ -11,6 +11,7 @@ from torch import nn
 from lrp_dynamics import lrp
 from lrp_dynamics.lrp import engine
 from lrp_dynamics.lrp.kernels import few_channels_back, library_back
+from lrp_dynamics.lrp.layers import Step
 from lrp_dynamics.models import blog_cnn
 
 from .nets import Block, build, randomize, small_cnn
@@ -87,11 +88,9 @@ def test_lrp_0_is_gradient_times_input_on_any_net(net):
     torch.testing.assert_close(found.input, expected, rtol=1e-7, atol=1e-9 * expected.abs().max().item())
 
 
-def unassuming(plan, input_nonnegative):
-    """Annotate a plan with nothing: any value may have any sign, any output may get relevance, all values are kept."""
-    for layer in plan.layers:
-        layer.nonnegative = layer.rectified = layer.in_place = False
-    return [[] for _ in plan.layers]
+def unassuming(plan, rules, input_nonnegative):
+    """Annotate a plan with nothing: any value may have any sign, any output may get relevance."""
+    return [Step(layer, rule) for layer, rule in zip(plan.layers, rules, strict=True)]
 
 
 @settings(max_examples=60, deadline=None)
@@ -101,7 +100,8 @@ def test_what_the_graph_tells_changes_no_map(net, composite):
         composite = {"first": "gamma", "2": "flat", "*": "epsilon"}
     x = torch.rand(3, 3, 12, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     fast = lrp.relevance(net, x, "predicted", composite, bounds=(0.0, 1.0), layers="all")
-    with patch.object(engine, "annotate", unassuming):
+    everything = lambda plan, steps: [[] for _ in steps]  # noqa: E731
+    with patch.object(engine, "annotate", unassuming), patch.object(engine, "releases", everything):
         slow = lrp.relevance(net, x, "predicted", composite, bounds=(0.0, 1.0), layers="all")
     for name in slow.layers:
         expected = slow.layers[name]

@@ -63,10 +63,16 @@ def test_it_is_named():
     assert str(lrp.Explainer(net)).splitlines()[-1].split() == ["1", "Sigmoid", "left", "out"]
 
 
-@pytest.mark.parametrize("end", [nn.Softmax(0), lambda x: F.softmax(x, 0), lambda x: x * x.softmax(1)])
-def test_a_softmax_over_samples_or_within_the_net_is_refused(end):
-    with pytest.raises(UserError, match="no propagation rule"):
+@pytest.mark.parametrize("end", [nn.Softmax(0), lambda x: F.softmax(x, 0)])
+def test_a_softmax_over_samples_is_refused(end):
+    with pytest.raises(UserError, match="mixes its samples by '_softmax'"):
         lrp.relevance(Ending(end), torch.randn(3, 6).double(), "predicted", "epsilon")
+
+
+def test_a_softmax_that_weighs_the_scores_is_a_gate():
+    found = lrp.relevance(Ending(lambda x: x * x.softmax(1)), torch.randn(3, 6).double(), "predicted", "epsilon")
+    assert found.output_activation is None
+    assert "softmax" not in found.absorbed
 
 
 @pytest.mark.parametrize("end", [nn.ReLU(), nn.Tanh(), nn.LeakyReLU()])

@@ -176,4 +176,4 @@ def test_any_callable_can_be_recorded(tmp_path):
 )
 def test_unknown_composite(spec, message):
     with pytest.raises(UserError, match=message):
-        make_explainer(net(), spec)
+        make_explainer(net(), spec)[1](*inputs())

@@ -14,9 +14,15 @@ from lrp_dynamics.lrp.layers import Layer
 from lrp_dynamics.lrp.rules import Rule, is_number, make_rule
 
 DEPTH = re.compile(r"first|last|\d+(-\d*)?")
-TYPES = {"Conv1d", "Conv2d", "Conv3d", "Linear", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d"}
-TYPES |= {"MaxPool2d", "AvgPool2d", "AdaptiveAvgPool2d", "Add", "Shift"}
-INITIAL = ("logit", "relu", "softmax", "one")
+TYPES = {"Linear", "Add", "Shift", "Mean", "Sum", "LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm", "Upsample"}
+TYPES |= {"Mul", "MatMul", "Softmax"}
+TYPES |= {
+    f"{kind}{dims}d"
+    for kind in ("Conv", "ConvTranspose", "BatchNorm", "MaxPool", "AvgPool", "AdaptiveMaxPool", "AdaptiveAvgPool")
+    for dims in (1, 2, 3)
+}
+POOLS = [f"{kind}AvgPool{dims}d" for kind in ("", "Adaptive") for dims in (1, 2, 3)]
+INITIAL = ("logit", "relu", "softmax", "one", "contrast")
 
 
 @dataclass(frozen=True)
@@ -31,11 +37,13 @@ class Composite:
         A value is a rule's name, or a mapping of ``rule`` and its options. A key is a layer type (``Conv2d``,
         ``Linear``, ``MaxPool2d``, ``Add``), a pattern of names (``features.*``), or a depth counted from 1 among the
         layers with weights (``first``, ``last``, ``3``, ``1-5``, ``11-``; other layers share the depth of the layer
-        with weights before them). Keys separated by a space must all fit. Layers without weights that no key fits keep
-        their natural rule: winner for max-pools, norm for averages and sums, pass for the rest.
+        with weights before them). Keys separated by a space must all fit. Layers that no key fits keep their default,
+        which the printed table shows: winner for max-pools; norm for averages, sums and LayerNorm; gate for a product
+        with what comes out of a sigmoid or a softmax, half for others; constant for a softmax; epsilon for a BatchNorm
+        that stands alone; pass for the rest.
     initial
         The relevance at the output, for a target given as class: its "logit", the "relu" of its logit, the "softmax" of
-        all classes, or "one".
+        all classes, "one", or "contrast": the logit, and less each other logit times its softmax among the others.
     top_k
         Share of the values of a map, the largest, that goes on at each layer (0 to 1]; the rest counts as absorbed.
     """
@@ -64,13 +72,13 @@ class Composite:
 
     def assign(self, layers: list[Layer]) -> list[Rule]:
         """Give every layer its rule; return the rules."""
-        depth, total = 0, sum(layer.accepts == "weighted" for layer in layers)
-        used = set()
+        depth, total = 0, sum("weighted" in layer.accepts for layer in layers)
+        used, rules = set(), []
         for layer in layers:
-            depth += layer.accepts == "weighted"
+            depth += "weighted" in layer.accepts
             fitting = [key for key in self.rules if all(fits(k, layer, depth, total) for k in key.split())]
             used.update(fitting)
-            suited = [key for key in fitting if self.rules[key].layers == layer.accepts]
+            suited = [key for key in fitting if self.rules[key].layers in layer.accepts]
             named = [key for key in fitting if key in (layer.kind, layer.name) and not DEPTH.fullmatch(key)]
             mistaken = [key for key in named if key not in suited]
             if mistaken:
@@ -78,9 +86,8 @@ class Composite:
                     f"composite {self.name!r} gives layer {layer.name!r} ({layer.kind}) the rule "
                     f"{self.rules[mistaken[0]].name!r}, which is for {self.rules[mistaken[0]].layers} layers"
                 )
-            if suited:
-                layer.rule = self.rules[suited[0]]
-            elif layer.accepts == "weighted" and layer.default.layers != "weighted":
+            rules.append(self.rules[suited[0]] if suited else layer.default)
+            if rules[-1] is None:
                 raise UserError(
                     f"composite {self.name!r} has no rule for layer {layer.name!r} ({layer.kind}); "
                     f"add an entry such as '{layer.kind}: epsilon'"
@@ -98,7 +105,7 @@ class Composite:
             if key not in used and not all(DEPTH.fullmatch(k) or k in TYPES or k == "*" for k in key.split()):
                 close = get_close_matches(key, names, 1) or names[:1]
                 raise UserError(f"composite {self.name!r}: no layer fits the key {key!r}; names are like {close[0]!r}")
-        return [layer.rule for layer in layers]
+        return rules
 
     def describe(self) -> dict:
         """Return the composite as plain data, every option included, from which it can be made again."""
@@ -134,15 +141,14 @@ def make_composite(spec: str | Mapping[str, Any] | Composite) -> Composite:
     return Composite(**{"name": "custom", **options})
 
 
-def table(layers: list[Layer], merged: Mapping[str, str]) -> str:
+def table(layers: list[Layer], rules: list[Rule], merged: Mapping[str, str]) -> str:
     """Return a table of layers and their rules."""
     into = {}
     for norm, layer in merged.items():
         into.setdefault(layer, []).append(norm)
     rows = [("layer", "type", "rule")]
-    for layer in layers:
-        if layer.kind != "Number":
-            rows.append((" + ".join([layer.name, *into.get(layer.name, ())]), layer.kind, str(layer.rule)))
+    for layer, rule in zip(layers, rules, strict=True):
+        rows.append((" + ".join([layer.name, *into.get(layer.name, ())]), layer.kind, str(rule)))
     widths = [max(len(row[c]) for row in rows) for c in range(2)]
     return "\n".join(f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c}" for a, b, c in rows)
 
@@ -153,9 +159,11 @@ def _presets() -> list[Composite]:
     soft = {"epsilon": 1e-6, "signed": True}  # zennit stabilizes all rules alike
     z_plus, zennit_plus = "z_plus", {"rule": "z_plus", "bias": "positive", **soft}
     zennit_flat, zennit_ab = {"rule": "flat", **soft}, {"rule": "alpha_beta", "bias": "full", **soft}
-    zennit = {layer: {"rule": "norm", **soft} for layer in ("AvgPool2d", "AdaptiveAvgPool2d", "Add")}
+    zennit = {layer: {"rule": "norm", **soft} for layer in (*POOLS, "Add")}
     loose = {"epsilon": 1e-5, "signed": False}
     unsplit = {"rule": "z_plus", "negative": "unsplit"}
+    halves = {kind: {"rule": "half", "epsilon": 1e-6} for kind in ("Mul", "MatMul")}
+    identity = dict.fromkeys(("LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm"), "pass")
     rms = {"epsilon": 1e-9, "relative": 0.25, "signed": False}
     tight = {"epsilon": 1e-9, "signed": False}
     own = [
@@ -173,6 +181,11 @@ def _presets() -> list[Composite]:
         Composite("epsilon_gamma_box", {"first": box, "Linear": "epsilon", "*": gamma}),
         Composite("epsilon_alpha2_beta1", {"Linear": "epsilon", "*": ab}),
         Composite("epsilon_alpha2_beta1_flat", {"first": "flat", "Linear": "epsilon", "*": ab}),
+    ]
+    own += [
+        # Achtibat et al. 2024 (arXiv:2402.05602) and Ali et al. 2022 (arXiv:2202.07304), for attention.
+        Composite("attnlrp", {**identity, **halves, "Softmax": "taylor", "*": "epsilon"}),
+        Composite("cp_lrp", {"Mul": "gate", "MatMul": "gate", "Softmax": "constant", "*": "epsilon"}),
     ]
     peers = [
         # The CIFAR-10 homework and deep Taylor decomposition: negative inputs are not split off.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from threading import RLock
 from typing import Any, Literal
+from weakref import ref
 
 import torch
 from torch import Tensor, nn
@@ -15,13 +16,15 @@ from torch import Tensor, nn
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.lrp.arguments import initial_relevance, limits, refuse_input
 from lrp_dynamics.lrp.composites import Composite, make_composite, table
-from lrp_dynamics.lrp.graph import annotate, trace
-from lrp_dynamics.lrp.kernels import in_layout, laid_out
-from lrp_dynamics.lrp.kinds import BATCH_NORMS
-from lrp_dynamics.lrp.layers import Number
-from lrp_dynamics.lrp.propagate import Balance, per_sample
-from lrp_dynamics.lrp.rules import ZBox
-from lrp_dynamics.lrp.twin import differs
+from lrp_dynamics.lrp.kernels import in_layout
+from lrp_dynamics.lrp.layers import Layer, Move, Step
+from lrp_dynamics.lrp.passes import backward, forward
+from lrp_dynamics.lrp.plan import Plan
+from lrp_dynamics.lrp.plans import plan_for, precision, read, some_plan, still_so
+from lrp_dynamics.lrp.rules import Rule, ZBox
+from lrp_dynamics.lrp.signs import annotate, releases
+from lrp_dynamics.lrp.structure import paths, refuse_lazy
+from lrp_dynamics.lrp.values import Values
 
 TURNS = RLock()  # of threads: some settings of torch are those of the process
 
@@ -80,11 +83,12 @@ def shown(values: Tensor, most: int = 4) -> str:
 
 
 class Explainer:
-    """A model traced once, with a rule for every layer; its weights are read anew at every call.
+    """A model with a rule for every layer; its weights are read anew at every call.
 
-    The model is only read: never run, changed or hooked (so hooks of the model do not act). Where it overwrites tensors
-    that something else may read, a copy of its structure is run as well and must give the same output. Threads take
-    turns. Relevance is that of the model in eval mode: dropout is the identity and BatchNorm uses running statistics.
+    The model is only read: never run, changed or hooked (so hooks of the model do not act). At the first input of a
+    shape a copy of its structure is run once, to record what it computes (:mod:`~lrp_dynamics.lrp.capture`). Threads
+    take turns. Relevance is that of the model in eval mode: dropout is the identity and BatchNorm uses running
+    statistics.
 
     Parameters
     ----------
@@ -92,6 +96,9 @@ class Explainer:
         As in :func:`relevance`.
     as_eval
         Explain a model whose BatchNorms are in training mode as if it were in eval mode, instead of refusing it.
+    shape
+        Of one sample, for which the model is recorded at once instead of at the first call; what is printed is for it.
+        Without it, a shape that the model takes is looked for when that is asked for before the first call.
 
     Examples
     --------
@@ -109,103 +116,83 @@ class Explainer:
         *,
         bounds: tuple[float | Tensor, float | Tensor] | None = None,
         as_eval: bool = False,
+        shape: tuple[int, ...] | None = None,
     ):
-        model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
-        if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-            model = model.module
         self.model, self.composite, self.bounds, self.as_eval = model, make_composite(composite), bounds, as_eval
-        self._trace = trace(model)
-        self.plan = self._trace.layers
-        self.rules = self.composite.assign(self.plan)
-        self._boxes = [layer for layer in self.plan if isinstance(layer.rule, ZBox)]
-        if self._boxes and bounds is None:
+        refuse_lazy(model)
+        self._modules = [ref(module) for _, module in paths(model)]
+        self._plan: Plan | None = None
+        self._rules: list[Rule] = []
+        self._steps: dict[bool, tuple[list[Step], list[list[int]]]] = {}
+        if any(isinstance(rule, ZBox) for rule in self.composite.rules.values()) and bounds is None:
             raise UserError(f"composite {self.composite.name!r} needs bounds=(low, high) of the input")
-        for layer in self._boxes:
-            if layer.inputs != (0,):
-                raise UserError(f"layer {layer.name!r} does not read the input itself, so that z_box is not for it")
-        self._batch_norms = [(n, m) for n, m in model.named_modules() if isinstance(m, BATCH_NORMS)]
-        self._structure = [(module, dict(module._modules)) for module in model.modules()]
-        self._annotated: tuple[bool, list[list[int]]] | None = None
+        if shape is not None:
+            with TURNS:
+                self._use(plan_for(model, tuple(shape), precision(model)))
+
+    @property
+    def plan(self) -> Plan:
+        """The layers for the last input's shape, or for one that the model takes."""
+        with TURNS:
+            if self._plan is None:
+                self._use(some_plan(self.model))
+            return self._plan
 
     def __str__(self) -> str:
-        return table(self.plan, self._trace.merged)
+        plan = self.plan
+        return table(plan.layers, self._rules, plan.merged)
 
     def describe(self) -> dict[str, dict]:
         """Return the rule of every layer, with all options, as plain data."""
-        return {layer.name: {"layer": layer.kind, **layer.rule.describe()} for layer in self.plan}
+        pairs = zip(self.plan.layers, self._rules, strict=True)
+        return {layer.name: {"layer": layer.kind, **rule.describe()} for layer, rule in pairs}
 
     def __call__(
         self, inputs: Tensor, target: Tensor | str, *, layers: list[str] | Literal["all"] | None = None
     ) -> Relevance:
         """Return the relevance of inputs; parameters as in :func:`relevance`."""
         self._refuse(inputs)
-        wanted = self._wanted(layers)
         with TURNS, exact(inputs.device):
-            return self._explain(*self._prepare(inputs), target, wanted)
+            if len(inputs):
+                return self._explain(inputs, target, layers)
+            return none_of(self._explain(*one_for_none(inputs, target, self.bounds), layers))
 
-    def _explain(self, x: Tensor, nonnegative: bool, target: Tensor | str, wanted: dict[int, list[str]]) -> Relevance:
-        """Run the two loops."""
-        if self._annotated is None or self._annotated[0] != nonnegative:
-            self._annotated = (nonnegative, annotate(self._trace, nonnegative))
-        release = self._annotated[1]
-        values: list[Any] = [x]
-        saved: list[Any] = []
-        shapes = [x.shape]
-        for k, layer in enumerate(self.plan):
-            try:
-                value, extra = layer.forward(*(values[i] for i in layer.inputs))
-            except torch.OutOfMemoryError:
-                raise
-            except (RuntimeError, IndexError) as error:  # of torch, such as for images of a size not meant
-                shapes = [tuple(values[i].shape) for i in layer.inputs if isinstance(values[i], Tensor)]
-                raise UserError(
-                    f"layer {layer.name!r} ({layer.kind}) fails for values of shape {', '.join(map(str, shapes))}, "
-                    f"of an input of shape {tuple(x.shape)}: {str(error).splitlines()[0]}"
-                ) from error
-            if isinstance(value, Tensor) and value.shape[:1] != x.shape[:1] and not isinstance(layer, Number):
-                raise UserError(f"layer {layer.name!r}: the first dimension of its output is not that of the samples")
-            values.append(value)
-            saved.append(extra)
-            shapes.append(value.shape if isinstance(value, Tensor) else None)
-            for i in release[k]:
-                values[i] = None
-
-        output = values[self._trace.output].clone()
+    def _explain(self, inputs: Tensor, target: Tensor | str, layers: list[str] | str | None) -> Relevance:
+        """Check what is given, run the two loops, and return what they find."""
+        x, bounds, nonnegative = self._prepare(inputs)
+        self._use(plan_for(self.model, tuple(x.shape[1:]), x.dtype))
+        values = Values(self._plan.program, x, len(x), bounds)
+        read(self.model, self._plan, values)
+        if not still_so(self._plan, values):
+            self._use(plan_for(self.model, tuple(x.shape[1:]), x.dtype, anew=True))
+            read(self.model, self._plan, values)
+        plan, wanted = self._plan, self._wanted(layers)
+        if nonnegative not in self._steps:
+            steps = annotate(plan, self._rules, nonnegative)
+            self._steps[nonnegative] = steps, releases(plan, steps)
+        steps, released = self._steps[nonnegative]
+        saved = forward(plan, steps, released, values)
+        output = values[plan.output].clone()
         initial = initial_relevance(output, target, self.composite.initial)
-        self._check(x, output)
-        balance = Balance(initial)
-        reached = [(k, name) for k, names in wanted.items() for name in names if shapes[k] is not None]
-        kept = {name: x.new_zeros(shapes[k]) for k, name in reached}  # it stays so where no relevance arrives
-        arriving: dict[int, Tensor] = {self._trace.output: initial.clone()}
-        for k in range(len(self.plan), -1, -1):
-            r = arriving.pop(k, None)
-            if r is None:
-                continue
-            kept.update({name: r.clone() for name in wanted.get(k, ())})
-            if k == 0:
-                break
-            layer, z, extra = self.plan[k - 1], values[k], saved[k - 1]
-            values[k] = saved[k - 1] = None
-            if self.composite.top_k < 1 and layer.accepts != "pass":
-                r = self._filter(r, layer.name, balance)
-            parts = layer.backward(r, tuple(values[i] for i in layer.inputs), z, extra, balance)
-            for i, part in zip(layer.inputs, parts, strict=True):
-                if part is not None:
-                    arriving[i] = arriving[i] + part if i in arriving else part
-        first = balance.total(initial)
-        r = torch.zeros_like(x) if r is None else r
-        residual = first - balance.total(r)
-        ending = self._trace.output_activation
-        return Relevance(r.contiguous(), output, first, residual, balance.absorbed, balance.min_abs_z(), kept, ending)
+        r, balance, kept = backward(plan, steps, values, saved, initial, set(wanted.values()), self.composite)
+        first = values.total(initial, plan.output)
+        found = {name: kept[value] for name, value in wanted.items()}
+        r, residual = r.contiguous(), first - values.total(r, 0)
+        ending = plan.output_activation
+        return Relevance(r, output, first, residual, balance.absorbed, balance.min_abs_z(), found, ending)
 
-    def _check(self, x: Tensor, output: Tensor) -> None:
-        """Compare the plan's output with the model's own, where what overwrites what is not sure."""
-        rerun = self._trace.rerun
-        if rerun is not None and len(x) and differs(output, rerun.output_of(in_layout(x, last=False).clone())):
-            raise UserError(
-                f"the model overwrites in {', '.join(map(repr, rerun.suspects))} what something else still reads, and "
-                "the layers found for it give another output than the model: write that call out of place"
-            )
+    def _use(self, plan: Plan) -> None:
+        """Give every layer of a plan its rule."""
+        if plan is self._plan:
+            return
+        rules = self.composite.assign(plan.layers)
+        for layer, rule in zip(plan.layers, rules, strict=True):
+            if isinstance(rule, ZBox) and not reads_input(layer, plan, self.bounds):
+                raise UserError(
+                    f"layer {layer.name!r} does not read the input itself, so that z_box is not for it (nor with bounds "
+                    "per channel, if the input is only reshaped)"
+                )
+        self._plan, self._rules, self._steps = plan, rules, {}
 
     def _refuse(self, inputs: Tensor) -> None:
         """Refuse what cannot be right, as far as it shows without a look at values."""
@@ -213,59 +200,73 @@ class Explainer:
         parameter = next(self.model.parameters(), inputs)
         if inputs.device != parameter.device:
             raise UserError(f"the input is on {inputs.device}, the model on {parameter.device}; move one of them")
-        if any(module._modules != children for module, children in self._structure):
+        modules = list(paths(self.model))
+        if len(modules) != len(self._modules) or any(
+            old() is not m for old, (_, m) in zip(self._modules, modules, strict=True)
+        ):
             raise UserError("modules of the model were replaced since this Explainer was made; make a new one")
         if not self.as_eval:
-            for name, module in self._batch_norms:
-                if module.training:
+            for name, module in modules:
+                if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
                     raise UserError(f"layer {name!r} is a BatchNorm in training mode; call model.eval() first")
 
-    def _prepare(self, inputs: Tensor) -> tuple[Tensor, bool]:
-        """Return the input as the engine computes with it, and whether it is >= 0; refuse what cannot be right."""
-        parameter = next(self.model.parameters(), inputs)
-        dtype = torch.promote_types(torch.promote_types(inputs.dtype, parameter.dtype), torch.float32)
-        x = (inputs.detach().clone() if inputs.is_inference() else inputs.detach()).to(dtype)
-        x = in_layout(x, last=x.device.type == "cpu")
-        if self._boxes:
-            bounds = limits(self.bounds, x)
-            for layer in self._boxes:
-                layer.bounds = bounds
-        if not x.numel():
-            return x, False
-        smallest, largest = (value.item() for value in per_sample(x).aminmax())  # NaN if there is one
+    def _prepare(self, inputs: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor] | None, bool]:
+        """Return the input as the engine computes with it, its bounds, and whether it is >= 0; refuse what is wrong.
+
+        This is where values are looked at; the pass itself looks at none.
+        """
+        x = inputs.detach().clone() if inputs.is_inference() else inputs.detach()
+        x = in_layout(x.to(precision(self.model, inputs)), last=x.device.type == "cpu")
+        smallest, largest = (value.item() for value in x.aminmax())  # NaN if there is one
         if not (isfinite(smallest) and isfinite(largest)):
             raise UserError("the input holds NaN or infinite values; clean it first")
-        if self._boxes:
-            low, high = bounds
-            slack = 1e-6 * (high - low)  # pixels that were scaled to the bounds may miss them by a rounding
-            if ((x < low - slack) | (x > high + slack)).any():
-                raise UserError(
-                    f"the input ({smallest:.4g} to {largest:.4g}) leaves its bounds ({low.min():.4g} to "
-                    f"{high.max():.4g}); give bounds that contain it"
-                )
-            x = x.clamp(low, high)
-            smallest = x.min().item()
-        return x, smallest >= 0
+        if self.bounds is None or not any(isinstance(rule, ZBox) for rule in self.composite.rules.values()):
+            return x, None, smallest >= 0
+        low, high = bounds = limits(self.bounds, x)
+        slack = 1e-6 * (high - low)  # pixels that were scaled to the bounds may miss them by a rounding
+        if ((x < low - slack) | (x > high + slack)).any():
+            raise UserError(
+                f"the input ({smallest:.4g} to {largest:.4g}) leaves its bounds ({low.min():.4g} to "
+                f"{high.max():.4g}); give bounds that contain it"
+            )
+        x = x.clamp(low, high)
+        return x, bounds, x.min().item() >= 0
 
-    def _wanted(self, layers: list[str] | Literal["all"] | None) -> dict[int, list[str]]:
-        """Return which names are wanted of which value."""
-        names = self._trace.names
+    def _wanted(self, layers: list[str] | Literal["all"] | None) -> dict[str, int]:
+        """Return the values that are wanted, by name."""
+        names = self._plan.names
         if isinstance(layers, str):
-            layers = [layer.name for layer in self.plan] if layers == "all" else [layers]
-        wanted: dict[int, list[str]] = {}
+            layers = [layer.name for layer in self._plan.layers] if layers == "all" else [layers]
         for name in layers or []:
             if name not in names:
                 raise UserError(f"the model has no layer {name!r}; it has {', '.join(names)}")
-            wanted.setdefault(names[name], []).append(name)
-        return wanted
+        return {name: names[name] for name in layers or []}
 
-    def _filter(self, r: Tensor, name: str, balance: Balance) -> Tensor:
-        """Keep the largest share ``top_k`` of each sample's relevance, and write down the rest."""
-        flat = r.flatten(1)
-        top = flat.topk(max(1, int(self.composite.top_k * flat.shape[1])), 1)
-        kept = torch.zeros_like(flat).scatter_(1, top.indices, top.values).view(r.shape)
-        balance.absorb(f"{name} (top_k)", balance.total(r), [kept])
-        return laid_out(kept, r)
+
+def reads_input(layer: Layer, plan: Plan, bounds: Any) -> bool:
+    """Tell whether a layer reads the input, or if its bounds are numbers what is only the input reshaped."""
+    made = {other.output: other for other in plan.layers}
+    value, same = layer.inputs[0], all(not isinstance(b, Tensor) or b.numel() == 1 for b in bounds)
+    while same and isinstance(made.get(value), Move) and made[value].kind == "Flatten":
+        value = made[value].inputs[0]
+    return value == 0
+
+
+def one_for_none(inputs: Tensor, target: Any, bounds: tuple | None) -> tuple[Tensor, Any]:
+    """Return one sample and its target, in place of no samples."""
+    one = inputs.new_zeros((1, *inputs.shape[1:]))
+    if bounds is not None:
+        one = one + torch.as_tensor(bounds[0], dtype=one.dtype, device=one.device)
+    if isinstance(target, Tensor) and target.is_floating_point():
+        return one, target.new_zeros((1, *target.shape[1:]))
+    return one, "predicted" if isinstance(target, str) else torch.zeros(1).long()
+
+
+def none_of(found: Relevance) -> Relevance:
+    """Return the relevance of none of the samples."""
+    tensors = {k: v[:0] for k, v in vars(found).items() if isinstance(v, Tensor)}
+    absorbed, layers = ({k: v[:0] for k, v in part.items()} for part in (found.absorbed, found.layers))
+    return replace(found, **tensors, absorbed=absorbed, layers=layers)
 
 
 @contextmanager
@@ -304,7 +305,7 @@ def relevance(
     Parameters
     ----------
     model
-        Any module in eval mode that torch.fx traces; it is only read.
+        Any module in eval mode whose forward does not branch on values; it is only read.
     inputs
         Float tensor (N, C, H, W) or (N, F), in the units that the model was trained with.
     target

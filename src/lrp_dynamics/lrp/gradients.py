@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.lrp.arguments import initial_relevance, refuse_input
-from lrp_dynamics.lrp.twin import buffers_kept, structure_copy
+from lrp_dynamics.lrp.structure import eval_copy, unwrapped
 
 
 def gradient(model: nn.Module, inputs: Tensor, target) -> Tensor:
@@ -15,15 +15,16 @@ def gradient(model: nn.Module, inputs: Tensor, target) -> Tensor:
 
     It is computed by an eval-mode copy that shares the parameters. Parameters are those of :func:`relevance`.
     """
-    return of_twin(structure_copy(model), inputs, target)[0]
+    return with_logits(model, inputs, target)[0]
 
 
-def of_twin(twin: nn.Module, inputs: Tensor, target) -> tuple[Tensor, Tensor]:
+def with_logits(model: nn.Module, inputs: Tensor, target) -> tuple[Tensor, Tensor]:
     """Return the gradient of the target's logit, and the logits, both in at least float32."""
     refuse_input(inputs)
     if not torch.isfinite(inputs).all():
         raise UserError("the input holds NaN or infinite values; clean it first")
-    with torch.inference_mode(False), torch.enable_grad(), buffers_kept(twin):
+    twin = eval_copy(unwrapped(model))
+    with torch.inference_mode(False), torch.enable_grad():
         dtype = next(twin.parameters(), inputs).dtype
         x = inputs.detach().clone().to(dtype).requires_grad_()
         try:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
 
@@ -30,14 +33,9 @@ def blank(like: Tensor, shape: tuple[int, ...]) -> Tensor:
     return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=order)
 
 
-def geometry_of(module: torch.nn.Module, padding: tuple[int, ...]) -> tuple:
-    """Return the arguments of torch.convolution after the bias."""
-    return (module.stride, padding, module.dilation, False, (0,) * len(padding), module.groups)
-
-
 def convolve_back(s: Tensor, x: Tensor, weight: Tensor, geometry: tuple) -> Tensor:
     """Return the adjoint of a convolution of x, applied to s; of x only the shape is read."""
-    few = x.dim() == 4 and x.shape[1] <= FEW and x.device.type == "cpu" and geometry[-1] == 1
+    few = x.dim() == 4 and x.shape[1] <= FEW and x.device.type == "cpu" and geometry[-1] == 1 and not geometry[3]
     return (few_channels_back if few else library_back)(s, x, weight, geometry)
 
 
@@ -64,3 +62,14 @@ def few_channels_back(s: Tensor, x: Tensor, weight: Tensor, geometry: tuple) -> 
         reached = result[..., first : first + (positions - 1) * stride[1] + 1 : stride[1]]
         reached.add_(shares[:, k * channels : (k + 1) * channels])
     return result[..., padding[1] : padding[1] + width]
+
+
+@contextmanager
+def deterministic() -> Iterator[None]:
+    """Let operations with a deterministic form take it, whatever is set outside."""
+    enabled, warn = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(enabled, warn_only=warn)

@@ -1,54 +1,208 @@
-"""What torch calls the layers: module types, functions and methods, by what becomes of them."""
+"""Which layer a call is."""
 
-import operator
+from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
-from torch import nn
 
-WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-IDENTITIES = (
-    nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout, nn.Identity,
-    F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout,
-    "contiguous", "detach", "float", "double",
-)  # fmt: skip
-# Functions of single values, by whether their output is >= 0.
-ACTIVATIONS = {
-    **dict.fromkeys((nn.ReLU, F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_"), True),
-    **dict.fromkeys((nn.ReLU6, nn.Sigmoid, nn.Softplus, nn.Hardsigmoid, F.relu6, F.softplus, F.hardsigmoid), True),
-    **dict.fromkeys((torch.sigmoid, F.sigmoid, "sigmoid"), True),
-    **dict.fromkeys((nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh), False),
-    **dict.fromkeys((nn.Hardswish, nn.Hardtanh, nn.Softsign, F.leaky_relu, F.elu, F.selu, F.celu, F.gelu), False),
-    **dict.fromkeys((F.silu, F.mish, F.hardswish, F.hardtanh, torch.tanh, F.tanh, "tanh"), False),
-}
-# Activations that give a score below 0 another sign, and so each contribution to it; those of SOFTMAX mix the classes.
-SOFTMAX = {nn.Softmax, F.softmax, torch.softmax, "softmax", nn.LogSoftmax, F.log_softmax, torch.log_softmax}
-SOFTMAX |= {"log_softmax"}
-OUTPUT_ACTIVATIONS = SOFTMAX | {
-    nn.Sigmoid, torch.sigmoid, F.sigmoid, "sigmoid", torch.sigmoid_, "sigmoid_", nn.Hardsigmoid, F.hardsigmoid,
-    nn.Softplus, F.softplus, nn.LogSigmoid, F.logsigmoid,
-}  # fmt: skip
-RELUS = {nn.ReLU, F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_"}
-FIXED = {
-    nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d,
-    F.avg_pool1d, F.avg_pool2d, F.avg_pool3d, F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d,
-    torch.mean, torch.sum, "mean", "sum",
-}  # fmt: skip
-FLATTEN = {nn.Flatten, nn.Unflatten, torch.flatten, torch.reshape, torch.squeeze, torch.unsqueeze}
-FLATTEN |= {"flatten", "view", "reshape", "squeeze", "unsqueeze", "unflatten"}
-REARRANGE = {
-    torch.cat, torch.concat, torch.stack, torch.permute, torch.transpose, operator.getitem, torch.chunk, torch.split,
-    F.pixel_shuffle, nn.PixelShuffle, nn.PixelUnshuffle, nn.ChannelShuffle, nn.ZeroPad2d, nn.ReflectionPad2d,
-    nn.ReplicationPad2d, nn.CircularPad2d, "permute", "transpose", "chunk", "split", "expand", "narrow",
-}  # fmt: skip
-ADD = {operator.add, operator.iadd, torch.add, "add", "add_"}
-SUBTRACT = {operator.sub, operator.isub, torch.sub, "sub", "sub_"}
-SCALE = {operator.mul, operator.imul, torch.mul, "mul", "mul_", operator.truediv, operator.itruediv, torch.div, "div"}
-SIZES = {"size", "dim", "numel"}
-REMEDIES = {
-    "softmax": "only at the very end, over the classes, can it be left out: explain the scores before it",
-    "logsoftmax": "only at the very end, over the classes, can it be left out: explain the scores before it",
-    "log_softmax": "only at the very end, over the classes, can it be left out: explain the scores before it",
-    "mul": "products of two activations have no LRP rule here; only constants can be factors",
-}
+from lrp_dynamics.lrp.capture import Call, Count, Program, Ref, mapped
+from lrp_dynamics.lrp.layers import (
+    Detached,
+    Layer,
+    Linear,
+    MatMul,
+    MaxPool,
+    Move,
+    Normalization,
+    Pointwise,
+    Product,
+    Quotient,
+    Softmax,
+    Unknown,
+    WinnerOf,
+)
+from lrp_dynamics.lrp.operations import (
+    ADAPTIVE_MAX_POOLS,
+    AVERAGES,
+    BATCH_NORMS,
+    GATES,
+    MAX_POOLS,
+    MOVES,
+    NORMALIZATIONS,
+    OVER_CLASSES,
+    POINTWISE,
+    RESHAPES,
+    SOFTMAX,
+    STATISTICS,
+    WINNERS,
+    kind_of,
+)
+from lrp_dynamics.lrp.weighted import Batched, Conv, Dense
+
+
+def layer_of(call: Call, inputs: tuple[int, ...], program: Program) -> Layer:
+    """Return the layer that a call is, without a name; ``inputs`` are the floating values that depend on the input."""
+    name, kind, output = call.name, kind_of(call.name), call.output
+    if not inputs or not program.floating[output]:
+        return Detached(call, inputs, output, kind)
+    if name == "copy":
+        inputs = tuple(i for i in inputs if is_ref(call.args[1], i))
+    if name in RESHAPES:
+        return Move(call, inputs, output, "Flatten")
+    if name in MOVES:
+        return Move(call, inputs, output, kind)
+    if name in WINNERS:
+        return WinnerOf(call, inputs, output, kind)
+    if name in MAX_POOLS or name in ADAPTIVE_MAX_POOLS:
+        dims = {**MAX_POOLS, **ADAPTIVE_MAX_POOLS}[name]
+        kind = f"{'Adaptive' if name in ADAPTIVE_MAX_POOLS else ''}MaxPool{dims}d"
+        return MaxPool(call, inputs, output, kind, dims=dims)
+    if name in AVERAGES:
+        return Linear(call, inputs, output, average_kind(call, program))
+    if name in NORMALIZATIONS or name in BATCH_NORMS:
+        return Normalization(call, inputs, output, NORMALIZATIONS.get(name, "InstanceNorm"))
+    if name in SOFTMAX:
+        return Softmax(call, inputs, output, "Softmax")
+    weighted = weighted_layer(call, inputs, program)
+    if weighted is not None:
+        return weighted
+    if name in ("add", "sub", "rsub"):
+        twice = sum(is_ref(leaf, inputs[0]) for leaf in call.args) > 1
+        return Linear(call, inputs, output, "Add" if len(inputs) > 1 or twice else "Shift")
+    if (name in ("mul", "div", "bmm", "baddbmm", "mm", "addmm") and len(inputs) > 1) or squares(call, inputs):
+        return product(call, inputs, program)
+    if (name in ("mul", "div") and is_ref(call.args[0], inputs[0])) or (name == "mul"):
+        return Pointwise(call, inputs, output, "Constant")
+    if len(inputs) == 1 and (torch.Tag.pointwise in call.op.tags or name in POINTWISE):
+        return Pointwise(call, inputs, output, kind)
+    return tried(call, inputs, program)
+
+
+def is_ref(leaf: object, value: int) -> bool:
+    """Tell whether an argument is a value."""
+    return isinstance(leaf, Ref) and leaf.index == value
+
+
+def squares(call: Call, inputs: tuple[int, ...]) -> bool:
+    """Tell whether a call multiplies a value by itself."""
+    return call.name == "mul" and sum(is_ref(leaf, inputs[0]) for leaf in call.args) > 1
+
+
+def over_classes(call: Call, program: Program) -> bool:
+    """Tell whether an activation at the end acts on single scores, or over the classes."""
+    if call.name not in OVER_CLASSES:
+        return True
+    shape = program.shapes[call.output]
+    return len(shape) > 1 and call.args[1] % len(shape) != program.axes[call.output]
+
+
+def average_kind(call: Call, program: Program) -> str:
+    """Return the kind of an average; that of all positions is what adaptive pooling to one becomes."""
+    rank = len(program.shapes[call.args[0].index])
+    keeps = call.name == "mean" and len(call.args) > 2 and call.args[2]
+    everywhere = keeps and rank > 2 and sorted(k % rank for k in call.args[1]) == list(range(2, rank))
+    return f"AdaptiveAvgPool{rank - 2}d" if everywhere else kind_of(call.name)
+
+
+def weighted_layer(call: Call, inputs: tuple[int, ...], program: Program) -> Layer | None:
+    """Return a convolution, or a product with a constant matrix; None if the call is neither."""
+    name, output, shapes = call.name, call.output, program.shapes
+    if name == "convolution" and is_ref(call.args[0], inputs[0]):
+        weight, bias = call.args[1], call.args[2]
+        rank, transposed = len(shapes[output]) - 2, call.args[6]
+        kind = f"Conv{'Transpose' if transposed else ''}{rank}d"
+        geometry = tuple(tuple(part) if isinstance(part, list) else part for part in call.args[3:])
+        bias = None if bias is None else bias.index
+        return Conv(call, inputs[:1], output, kind, weight=weight.index, bias=bias, geometry=geometry)
+    if len(inputs) != 1 or call.kwargs:
+        return None
+    if name in ("mm", "addmm"):
+        a, b = call.args[-2:]
+        bias = call.args[0] if name == "addmm" else None
+        plain = bias is None or (len(shapes[bias.index]) == 1 and not is_ref(bias, inputs[0]))
+        if plain and is_ref(a, inputs[0]) and not is_ref(b, inputs[0]):
+            bias = None if bias is None else bias.index
+            return Dense(call, inputs, output, "Linear", weight=b.index, bias=bias)
+        if name == "mm" and is_ref(b, inputs[0]) and not is_ref(a, inputs[0]):
+            return Batched(call, inputs, output, "Linear", weight=a.index, left=True)
+    if name == "bmm":
+        a, b = call.args
+        if is_ref(a, inputs[0]) != is_ref(b, inputs[0]):
+            left = is_ref(b, inputs[0])
+            return Batched(call, inputs, output, "Linear", weight=(a if left else b).index, left=left)
+    return None
+
+
+def product(call: Call, inputs: tuple[int, ...], program: Program) -> Layer:
+    """Return a product or a quotient of two activations."""
+    made = {c.output: c for c in program.calls}
+    kind = "MatMul" if call.name not in ("mul", "div") else "Mul"
+    if call.name == "div":
+        return Quotient(call, inputs, call.output, "Div", gate=call.args[1].index)
+    statistics = [i for i in inputs if comes_from(STATISTICS, i, made, program)]
+    gates = [i for i in inputs if comes_from(GATES, i, made, program)]
+    if kind == "Mul" and len(statistics) == 1 and not gates and len(inputs) == 2:
+        return Quotient(call, inputs, call.output, "Scale", gate=statistics[0])
+    gate = gates[0] if len(gates) == 1 and len(inputs) == 2 else None
+    return (MatMul if kind == "MatMul" else Product)(call, inputs, call.output, kind, gate=gate)
+
+
+def comes_from(
+    names: set[str], value: int, made: dict[int, Call], program: Program, steps: int = 16, shifted: bool = False
+) -> bool:
+    """Tell whether a value comes out of one of some functions, and was only moved, scaled, shifted or masked since."""
+    call = made.get(value)
+    if call is None or not steps:
+        return False
+    if call.name in names:
+        if call.name in ("hardtanh", "clamp"):  # a hard sigmoid, written out
+            return sum(isinstance(a, int | float) for a in call.args) == 2 and call.args[1] >= 0
+        return call.name != "tanh" or shifted  # 1 + tanh, as in an approximation of GELU
+    active = [i for i in call.inputs() if i in program.active and program.floating[i]]
+    known = MOVES | RESHAPES | {"clone", "_to_copy", "alias", "add", "sub", "rsub", "mul", "div", "dropout"}
+    shifted = shifted or call.name in ("add", "sub", "rsub")
+    return call.name in known and len(active) == 1 and comes_from(names, active[0], made, program, steps - 1, shifted)
+
+
+def tried(call: Call, inputs: tuple[int, ...], program: Program) -> Layer:
+    """Return the layer that an operation is which nothing above knows, by trying it on random values.
+
+    It is a move if each value that comes out is one that went in, linear if it is affine in all its inputs at once.
+    """
+    generator = torch.Generator().manual_seed(0)
+
+    def run(scale: float, *tensors: torch.Tensor) -> torch.Tensor:
+        made = dict(zip(inputs, tensors, strict=True))
+
+        def argument(leaf: object) -> object:
+            if isinstance(leaf, Ref):
+                known = made.get(leaf.index)
+                shape = program.shape(leaf.index, 2)
+                if known is not None:
+                    return known * scale
+                floating = program.floating[leaf.index]
+                return torch.full(shape, 0.7, dtype=torch.float64) if floating else torch.zeros(shape, dtype=torch.long)
+            if isinstance(leaf, Count):
+                return leaf.at(2)
+            return torch.float64 if isinstance(leaf, torch.dtype) and leaf.is_floating_point else leaf
+
+        args, kwargs = mapped((call.args, call.kwargs), argument)
+        result = call.op(*args, **kwargs)
+        return result if call.item is None else result[call.item]
+
+    shapes = [program.shape(i, 2) for i in inputs]
+    a, b = ([torch.rand(s, generator=generator, dtype=torch.float64) - 0.5 for s in shapes] for _ in range(2))
+    unknown = Unknown(call, inputs, call.output, kind_of(call.name))
+    try:
+        with torch.no_grad():
+            zero, one, other = run(0.0, *a), run(1.0, *a), run(1.0, *b)
+            both = run(1.0, *(x + 3 * y for x, y in zip(a, b, strict=True)))
+    except (RuntimeError, TypeError, IndexError, ValueError):
+        return unknown
+    if not torch.isfinite(both).all() or zero.is_complex():
+        return unknown
+    affine = (both - (one + 3 * other - 3 * zero)).abs().max() <= 1e-9 * (1 + both.abs().max())
+    if not affine:
+        return unknown
+    if torch.isin(one, torch.cat([x.flatten() for x in a])).logical_or(one == zero).all():
+        return Move(call, inputs, call.output, kind_of(call.name))
+    return Linear(call, inputs, call.output, kind_of(call.name))

@@ -1,419 +1,455 @@
-"""What the engine can do with each kind of layer: run it forward, and send relevance back through it.
+"""The kinds of layers without weights: how each runs forward, and how relevance comes back through it.
 
-``backward(r, xs, z, saved, balance)`` takes the relevance at the output, the inputs, the output and whatever
-``forward`` saved, and returns the relevance of each input. It owns ``r`` and ``z`` and may overwrite them; never
-``xs``.
+``backward(step, r, z, saved, values, balance)`` takes the relevance at the output, the output and whatever ``forward``
+saved, and returns the relevance of each value that gets some. It owns ``r`` and ``z`` and may overwrite them; never the
+inputs.
 """
 
 # ruff: noqa: D102 (every layer has the methods of Layer, documented there)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from lrp_dynamics.base.errors import UserError
-from lrp_dynamics.lrp.kernels import blank, convolve_back, geometry_of, laid_out
-from lrp_dynamics.lrp.propagate import Balance, Forms, divide, is_output, parts_of, propagate, take
-from lrp_dynamics.lrp.rules import ALL, AlphaBeta, Average, Epsilon, Form, LeftOut, Norm, Pass, Rule, Winner, ZBox
-from lrp_dynamics.lrp.weights import batch_norm_affine, parameter
+from lrp_dynamics.lrp.capture import Call, Ref, leaves
+from lrp_dynamics.lrp.kernels import blank, channels_last, deterministic, in_layout
+from lrp_dynamics.lrp.operations import AVERAGES, FILLS, POSITIVE
+from lrp_dynamics.lrp.propagate import Balance, divide
+from lrp_dynamics.lrp.rules import Average, Constant, Gate, Half, LeftOut, Norm, Pass, Rule, Taylor, Winner
+from lrp_dynamics.lrp.values import Values
+
+Parts = list[tuple[int, Tensor]]
 
 
+@dataclass(frozen=True)
 class Layer:
-    """A traced layer; by itself one whose relevance passes.
+    """A call that depends on the input; by itself one through which relevance passes.
 
     Attributes
     ----------
-    name, kind
-        The module's name, or the traced function's, and the type's name.
+    call, output
+        What it computes, and the value that it makes: not the call's where another was merged into it.
     inputs
-        Indices of the values it reads.
-    rule
-        Set by the composite; a rule for the layers in ``accepts``.
-    nonnegative, rectified
-        What the graph says: every input is >= 0; relevance reaches the output only where the output is > 0.
-    needs_input, needs_output
-        Whether ``backward`` reads them.
+        The floating values it reads that depend on the input: those that can get relevance.
+    kind, name
+        As in tables, and as asked for.
+    accepts, default
+        What rules it takes (`Rule.layers`), and the one it has where a composite says nothing.
     """
 
-    accepts = "pass"
-    default: Rule = Pass()
-    needs_input = needs_output = False
+    call: Call
+    inputs: tuple[int, ...]
+    output: int
+    kind: str
+    name: str = ""
+    accepts: ClassVar[tuple[str, ...]] = ("pass",)
 
-    def __init__(self, name: str, kind: str, inputs: tuple[int, ...], function: Callable | None = None):
-        self.name, self.kind, self.inputs, self.function = name, kind, inputs, function
-        self.rule, self.nonnegative, self.rectified = self.default, False, False
+    @property
+    def default(self) -> Rule:
+        return Pass()
 
-    def forward(self, *xs: Any) -> tuple[Any, Any]:
-        """Return the output, and what the way back needs besides inputs and output."""
-        return self.function(*xs), None
+    def signals(self, rule: Rule) -> tuple[int, ...]:
+        """Return the inputs that get relevance; the others act as constants."""
+        return self.inputs
 
-    def backward(self, r: Tensor, xs: tuple, z: Tensor, saved: Any, balance: Balance) -> list[Tensor | None]:
-        """Return the relevance of each input."""
-        return [r] + [None] * (len(xs) - 1)
+    def needs(self, step: Step) -> set[int]:
+        """Return the values that ``backward`` reads, beside constants."""
+        return set()
 
-    def vanishes(self, output: bool) -> bool:
+    def forward(self, step: Step, values: Values) -> tuple[Tensor, Any]:
+        """Return the output, and what the way back needs besides the values in ``needs``."""
+        return values.run(self.call), None
+
+    def backward(self, step: Step, r: Tensor, z: Tensor, saved: Any, values: Values, balance: Balance) -> Parts:
+        """Return the relevance of each input that gets some."""
+        return [(self.inputs[0], r.sum_to_size(values.shape(self.inputs[0])))]
+
+    def vanishes(self, rule: Rule, output: bool) -> bool:
         """Tell whether an input of 0 gets no relevance; ``output``: whether an output of 0 has none."""
         return False
 
-    def nonnegative_output(self) -> bool:
-        """Tell whether the output is known to be >= 0."""
+    def positive(self, inputs: bool) -> bool:
+        """Tell whether the output is known to be >= 0; ``inputs``: whether all inputs are."""
         return False
 
-
-class Number(Layer):
-    """A size, or what is made of sizes alone: a number that shapes depend on, or a constant tensor."""
-
-    is_size = True
-
-    def backward(self, r: Tensor, xs: tuple, z: Tensor, saved: Any, balance: Balance) -> list[Tensor | None]:
-        balance.absorbed[self.name] = balance.total(r)
-        return [None] * len(xs)
-
-    def vanishes(self, output: bool) -> bool:
-        return True
-
-    def nonnegative_output(self) -> bool:
-        return self.is_size
+    def reads_constants(self) -> bool:
+        """Tell whether the call reads tensors that do not depend on the input."""
+        return any(
+            isinstance(k, Ref) and k.index not in self.inputs for k in leaves((self.call.args, self.call.kwargs))
+        )
 
 
-class Constant(Layer):
-    """Multiplication by a constant: relevance passes, and gathers where the constant spread a value."""
+@dataclass(frozen=True)
+class Step:
+    """A layer with its rule, and what the graph says of it.
 
-    def __init__(self, name: str, kind: str, inputs: tuple[int, ...], function: Callable, activation: int):
-        super().__init__(name, kind, inputs, function)
-        self.activation = activation  # which of the inputs it is; others are numbers
+    Attributes
+    ----------
+    nonnegative, rectified
+        Every input is >= 0; relevance reaches the output only where the output is > 0.
+    in_place
+        A ReLU may overwrite its input, which is nobody else's.
+    reached
+        Relevance may reach the output at all.
+    """
 
-    def forward(self, *xs: Any) -> tuple[Any, Any]:
-        return self.function(*xs), xs[self.activation].shape
-
-    def backward(self, r: Tensor, xs: tuple, z: Tensor, saved: Any, balance: Balance) -> list[Tensor | None]:
-        return [r.sum_to_size(saved) if k == self.activation else None for k in range(len(xs))]
-
-
-class Shift(Constant):
-    """A constant added to ``factor`` times an activation: the activation gets its share, as beside a bias."""
-
-    accepts = "fixed"
-    default = Norm()
-    needs_input = needs_output = True
-
-    def __init__(
-        self, name: str, kind: str, inputs: tuple[int, ...], function: Callable, activation: int, factor: float
-    ):
-        super().__init__(name, kind, inputs, function, activation)
-        self.factor = factor
-
-    def backward(self, r: Tensor, xs: tuple, z: Tensor, saved: Any, balance: Balance) -> list[Tensor | None]:
-        before = balance.total(r)
-        s, offset = divide(r, z, self.rule, 0)
-        part = (self.factor * xs[self.activation] * s).sum_to_size(saved)
-        balance.absorb(self.name, before, [part])
-        balance.divided(z, s, offset, 0)
-        return [part if k == self.activation else None for k in range(len(xs))]
-
-    def vanishes(self, output: bool) -> bool:
-        return True
+    layer: Layer
+    rule: Rule
+    nonnegative: bool = False
+    rectified: bool = False
+    in_place: bool = False
+    reached: bool = True
 
 
+@dataclass(frozen=True)
+class Pointwise(Layer):
+    """A function of single values, or a multiplication by constants, which gathers where a constant spread a value."""
+
+    def forward(self, step: Step, values: Values) -> tuple[Tensor, Any]:
+        if self.kind == "ReLU":
+            x = values[self.inputs[0]]
+            return (x.relu_() if step.in_place else x.relu()), None
+        return super().forward(step, values)
+
+    def vanishes(self, rule: Rule, output: bool) -> bool:
+        return output and self.kind == "ReLU"
+
+    def positive(self, inputs: bool) -> bool:
+        name, args = self.call.name, self.call.args
+        if name in ("hardtanh", "clamp", "clamp_min"):
+            return len(args) > 1 and isinstance(args[1], int | float) and args[1] >= 0
+        if name in ("mul", "div"):
+            return inputs and isinstance(args[1], int | float) and args[1] > 0
+        return name in POSITIVE
+
+
+@dataclass(frozen=True)
+class Detached(Layer):
+    """What takes no relevance on: masks, indices, and what is not floating."""
+
+    accepts: ClassVar[tuple[str, ...]] = ("nothing",)
+
+    def signals(self, rule: Rule) -> tuple[int, ...]:
+        return ()
+
+
+@dataclass(frozen=True)
+class Unknown(Detached):
+    """An operation without a rule; relevance must not come to it."""
+
+
+@dataclass(frozen=True)
 class OutputActivation(Layer):
     """An activation at the very end that turns signs: left out, so that the scores before it are explained."""
 
-    accepts = "output"
-    default = LeftOut()
+    accepts: ClassVar[tuple[str, ...]] = ("output",)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, None]:
-        return x, None
+    @property
+    def default(self) -> Rule:
+        return LeftOut()
 
-
-class Activation(Layer):
-    """A function of single values."""
-
-    in_place = False  # set where the input is nobody else's
-
-    def __init__(self, name: str, kind: str, inputs: tuple[int, ...], function: Callable, nonnegative: bool):
-        super().__init__(name, kind, inputs, function)
-        self.image = nonnegative
-
-    def forward(self, x: Tensor) -> tuple[Tensor, None]:
-        return (x.relu_() if self.in_place else self.function(x)), None
-
-    def vanishes(self, output: bool) -> bool:
-        return output and self.kind == "ReLU"
-
-    def nonnegative_output(self) -> bool:
-        return self.image
+    def forward(self, step: Step, values: Values) -> tuple[Tensor, Any]:
+        return values[self.inputs[0]], None
 
 
-class Rearrange(Layer):
-    """Every output value is a copy of one input value, or constant: reshape, permute, concatenate, slice, pad."""
+@dataclass(frozen=True)
+class Move(Layer):
+    """Every output value is a copy of an input value or a constant: relevance goes where its value came from."""
 
-    has_constants = False
+    def needs(self, step: Step) -> set[int]:
+        return {k.index for k in leaves((self.call.args, self.call.kwargs)) if isinstance(k, Ref)} - set(self.inputs)
 
-    def forward(self, *xs: Any) -> tuple[Any, Any]:
-        return self.function(*xs), [torch.empty_like(x, device="meta") if isinstance(x, Tensor) else x for x in xs]
+    def forward(self, step: Step, values: Values) -> tuple[Tensor, Any]:
+        return values.run(self.call), channels_last(values[self.inputs[0]])
 
-    def backward(self, r: Tensor, xs: tuple, z: Tensor, saved: list, balance: Balance) -> list[Tensor | None]:
-        if self.kind == "Flatten":
-            return [laid_out(r.reshape(saved[0].shape), saved[0])] + [None] * (len(xs) - 1)
-        before = balance.total(r)
-        zeros = [r.new_zeros(x.shape) if isinstance(x, Tensor) else x for x in saved]
-        parts = adjoint(self.function, r, *zeros)
-        balance.absorb(self.name, before, [part for part in parts if part is not None])
-        return parts
+    def backward(self, step: Step, r: Tensor, z: Tensor, saved: Any, values: Values, balance: Balance) -> Parts:
+        parts = values.adjoint(self.call, r, self.inputs, blank=True)
+        if saved and parts[0] is not None and parts[0].dim() == 4:
+            parts[0] = in_layout(parts[0], last=True)
+        found = [(i, part) for i, part in zip(self.inputs, parts, strict=True) if part is not None]
+        if self.fills():
+            balance.absorb(self.name, balance.total(r, self.output), found)
+        return found
 
-    def vanishes(self, output: bool) -> bool:
+    def fills(self) -> bool:
+        """Tell whether some of the output may be constant."""
+        return self.call.name in FILLS or self.reads_constants()
+
+    def vanishes(self, rule: Rule, output: bool) -> bool:
         return output
 
-    def nonnegative_output(self) -> bool:
-        return self.nonnegative and not self.has_constants
+    def positive(self, inputs: bool) -> bool:
+        zeros = self.call.name == "constant_pad_nd" and (self.call.args[2:] or (0,))[0] == 0
+        return inputs and (zeros or not self.fills() or self.call.name in ("index", "gather", "index_select"))
 
 
-class Sum(Layer):
-    """The sum, or with ``sign`` -1 the difference, of two inputs, as in a residual block."""
+@dataclass(frozen=True)
+class WinnerOf(Move):
+    """Every output value is a copy of the largest of some input values, which gets its relevance; ties share it."""
 
-    accepts = "fixed"
-    default = Norm()
-    needs_input = needs_output = True
-
-    def __init__(self, name: str, kind: str, inputs: tuple[int, ...], sign: float = 1.0):
-        super().__init__(name, kind, inputs)
-        self.sign = sign
-
-    def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, None]:
-        return torch.add(a, b, alpha=self.sign), None
-
-    def backward(self, r: Tensor, xs: tuple, z: Tensor, saved: Any, balance: Balance) -> list[Tensor | None]:
-        before = balance.total(r)
-        s, offset = divide(r, z, self.rule, int(self.rectified))
-        parts = [(xs[0] * s).sum_to_size(xs[0].shape), (self.sign * xs[1] * s).sum_to_size(xs[1].shape)]
-        balance.absorb(self.name, before, parts)
-        balance.divided(z, s, offset, int(self.rectified))
-        return parts
-
-    def vanishes(self, output: bool) -> bool:
-        return True
-
-    def nonnegative_output(self) -> bool:
-        return self.nonnegative and self.sign > 0
-
-
-class FixedMap(Layer):
-    """A linear map with fixed weights >= 0: average and sum pools, means, interpolation."""
-
-    accepts = "fixed"
-    default = Norm()
-    needs_input = needs_output = True
-
-    def backward(self, r: Tensor, xs: tuple, z: Tensor, saved: Any, balance: Balance) -> list[Tensor | None]:
-        before = balance.total(r)
-        s, offset = divide(r, z, self.rule, int(self.nonnegative))
-        part = xs[0] * adjoint(self.function, s, *xs)[0]
-        balance.absorb(self.name, before, [part])
-        balance.divided(z, s, offset, int(self.nonnegative))
-        return [part] + [None] * (len(xs) - 1)
-
-    def vanishes(self, output: bool) -> bool:
-        return True
-
-    def nonnegative_output(self) -> bool:
-        return self.nonnegative
-
-
-class MaxPool(FixedMap):
-    """Max-pooling over windows of two dimensions."""
-
-    accepts = "maxpool"
-    default = Winner()
-    needs_output = False
-
-    def __init__(self, name: str, kind: str, inputs: tuple[int, ...], window: tuple, dilation: tuple, ceil_mode: bool):
-        super().__init__(name, kind, inputs, lambda x: F.avg_pool2d(x, *window, ceil_mode))
-        self.window, self.options = window, (*window, dilation, ceil_mode)
+    accepts: ClassVar[tuple[str, ...]] = ("maxpool",)
 
     @property
-    def needs_input(self) -> bool:
-        return isinstance(self.rule, Average)
+    def default(self) -> Rule:
+        return Winner()
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
-        if self.needs_input and self.options[3] != (1, 1):
-            raise UserError(f"layer {self.name!r}: the rule 'average' is not for dilated max-pools; use 'winner'")
-        z, index = torch.ops.aten.max_pool2d_with_indices(x, *self.options)
-        return z, None if self.needs_input else (index, x.shape)
+    def needs(self, step: Step) -> set[int]:
+        return super().needs(step) | set(self.inputs)
 
-    def backward(self, r: Tensor, xs: tuple, z: Tensor, saved: Any, balance: Balance) -> list[Tensor | None]:
-        if self.needs_input:
-            return super().backward(r, xs, self.function(xs[0]), saved, balance)
-        index, shape = saved
-        if r.is_cuda:  # the library's own way back has no deterministic form there
-            with deterministic():
-                flat = r.new_zeros(shape).flatten(2).scatter_add_(2, index.flatten(2), r.flatten(2))
-            return [flat.view(shape)]
-        like = blank(r, shape)  # only its shape is read
-        return [torch.ops.aten.max_pool2d_with_indices_backward(r, like, *self.options, index)]
+    def backward(self, step: Step, r: Tensor, z: Tensor, saved: Any, values: Values, balance: Balance) -> Parts:
+        found = list(zip(self.inputs, values.adjoint(self.call, r, self.inputs), strict=True))
+        balance.absorb(self.name, balance.total(r, self.output), found)
+        return found
 
-    def vanishes(self, output: bool) -> bool:
-        return output or self.needs_input
+    def positive(self, inputs: bool) -> bool:
+        return inputs
 
 
+@dataclass(frozen=True)
 class Linear(Layer):
-    """A fully connected layer, on the last dimension."""
+    """A linear map with fixed weights: sums, means, average pools, interpolation, and the addition of constants."""
 
-    accepts = "weighted"
-    needs_input = True
-    batch_norm: nn.Module | None = None
-    bounds: tuple[Tensor, Tensor] | None = None  # of the input, for the rule z_box
-    block = 2**20  # so many values of a form of large weights are computed at a time: they stay in the cache
-
-    def __init__(self, name: str, kind: str, inputs: tuple[int, ...], module: Any):
-        super().__init__(name, kind, inputs)
-        self.module = module
+    accepts: ClassVar[tuple[str, ...]] = ("fixed",)
 
     @property
-    def needs_output(self) -> bool:
-        return isinstance(self.rule, ZBox | AlphaBeta) or any(is_output(p) or p.where != "any" for p in parts_of(self))
+    def default(self) -> Rule:
+        return Norm()
 
-    def vanishes(self, output: bool) -> bool:
-        return all(form in ("x", "x+", "x-") for part in self.rule.parts() for form, _ in part.terms)
+    def needs(self, step: Step) -> set[int]:
+        return {*self.inputs, self.output}
 
-    def parameters(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return weight and bias as they are now, with a following BatchNorm merged in, to go with an input x."""
-        weight, bias = (parameter(self.module, key, self.name) for key in ("weight", "bias"))
-        weight = weight.to(x.dtype)
-        if self.batch_norm is not None:
-            scale, shift = batch_norm_affine(self.batch_norm)
-            weight = weight * scale.to(x.dtype).view(-1, *[1] * (weight.dim() - 1))
-            bias = shift if bias is None else torch.addcmul(shift, bias.double(), scale)
-        bias = None if bias is None else bias.to(x.dtype)
-        return laid_out(weight, x), bias
+    def backward(self, step: Step, r: Tensor, z: Tensor, saved: Any, values: Values, balance: Balance) -> Parts:
+        before, sign = balance.total(r, self.output), self.sign(step)
+        s, offset = divide(r, z, step.rule, sign, values, self.output)
+        cs = values.adjoint(self.call, s, self.inputs)
+        found = [(i, values[i] * c) for i, c in zip(self.inputs, cs, strict=True)]
+        balance.absorb(self.name, before, found)
+        balance.divided(z, s, offset, sign, self.output)
+        return found
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
-        weight, bias = self.parameters(x)
-        if self.batch_norm is not None and self.kind == "Linear" and x.dim() > 2:
-            raise UserError(
-                f"layer {self.name!r}: a BatchNorm after a dense layer with inputs of {x.dim()} dimensions normalizes "
-                "another dimension than its features, for which there is no rule"
-            )
-        return self.map(x, Forms(weight), ALL, bias), None
+    def sign(self, step: Step) -> int:
+        """Return the sign of the output wherever relevance arrives, 0 if that is not known."""
+        return int(step.rectified or self.positive(step.nonnegative))
 
-    def backward(self, r: Tensor, xs: tuple, z: Tensor, saved: Any, balance: Balance) -> list[Tensor | None]:
-        return [propagate(self, r, xs[0], z, balance)]
+    def vanishes(self, rule: Rule, output: bool) -> bool:
+        return True
 
-    def per_channel(self, bias: Tensor) -> Tensor:
-        """Return a bias in the shape in which it is added to the output."""
-        return bias
-
-    def map(self, x: Tensor, weight: Forms, form: Form | str, bias: Tensor | None = None) -> Tensor:
-        """Return x V + b for a form V of the weights."""
-        blocks = self.blocks(weight.weight, form)
-        if len(blocks) == 1:
-            return F.linear(x, weight[form], bias)
-        y = torch.cat([F.linear(x, v) for v in self.forms(blocks, form)], -1)
-        return y if bias is None else y.add_(bias)
-
-    def adjoint(self, s: Tensor, weight: Forms, form: Form | str, x: Tensor) -> Tensor:
-        """Return s V^T for a form V of the weights, shaped as x."""
-        blocks = self.blocks(weight.weight, form)
-        if len(blocks) == 1:
-            return s @ weight[form]
-        shares = s.split(len(blocks[0]), -1)
-        return sum(part @ v for part, v in zip(shares, self.forms(blocks, form), strict=True))
-
-    def forms(self, blocks: tuple[Tensor, ...], form: Form | str) -> Iterator[Tensor]:
-        """Yield a form of each block, in the same memory: the allocator would not find the last one's again."""
-        memory = torch.empty_like(blocks[0])
-        for block in blocks:
-            yield take(block, form, memory[: len(block)])
-
-    def blocks(self, weight: Tensor, form: Form | str) -> tuple[Tensor, ...]:
-        """Return the weights in blocks of rows; in one where their form costs nothing or is small."""
-        if form == ALL or weight.numel() <= 4 * self.block:
-            return (weight,)
-        return weight.split(max(1, self.block // weight.shape[1]))
+    def positive(self, inputs: bool) -> bool:
+        plain = self.call.name in AVERAGES or (self.call.name == "add" and not self.call.kwargs)
+        return inputs and plain and not self.reads_constants() and len(self.inputs) == len(self.call.inputs())
 
 
-class BatchNorm(Linear):
-    """A BatchNorm that cannot be merged, with running statistics: a scale and a shift for each channel.
+@dataclass(frozen=True)
+class MaxPool(Layer):
+    """Max-pooling over windows: the first largest value of each takes all, or as average pooling."""
 
-    It is the depthwise convolution by 1×1 with this weight and bias, and gets what that would get.
-    """
+    dims: int = 2
+    accepts: ClassVar[tuple[str, ...]] = ("maxpool", "windowed maxpool")
 
-    default = Epsilon()
+    @property
+    def default(self) -> Rule:
+        return Winner()
 
-    def parameters(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        scale, shift = (t.to(x.dtype).view(-1, *[1] * (x.dim() - 2)) for t in batch_norm_affine(self.module))
-        return scale, shift
+    def needs(self, step: Step) -> set[int]:
+        return set(self.inputs) if isinstance(step.rule, Average) else set()
 
-    def map(self, x: Tensor, weight: Forms, form: Form | str, bias: Tensor | None = None) -> Tensor:
-        return x * weight[form] if bias is None else torch.addcmul(bias, x, weight[form])
+    def averages(self, x: Tensor) -> Tensor:
+        """Return the average pool over the same windows."""
+        if self.call.name.startswith("adaptive"):
+            return (F.adaptive_avg_pool2d, F.adaptive_avg_pool3d)[self.dims - 2](x, self.call.args[1])
+        kernel, stride, padding, _, ceil_mode = self.options()
+        return (F.avg_pool2d, F.avg_pool3d)[self.dims - 2](x, kernel, stride or kernel, padding, ceil_mode)
 
-    def adjoint(self, s: Tensor, weight: Forms, form: Form | str, x: Tensor) -> Tensor:
-        return s * weight[form]
+    def options(self) -> tuple:
+        """Return kernel, stride, padding, dilation and ceil mode."""
+        rest, spread = self.call.args[2:], lambda v: [*v] * (1 if len(v) == self.dims else self.dims)
+        kernel, defaults = spread(self.call.args[1]), ([], [0], [1], False)
+        stride, padding, dilation, ceil_mode = (*rest, *defaults[len(rest) :])
+        return kernel, spread(stride) if stride else kernel, spread(padding), spread(dilation), ceil_mode
 
+    def forward(self, step: Step, values: Values) -> tuple[Tensor, Any]:
+        x = values[self.inputs[0]]
+        if step.reached and self.needs(step) and any(d != 1 for d in self.options()[3]):
+            raise UserError(f"layer {self.name!r}: the rule 'average' is not for dilated max-pools; use 'winner'")
+        z, index = self.call.op(x, *self.call.args[1:])
+        return z, None if self.needs(step) else index
 
-class Conv(Linear):
-    """A convolution of one, two or three dimensions."""
+    def backward(self, step: Step, r: Tensor, z: Tensor, saved: Any, values: Values, balance: Balance) -> Parts:
+        i, shape = self.inputs[0], values.shape(self.inputs[0])
+        if saved is None:
+            return self.as_average(step, r, values, balance)
+        if self.call.name == "max_pool2d_with_indices" and not r.is_cuda:
+            like = blank(r, shape)  # only its shape is read
+            return [(i, torch.ops.aten.max_pool2d_with_indices_backward(r, like, *self.options(), saved))]
+        with deterministic():
+            flat = r.new_zeros(shape).flatten(-self.dims)
+            flat.scatter_add_(-1, saved.flatten(-self.dims), r.flatten(-self.dims))
+        return [(i, flat.view(shape))]
 
-    def __init__(self, name: str, kind: str, inputs: tuple[int, ...], module: Any):
-        super().__init__(name, kind, inputs, module)
-        padding, self.pad = module.padding, None
-        if isinstance(padding, str) or module.padding_mode != "zeros":
-            self.pad = tuple(module._reversed_padding_repeated_twice)
-            self.pad_mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
-            padding = (0,) * len(module.kernel_size)
-        self.geometry = geometry_of(module, padding)
+    def as_average(self, step: Step, r: Tensor, values: Values, balance: Balance) -> Parts:
+        """Return the relevance as of average pooling."""
+        i = self.inputs[0]
+        with torch.enable_grad():
+            x = values[i].detach().requires_grad_()
+            y = self.averages(x)
+            before = balance.total(r, self.output)
+            z = y.detach().clone()
+            s, offset = divide(r, z, step.rule, int(step.nonnegative), values, self.output)
+            found = [(i, values[i] * torch.autograd.grad(y, x, s)[0])]
+        balance.absorb(self.name, before, found)
+        balance.divided(z, s, offset, int(step.nonnegative), self.output)
+        return found
 
-    def per_channel(self, bias: Tensor) -> Tensor:
-        return bias.view(-1, *[1] * len(self.module.kernel_size))
+    def vanishes(self, rule: Rule, output: bool) -> bool:
+        return output or isinstance(rule, Average)
 
-    def padded(self, x: Tensor) -> Tensor:
-        """Return the input as the convolution sees it, where padding is not the convolution's own."""
-        return F.pad(x, self.pad, self.pad_mode)
-
-    def map(self, x: Tensor, weight: Forms, form: Form | str, bias: Tensor | None = None) -> Tensor:
-        x = x if self.pad is None else self.padded(x)
-        return torch.convolution(x, weight[form], bias, *self.geometry)
-
-    def adjoint(self, s: Tensor, weight: Forms, form: Form | str, x: Tensor) -> Tensor:
-        seen = x if self.pad is None else self.padded(x)
-        c = convolve_back(s, seen, weight[form], self.geometry)
-        return c if self.pad is None else adjoint(self.padded, c, x)[0]
-
-
-def adaptive_average(x: Tensor, size: tuple[int | None, int | None]) -> Tensor:
-    """Return the adaptive average pool of images; on a GPU as matrix products, whose way back is deterministic."""
-    if not x.is_cuda:
-        return F.adaptive_avg_pool2d(x, size)
-    for dim, count in zip((-2, -1), size, strict=True):
-        length = x.shape[dim]
-        count = count or length
-        cell, position = torch.arange(count, device=x.device).unsqueeze(1), torch.arange(length, device=x.device)
-        inside = (position >= cell * length // count) & (position < -(-(cell + 1) * length // count))
-        weights = inside.to(x.dtype) / inside.sum(1, keepdim=True)
-        x = (x.movedim(dim, -1) @ weights.T).movedim(-1, dim)
-    return x
-
-
-@contextmanager
-def deterministic() -> Iterator[None]:
-    """Let operations with a deterministic form take it, whatever is set outside."""
-    enabled, warn = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    torch.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(enabled, warn_only=warn)
+    def positive(self, inputs: bool) -> bool:
+        return inputs
 
 
-def adjoint(function: Callable, s: Tensor, *xs: Any) -> list[Tensor | None]:
-    """Return the transposed Jacobian of a function at xs, applied to s, for every x that is a tensor."""
-    with torch.enable_grad():
-        leaves = [x.detach().requires_grad_() if isinstance(x, Tensor) else x for x in xs]
-        tensors = [x for x in leaves if isinstance(x, Tensor)]
-        gradients = iter(torch.autograd.grad(function(*leaves), tensors, s))
-        return [next(gradients) if isinstance(x, Tensor) else None for x in leaves]
+@dataclass(frozen=True)
+class Normalization(Layer):
+    """LayerNorm, GroupNorm, InstanceNorm, RMSNorm: with its statistic as a constant it is linear."""
+
+    accepts: ClassVar[tuple[str, ...]] = ("fixed", "pass")
+
+    @property
+    def default(self) -> Rule:
+        return Norm()
+
+    def needs(self, step: Step) -> set[int]:
+        return set() if isinstance(step.rule, Pass) else {*self.inputs, self.output}
+
+    def backward(self, step: Step, r: Tensor, z: Tensor, saved: Any, values: Values, balance: Balance) -> Parts:
+        if isinstance(step.rule, Pass):
+            return [(self.inputs[0], r)]
+        i = self.inputs[0]
+        x, before = values[i], balance.total(r, self.output)
+        s, offset = divide(r, z, step.rule, 0, values, self.output)
+        weight, shape, dims, epsilon, centred = self.form(values)
+        t, grouped = s if weight is None else s * weight, x.reshape(shape)
+        square = (
+            grouped.var(dims, unbiased=False, keepdim=True) if centred else grouped.square().mean(dims, keepdim=True)
+        )
+        t = t.reshape(shape) * (square + epsilon).rsqrt()
+        c = t - t.mean(dims, keepdim=True) if centred else t
+        found = [(i, x * c.reshape(x.shape))]
+        balance.absorb(self.name, before, found)
+        balance.divided(z, s, offset, 0, self.output)
+        return found
+
+    def form(self, values: Values) -> tuple[Tensor | None, tuple[int, ...], tuple[int, ...], float, bool]:
+        """Return the weight, the shape and dimensions that statistics are over, epsilon, and whether it centres."""
+        args = [values.argument(a) for a in self.call.args]
+        shape = values.shape(self.inputs[0])
+        if self.call.name == "native_group_norm":
+            weight, groups, epsilon = args[1], args[6], args[7]
+            weight = None if weight is None else weight.view(-1, *[1] * (len(shape) - 2))
+            return weight, (shape[0], groups, -1), (2,), epsilon, True
+        if self.call.name in ("native_layer_norm", "_fused_rms_norm"):
+            centred = self.call.name == "native_layer_norm"
+            epsilon = args[-1] if args[-1] is not None else torch.finfo(values.dtype).eps
+            return args[2], shape, tuple(range(-len(args[1]), 0)), epsilon, centred
+        weight = None if args[1] is None else args[1].view(-1, *[1] * (len(shape) - 2))
+        return weight, shape, tuple(k for k in range(len(shape)) if k != 1), args[7], True
+
+    def vanishes(self, rule: Rule, output: bool) -> bool:
+        return not isinstance(rule, Pass)
+
+
+@dataclass(frozen=True)
+class Product(Layer):
+    """An elementwise product of two activations; ``gate`` is the input that only says how much of the other goes on."""
+
+    gate: int | None = None
+    accepts: ClassVar[tuple[str, ...]] = ("product",)
+
+    @property
+    def default(self) -> Rule:
+        return Half() if self.gate is None else Gate()
+
+    def signals(self, rule: Rule) -> tuple[int, ...]:
+        gated = isinstance(rule, Gate) and self.gate is not None
+        return tuple(i for i in self.inputs if i != self.gate) if gated else self.inputs
+
+    def backward(self, step: Step, r: Tensor, z: Tensor, saved: Any, values: Values, balance: Balance) -> Parts:
+        signals = self.signals(step.rule)
+        return [(i, (r / len(signals) if len(signals) > 1 else r).sum_to_size(values.shape(i))) for i in signals]
+
+    def vanishes(self, rule: Rule, output: bool) -> bool:
+        return output
+
+    def positive(self, inputs: bool) -> bool:
+        return inputs
+
+
+@dataclass(frozen=True)
+class Quotient(Product):
+    """A division by a statistic of the values, or a product with one, which is a constant: the other takes all."""
+
+    accepts: ClassVar[tuple[str, ...]] = ("pass",)
+
+    @property
+    def default(self) -> Rule:
+        return Pass()
+
+    def signals(self, rule: Rule) -> tuple[int, ...]:
+        return tuple(i for i in self.inputs if i != self.gate)
+
+
+@dataclass(frozen=True)
+class MatMul(Product):
+    """A matrix product of two activations, as in attention: shares are those of the bilinear map."""
+
+    def needs(self, step: Step) -> set[int]:
+        return {*self.inputs, self.output}
+
+    def backward(self, step: Step, r: Tensor, z: Tensor, saved: Any, values: Values, balance: Balance) -> Parts:
+        signals, before = self.signals(step.rule), balance.total(r, self.output)
+        s, offset = divide(r, z, step.rule, 0, values, self.output)
+        cs = values.adjoint(self.call, s, signals)
+        found = [(i, values[i] * c / len(signals)) for i, c in zip(signals, cs, strict=True)]
+        balance.absorb(self.name, before, found)
+        balance.divided(z, s, offset, 0, self.output)
+        return found
+
+    def vanishes(self, rule: Rule, output: bool) -> bool:
+        return True
+
+
+@dataclass(frozen=True)
+class Softmax(Layer):
+    """A softmax within the net, as of attention weights."""
+
+    accepts: ClassVar[tuple[str, ...]] = ("softmax",)
+
+    @property
+    def default(self) -> Rule:
+        return Constant()
+
+    def signals(self, rule: Rule) -> tuple[int, ...]:
+        return self.inputs if isinstance(rule, Taylor) else ()
+
+    def needs(self, step: Step) -> set[int]:
+        return {*self.inputs, self.output} if isinstance(step.rule, Taylor) else set()
+
+    def backward(self, step: Step, r: Tensor, z: Tensor, saved: Any, values: Values, balance: Balance) -> Parts:
+        found, before = [], balance.total(r, self.output)
+        if isinstance(step.rule, Taylor):
+            i, dim = self.inputs[0], self.call.args[1]
+            part = values[i] * (r - z * r.sum(dim, keepdim=True))
+            found = [(i, torch.where(torch.isfinite(values[i]), part, 0))]  # a mask of -inf gets nothing
+        balance.absorb(self.name, before, found)
+        return found
+
+    def vanishes(self, rule: Rule, output: bool) -> bool:
+        return True
+
+    def positive(self, inputs: bool) -> bool:
+        return True

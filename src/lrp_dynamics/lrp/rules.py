@@ -50,7 +50,7 @@ class Rule:
     """Base of all rules; by itself one without options."""
 
     name: ClassVar[str] = ""
-    layers: ClassVar[str] = "weighted"  # it is for: "weighted", "fixed" (pools, sums), "maxpool", "pass" or "output"
+    layers: ClassVar[str] = "weighted"  # what it is for; a layer's `accepts` lists what it takes
 
     def __post_init__(self):
         for option, hint in get_type_hints(type(self)).items():
@@ -289,7 +289,11 @@ class Flat(Stabilized):
 
 @dataclass(frozen=True)
 class Norm(Stabilized):
-    r"""$R_i = x_i v_{ij} R_j / \sum_i x_i v_{ij}$ for maps without weights: average pools, sums, residual additions."""
+    r"""$R_i = x_i v_{ij} R_j / z_j$, $z_j = \sum_i x_i v_{ij} + c_j$, for linear maps without weights.
+
+    These are average pools, sums, residual additions, interpolation, and the addition of constants c. LayerNorm and its
+    like are such maps once their statistic is taken as a constant (the LN-rule of Ali et al. 2022, arXiv:2202.07304).
+    """
 
     name: ClassVar[str] = "norm"
     layers: ClassVar[str] = "fixed"
@@ -309,13 +313,51 @@ class Average(Stabilized):
     """Max-pooling treated as average pooling on the way back: the rule ``norm`` on the averages."""
 
     name: ClassVar[str] = "average"
-    layers: ClassVar[str] = "maxpool"
+    layers: ClassVar[str] = "windowed maxpool"
     signed: bool = True
 
 
 @dataclass(frozen=True)
+class Gate(Stabilized):
+    """A product of two activations, of which one comes out of a sigmoid, a softmax or their like: that is a constant.
+
+    The other, the signal, takes all (Arras et al. 2017, doi:10.18653/v1/W17-5221; in attention CP-LRP, Ali et al. 2022,
+    arXiv:2202.07304).
+    """
+
+    name: ClassVar[str] = "gate"
+    layers: ClassVar[str] = "product"
+    signed: bool = True
+
+
+@dataclass(frozen=True)
+class Half(Stabilized):
+    """A product of two activations: each takes its share of one half (Achtibat et al. 2024, arXiv:2402.05602)."""
+
+    name: ClassVar[str] = "half"
+    layers: ClassVar[str] = "product"
+    signed: bool = True
+
+
+@dataclass(frozen=True)
+class Constant(Rule):
+    """A softmax within the net, as of attention weights, is a constant: what arrives at it is absorbed."""
+
+    name: ClassVar[str] = "constant"
+    layers: ClassVar[str] = "softmax"
+
+
+@dataclass(frozen=True)
+class Taylor(Rule):
+    r"""$R_i = x_i (R_i - s_i \sum_j R_j)$ for a softmax s within the net (Achtibat et al. 2024, arXiv:2402.05602)."""
+
+    name: ClassVar[str] = "taylor"
+    layers: ClassVar[str] = "softmax"
+
+
+@dataclass(frozen=True)
 class Pass(Rule):
-    """$R_i = R_j$: activations, merged BatchNorm, reshaping, multiplication by constants."""
+    """$R_i = R_j$: functions of single values, reshaping, multiplication by constants; as an option LayerNorm."""
 
     name: ClassVar[str] = "pass"
     layers: ClassVar[str] = "pass"
@@ -329,9 +371,24 @@ class LeftOut(Rule):
     layers: ClassVar[str] = "output"
 
 
-RULES: dict[str, type[Rule]] = {
-    rule.name: rule for rule in (Epsilon, ZPlus, AlphaBeta, Gamma, ZBox, WSquare, Flat, Norm, Winner, Average, Pass)
-}
+_RULES = (
+    Epsilon,
+    ZPlus,
+    AlphaBeta,
+    Gamma,
+    ZBox,
+    WSquare,
+    Flat,
+    Norm,
+    Winner,
+    Average,
+    Gate,
+    Half,
+    Constant,
+    Taylor,
+    Pass,
+)
+RULES: dict[str, type[Rule]] = {rule.name: rule for rule in _RULES}
 
 
 def make_rule(spec: str | dict | Rule) -> Rule:

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 
 from lrp_dynamics import lrp
 from lrp_dynamics.base.errors import UserError
-from lrp_dynamics.lrp.gradients import of_twin
-from lrp_dynamics.lrp.twin import structure_copy
+from lrp_dynamics.lrp.gradients import with_logits
 
 Explainer = Callable[[Tensor, Tensor], lrp.Relevance]
 GRADIENTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -34,11 +33,11 @@ class GradientExplainer:
 
     def __init__(self, model: nn.Module, name: str):
         self.name = name
-        self._twin = structure_copy(model)
+        self._model = model
 
     def __call__(self, inputs: Tensor, target: Tensor) -> lrp.Relevance:
         """Explain the logits of the classes `target` (N,) for `inputs` (N, C, H, W)."""
-        gradient, logits = of_twin(self._twin, inputs, target)
+        gradient, logits = with_logits(self._model, inputs, target)
         logit = logits.gather(1, target[:, None])[:, 0]
         values = GRADIENTS[self.name](gradient, inputs.detach())
         return lrp.Relevance(

@@ -1,0 +1,88 @@
+"""Plans that were made, kept as long as their models live, and the values of a model's tensors as they are now."""
+
+from __future__ import annotations
+
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.lrp.capture import capture
+from lrp_dynamics.lrp.plan import Plan, make_plan
+from lrp_dynamics.lrp.structure import paths, signature, unwrapped
+from lrp_dynamics.lrp.values import Values
+
+SIDES = (32, 64, 28, 224, 16, 96, 128, 299, *range(4, 65))  # of images, to find one that a model takes
+_kept: WeakKeyDictionary[nn.Module, tuple[list, dict]] = WeakKeyDictionary()
+
+
+def precision(model: nn.Module, inputs: Tensor | None = None) -> torch.dtype:
+    """Return the precision in which a model is explained: its own and the input's, at least float32."""
+    found = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+    found = found if inputs is None else torch.promote_types(found, inputs.dtype)
+    return torch.promote_types(found, torch.float32)
+
+
+def plan_for(model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype, *, anew: bool = False) -> Plan:
+    """Return the plan of a model for samples of a shape; it is made once for each structure, shape and precision."""
+    found = signature(model)
+    known = _kept.get(model)
+    if known is None or known[0] != found or anew:
+        known = _kept[model] = (found, {})
+    plans = known[1]
+    if (shape, dtype) not in plans:
+        plans[shape, dtype] = make_plan(capture(model, shape, dtype), dict(paths(model)))
+    return plans[shape, dtype]
+
+
+def some_plan(model: nn.Module) -> Plan:
+    """Return the plan for the last shape that was explained, or else for one that the model takes."""
+    known = _kept.get(model)
+    if known is not None and known[1] and known[0] == signature(model):
+        return list(known[1].values())[-1]
+    error = None
+    for shape in likely_shapes(model):
+        try:
+            return plan_for(model, shape, precision(model))
+        except UserError as refusal:
+            error = error or refusal
+    raise error or UserError("the model has no layer that tells what it takes; give shape=, that of one sample")
+
+
+def likely_shapes(model: nn.Module) -> list[tuple[int, ...]]:
+    """Return shapes of samples that the first layer with weights might take."""
+    for _, module in paths(model):
+        if isinstance(module, nn.Linear):
+            return [(module.in_features,)]
+        if isinstance(module, nn.modules.conv._ConvNd):
+            return [(module.in_channels, *[side] * (module.weight.dim() - 2)) for side in SIDES]
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            return [(module.num_features, *[side] * dims) for dims in (2, 0, 1) for side in SIDES]
+    return []
+
+
+def read(model: nn.Module, plan: Plan, values: Values) -> None:
+    """Put in the values of the model's tensors, and of what is computed from them alone, as they are now."""
+    modules = dict(paths(model))
+    for value, source in plan.program.sources.items():
+        if isinstance(source, tuple):
+            module, name = modules[source[0]], source[1]
+            if isinstance(module, torch.jit.ScriptModule):
+                module, _, name = (
+                    unwrapped(module).get_submodule(name.rpartition(".")[0]),
+                    None,
+                    name.rpartition(".")[2],
+                )
+                source = getattr(module, name)
+            else:
+                source = next(h[name] for h in (module._parameters, module._buffers, vars(module)) if name in h)
+        tensor = source.detach()
+        values.tensors[value] = tensor.to(values.device, values.dtype if tensor.is_floating_point() else tensor.dtype)
+    for call in plan.constants:
+        values.tensors[call.output] = values.run(call)
+
+
+def still_so(plan: Plan, values: Values) -> bool:
+    """Tell whether the values of the model that its forward looked at are those that it was recorded with."""
+    return all(values[value].item() == seen for value, seen in plan.program.reads.items())

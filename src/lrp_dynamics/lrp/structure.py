@@ -1,0 +1,193 @@
+"""Copies of a network's structure: what runs in its place, so that the network itself is never run or changed."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import types
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import Any
+from weakref import ref
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import prune, spectral_norm, weight_norm  # noqa: F401 (their modules hold the hooks below)
+
+from lrp_dynamics.base.errors import UserError
+
+DEEPEST = 3  # plain objects within plain objects are copied so far; beyond, they are shared
+HOOKS = [name for name in vars(nn.Module()) if name.endswith(("_hooks", "_hooks_with_kwargs", "_hooks_always_called"))]
+SIMPLE = (bool, int, float, str, type(None))
+
+
+def recomputes_weights(hook: Any) -> bool:
+    """Tell whether a hook is one of torch that computes a weight before each forward."""
+    return isinstance(hook, prune.BasePruningMethod) or type(hook).__name__ in ("WeightNorm", "SpectralNorm")
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """Return the network that torch.compile or data parallelism wraps."""
+    while True:
+        if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            module = module.module
+        elif "_orig_mod" in module._modules:
+            module = module._modules["_orig_mod"]
+        else:
+            return module
+
+
+def paths(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Yield every module with its path, without the names that wrappers add."""
+    seen = set()
+
+    def walk(module: nn.Module, path: str) -> Iterator[tuple[str, nn.Module]]:
+        module = unwrapped(module)
+        if id(module) in seen:
+            return
+        seen.add(id(module))
+        yield path, module
+        for name, child in module._modules.items():
+            if child is not None:
+                yield from walk(child, f"{path}.{name}" if path else name)
+
+    return walk(model, "")
+
+
+def tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Return a module's own parameters, buffers and plain tensor attributes by name."""
+    if isinstance(module, torch.jit.ScriptModule):
+        return {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    found = {**vars(module), **module._parameters, **module._buffers}
+    return {name: value for name, value in found.items() if isinstance(value, Tensor)}
+
+
+def is_setting(value: Any) -> bool:
+    """Tell whether an attribute is a number, a word, or a tuple of them."""
+    return isinstance(value, SIMPLE) or (type(value) is tuple and all(isinstance(item, SIMPLE) for item in value))
+
+
+def signature(model: nn.Module) -> list[tuple]:
+    """Return what a capture depends on: the modules themselves, their settings, and the shapes of their tensors.
+
+    Values of tensors, the mode and the device are not part of it.
+    """
+    found = []
+    for path, module in paths(model):
+        if isinstance(module, torch.jit.ScriptModule):
+            found.append((path, ref(module)))
+            continue
+        settings = {k: v for k, v in vars(module).items() if is_setting(v) and k != "training"}
+        functions = {k: id(v) for k, v in vars(module).items() if callable(v) and not isinstance(v, nn.Module)}
+        shapes = [
+            (k, None if v is None else v.shape) for k, v in (*module._parameters.items(), *module._buffers.items())
+        ]
+        hooks = [type(hook) for hook in module._forward_pre_hooks.values() if recomputes_weights(hook)]
+        found.append((path, ref(module), type(module), settings, functions, shapes, hooks))
+    return found
+
+
+def duplicate(model: nn.Module, stand_in: Callable[[Tensor], Tensor]) -> tuple[nn.Module, dict[int, nn.Module]]:
+    """Return a copy of a network's structure in eval mode, and the copy of each module by the id of its original.
+
+    Modules and what they hold in containers, partials, closures and plain objects are copied; every tensor is replaced
+    by ``stand_in(tensor)``; anything else is shared. User's hooks are left out, since they act on the user's state.
+    """
+    known: dict[int, Any] = {}
+    copies: dict[int, nn.Module] = {}
+
+    def plain(value: Any) -> bool:
+        """Tell whether an object is of a class written in Python, all of whose state is in its ``__dict__``."""
+        kind = type(value)
+        return kind.__new__ is object.__new__ and hasattr(value, "__dict__") and kind.__module__ != "builtins"
+
+    def of_module(module: nn.Module) -> nn.Module:
+        inner = unwrapped(module)
+        if inner is not module:
+            return of(inner, 0)
+        if isinstance(module, torch.jit.ScriptModule):
+            found = copy.deepcopy(module).eval()
+            known[id(module)] = copies[id(module)] = found
+            return found
+        found = known[id(module)] = copies[id(module)] = module.__class__.__new__(module.__class__)
+        for name, value in vars(module).items():
+            if name in HOOKS:
+                kept = {k: h for k, h in value.items() if name == "_forward_pre_hooks" and recomputes_weights(h)}
+                found.__dict__[name] = OrderedDict(kept)
+            elif name == "_compiled_call_impl":
+                found.__dict__[name] = None
+            else:
+                found.__dict__[name] = of(value, 0)
+        found.__dict__["training"] = False
+        return found
+
+    def of_function(function: types.FunctionType) -> types.FunctionType:
+        cells = function.__closure__ or ()
+        inside = [cell.cell_contents if not empty(cell) else None for cell in cells]
+        copied = [of(value, DEEPEST) for value in inside]
+        if all(a is b for a, b in zip(inside, copied, strict=True)):
+            return function
+        closure = tuple(types.CellType(value) for value in copied)
+        made = types.FunctionType(
+            function.__code__, function.__globals__, function.__name__, function.__defaults__, closure
+        )
+        made.__kwdefaults__ = function.__kwdefaults__
+        return made
+
+    def of(value: Any, depth: int) -> Any:
+        if isinstance(value, SIMPLE):
+            return value
+        if id(value) in known:
+            return known[id(value)]
+        if isinstance(value, Tensor):
+            found = known[id(value)] = stand_in(value)
+            return found
+        if isinstance(value, nn.Module):
+            return of_module(value)
+        if isinstance(value, dict):
+            found = known[id(value)] = copy.copy(value)
+            for key in list(found):
+                found[key] = of(found[key], depth)
+            return found
+        if type(value) is list:
+            found = known[id(value)] = []
+            found.extend(of(item, depth) for item in value)
+            return found
+        if type(value) in (tuple, set):
+            return type(value)(of(item, depth) for item in value)
+        if isinstance(value, types.MethodType):
+            return types.MethodType(value.__func__, of(value.__self__, depth))
+        if isinstance(value, types.FunctionType):
+            return of_function(value)
+        if isinstance(value, functools.partial):
+            return functools.partial(of(value.func, depth), *of(value.args, depth), **of(value.keywords, depth))
+        if depth < DEEPEST and plain(value):
+            found = known[id(value)] = object.__new__(type(value))
+            found.__dict__.update({name: of(inner, depth + 1) for name, inner in vars(value).items()})
+            return found
+        return value
+
+    return of(model, 0), copies
+
+
+def empty(cell: types.CellType) -> bool:
+    """Tell whether a closure's variable has no value yet."""
+    try:
+        return cell.cell_contents is cell
+    except ValueError:
+        return True
+
+
+def refuse_lazy(model: nn.Module) -> None:
+    """Refuse a network of which a layer has not made its weights yet."""
+    for path, module in paths(model):
+        for key, value in tensors(module).items():
+            if nn.parameter.is_lazy(value):
+                raise UserError(f"layer {path!r} has no {key} yet; run the model once, which makes it")
+
+
+def eval_copy(model: nn.Module) -> nn.Module:
+    """Return a copy of a network's structure in eval mode that shares its parameters and has buffers of its own."""
+    refuse_lazy(model)
+    parameters = {id(p) for p in model.parameters()}
+    return duplicate(model, lambda t: t if id(t) in parameters else t.detach().clone())[0]
