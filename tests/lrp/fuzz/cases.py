@@ -43,7 +43,8 @@ def random_composite(g: Builder, rng: random.Random) -> dict:
     """Return a composite for a network: rules by depth, name, type, and for everything else."""
     weighted = [s for s in g.steps.values() if s.kind == "weighted"]
     keys = {}
-    reads_input = [s.reads == (0,) for s in weighted][:1] == [True]
+    plain_layer = ("nn.Linear(", "F.linear", "Conv", "F. Conv", "x @ W", "b + x @ W", "addmm", "matmul")
+    reads_input = weighted and weighted[0].reads == (0,) and weighted[0].label.startswith(plain_layer)
     if reads_input and rng.random() < 0.4:
         box = {"rule": "z_box", "epsilon": 1e-9, "signed": False, "relative": 0.0}
         keys["first"] = box if rng.random() < 0.7 else random_rule(rng)

@@ -26,7 +26,7 @@ class Step:
     ``kind`` is one of weighted, fixed, norm, move, pass, winner, mul, matmul, div, softmax, stop and output; ``type``
     the name by which a composite finds the layer, ``linear`` the function whose Jacobian counts where that is not the
     step's own, ``average`` the pool that a max-pool may be taken for; ``gated`` says that the value comes out of a
-    sigmoid or its like, and was moved, scaled or shifted at most.
+    sigmoid or its like, and was moved, scaled or shifted at most; ``tanh`` that it would once a constant is added.
     """
 
     kind: str
@@ -39,6 +39,7 @@ class Step:
     piecewise: bool = False
     names: tuple[str, ...] = ()
     gated: bool = False
+    tanh: bool = False
 
 
 class Net(nn.Module):
@@ -111,12 +112,18 @@ class Builder:
         if value[~value.isinf()].abs().max() > 1e4:
             raise Skip
         out = max(self.values) + 1
-        scaling = kind == "move" or info.get("type") == "Shift" or (kind == "pass" and info.pop("scale", False))
-        gated = info.pop("gate", False) or (scaling and len(reads) == 1 and reads[0] > 0 and self.steps[reads[0]].gated)
+        shift = info.get("type") == "Shift"
+        scaling = kind == "move" or shift or (kind == "pass" and info.pop("scale", False))
+        source = self.steps.get(reads[0]) if scaling and len(reads) == 1 else None
+        gated = info.pop("gate", False) or bool(source and (source.gated or (source.tanh and shift)))
+        label = info["label"].lower()
+        tanh = bool(source and source.tanh) or (
+            kind == "pass" and "tanh" in label and "hard" not in label and "gelu" not in label
+        )
         piecewise = info.pop("piecewise", kind in ("weighted", "fixed", "move", "winner"))
         if self.plain and not piecewise and kind != "output":
             raise Skip
-        self.steps[out] = Step(kind, function, reads, piecewise=piecewise, gated=gated, **info)
+        self.steps[out] = Step(kind, function, reads, piecewise=piecewise, gated=gated, tanh=tanh, **info)
         self.values[out] = value
         self.layouts[out] = layout or self.layouts[reads[0]]
         if self.layouts[out] != "tok" and layout != "any":

@@ -106,8 +106,8 @@ def back(
     if step.kind == "stop" or (step.kind == "softmax" and rule["rule"] == "constant"):
         return [None]
     if step.kind == "softmax":
-        x = torch.where(y == 0, 0.0, xs[0])  # a logit of -inf has no share
-        return [x * (r - y * r.sum(-1, keepdim=True))]
+        x, s = torch.where(xs[0].isinf(), 0.0, xs[0]), torch.where(rows(y) == 0, 0.0, flat / rows(y))
+        return [x * shaped((dense(step.function, 0) @ s.unsqueeze(2)).squeeze(2), 0)]
     if step.kind == "mul" and rule["rule"] == "gate":
         return [None if gate else summed(r, x) for x, gate in zip(xs, gates, strict=True)]
     if step.kind == "mul":

@@ -50,7 +50,7 @@ POINTWISE = [  # label, function, whether it is piecewise linear through 0
     ("F.softsign", F.softsign, False), ("F.hardtanh", F.hardtanh, False), ("F.logsigmoid", F.logsigmoid, False),
     ("x.clamp(-1, 1)", lambda x: x.clamp(-1, 1), False), ("x ** 2", lambda x: x**2, False),
     ("x.square()", lambda x: x.square(), False), ("x.pow(3)", lambda x: x.pow(3), False), ("sin", torch.sin, False),
-    ("torch.exp", torch.exp, False), ("tanhshrink", F.tanhshrink, False), ("torch.sigmoid", torch.sigmoid, False),
+    ("torch.exp", torch.exp, False), ("torch.sigmoid", torch.sigmoid, False),
     ("F.softshrink", lambda x: F.softshrink(x, 0.2), False), ("F.hardsigmoid", F.hardsigmoid, False),
     ("-x", lambda x: -x, True),
 ]  # fmt: skip

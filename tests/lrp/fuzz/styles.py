@@ -197,7 +197,7 @@ def written_gelu(g, v):
     only(not (v and g.steps[v].gated))
     if how == "gelu":
         half = g.step("pass", lambda m, x: 0.5 * x, v, label="0.5 * x", scale=True)
-        e = pointwise(g, v, "erf", lambda x: torch.erf(x / 2**0.5))
+        e = pointwise(g, v, "erf", lambda x: torch.erf(x / 2**0.5), gate=True)
         e = g.step("fixed", lambda m, x: 1 + x, e, label="1 + x", type="Shift")
         return times(g, half, e)
     if how == "mish":
