@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import prod
 from types import FrameType
 from typing import Any
@@ -73,6 +74,7 @@ class Call:
         """Return the operation's name, without its overload."""
         return self.op.overloadpacket.__name__
 
+    @cached_property
     def inputs(self) -> list[int]:
         """Return the values that the call reads, each once."""
         return list(dict.fromkeys(leaf.index for leaf in leaves((self.args, self.kwargs)) if isinstance(leaf, Ref)))
@@ -215,11 +217,11 @@ class Recording(TorchDispatchMode):
         kept = mapped((args, kwargs), self.reference)
         reads = [leaf.index for leaf in leaves(kept) if isinstance(leaf, Ref)]
         active = not self.active.isdisjoint(dependencies(func.overloadpacket.__name__, *kept))
-        if active and self.looks_at_values(func, args):
+        if active and self.looks_at_values(func, kept[0]):
             raise UserError(f"the model's forward branches on the values of its input at {users_line()}")
         if func._schema.is_mutable:  # functionalization leaves none, but for tensors that it does not know
             raise UserError(f"the model writes into a tensor that has no copy to write into, at {users_line()}")
-        result = shaped(func, args)
+        result = shaped(func, args) if active and not kwargs else None
         result = func(*args, **kwargs) if result is None else result
         if not active and func.overloadpacket is torch.ops.aten._local_scalar_dense:
             self.reads[reads[0]] = result
@@ -233,11 +235,11 @@ class Recording(TorchDispatchMode):
                     self.active.add(value)
         return result
 
-    @staticmethod
-    def looks_at_values(func: Any, args: tuple) -> bool:
-        """Tell whether what follows depends on the values that an operation reads."""
+    def looks_at_values(self, func: Any, args: tuple) -> bool:
+        """Tell whether what follows depends on the values of the input that an operation reads."""
         if func.overloadpacket is torch.ops.aten.index:
-            return any(isinstance(i, Tensor) and i.dtype == torch.bool for i in args[1])
+            masks = [i.index for i in args[1] if isinstance(i, Ref) and self.kept[i.index].dtype == torch.bool]
+            return not self.active.isdisjoint(masks)
         return any(tag in func.tags for tag in READS_VALUES)
 
     def enter(self, path: str) -> Callable:
@@ -261,8 +263,15 @@ class Recording(TorchDispatchMode):
 
 
 def shaped(func: Any, args: tuple) -> Tensor | None:
-    """Return zeros in the shape of a product that need not be computed, None for other operations."""
+    """Return something in the shape of a result that need not be computed, None for other operations.
+
+    A function of single values is computed for one of them; products give zeros. Neither takes memory.
+    """
     aten, name = torch.ops.aten, func.overloadpacket
+    if torch.Tag.pointwise in func.tags and torch.Tag.nondeterministic_seeded not in func.tags:
+        tensors = [a for a in args if isinstance(a, Tensor)]
+        one = [a[(slice(0, 1),) * a.dim()] if isinstance(a, Tensor) else a for a in args]
+        return func(*one).expand(torch.broadcast_shapes(*(a.shape for a in tensors)))
     if name is aten.convolution:
         x, weight, _, stride, padding, dilation, transposed, output_padding, groups = args
         channels = weight.shape[1] * groups if transposed else weight.shape[0]
@@ -274,11 +283,11 @@ def shaped(func: Any, args: tuple) -> Tensor | None:
             else:
                 sizes.append((size + 2 * padding[k] - reach - 1) // stride[k] + 1)
         fits = x.dim() == weight.dim() and x.shape[1] == (weight.shape[0] if transposed else weight.shape[1] * groups)
-        return x.new_zeros((x.shape[0], channels, *sizes)) if fits and min(sizes) > 0 else None
+        return x.new_zeros(()).expand(x.shape[0], channels, *sizes) if fits and min(sizes) > 0 else None
     if name in (aten.mm, aten.bmm, aten.addmm) and args[-1].dim() > 1:
         a, b = args[-2:]
         fits = a.shape[-1] == b.shape[-2] and a.shape[:-2] == b.shape[:-2] and a.dtype == b.dtype
-        return a.new_zeros((*a.shape[:-1], b.shape[-1])) if fits else None
+        return a.new_zeros(()).expand(*a.shape[:-1], b.shape[-1]) if fits else None
     return None
 
 
@@ -408,8 +417,8 @@ def capture(model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) -> Pro
         if isinstance(source, Tensor) and not torch.equal(source, more.values[value]):
             raise UserError("the model makes constants that depend on the number of samples, which cannot be followed")
     program = Program(
-        calls, shapes, [t.is_floating_point() or t.is_complex() for t in few.kept], few.values, few.active, outputs[0], few.reads,
-        {path: value for path, value in few.outputs.items() if value is not None},
+        calls, shapes, [t.is_floating_point() or t.is_complex() for t in few.kept], few.values, few.active, outputs[0],
+        few.reads, {path: value for path, value in few.outputs.items() if value is not None},
     )  # fmt: skip
     return needed(program)
 
@@ -453,7 +462,7 @@ def outer_of(call: Call, program: Program, axes: list[int | None], outer: list[i
     It is 1 where each sample's rows lie together, as in windows of images, and the length of a sequence where (L, N) is
     viewed as one dimension. Mixing is found as far as shapes and dimensions show it.
     """
-    axis, inputs = axes[call.output], [i for i in call.inputs() if i in program.active and axes[i] is not None]
+    axis, inputs = axes[call.output], [i for i in call.inputs if i in program.active and axes[i] is not None]
     if axis is None or not inputs:
         return None
     shapes, first = program.shapes, inputs[0]
@@ -486,5 +495,5 @@ def failure(error: Exception, recording: Recording, shape: tuple[int, ...]) -> U
             line = f", at {trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno}"
         trace = trace.tb_next
     told = (str(error).strip() or type(error).__name__).splitlines()[0]
-    sizes = ", ".join(map(str, (recording.kept[0].shape[0], *shape)))
+    sizes = ", ".join(map(str, (FEW, *shape)))
     return UserError(f"{layer}the model fails for an input of shape ({sizes}){line}: {told}")

@@ -25,6 +25,7 @@ from lrp_dynamics.lrp.operations import (
     AVERAGES,
     BATCH_NORMS,
     GATES,
+    IDENTITIES,
     MAX_POOLS,
     MOVES,
     NORMALIZATIONS,
@@ -157,8 +158,10 @@ def comes_from(
         if call.name in ("hardtanh", "clamp"):  # a hard sigmoid, written out
             return sum(isinstance(a, int | float) for a in call.args) == 2 and call.args[1] >= 0
         return call.name != "tanh" or shifted  # 1 + tanh, as in an approximation of GELU
-    active = [i for i in call.inputs() if i in program.active and program.floating[i]]
-    known = MOVES | RESHAPES | {"clone", "_to_copy", "alias", "add", "sub", "rsub", "mul", "div", "dropout"}
+    active = [i for i in call.inputs if i in program.active and program.floating[i]]
+    known = MOVES | RESHAPES | AVERAGES | IDENTITIES | {"add", "sub", "rsub", "mul", "div", "clamp", "clamp_min", "pow"}
+    if call.name == "div" and isinstance(call.args[0], Ref):  # as a norm by the mean of norms
+        active = [call.args[0].index]
     shifted = shifted or call.name in ("add", "sub", "rsub")
     return call.name in known and len(active) == 1 and comes_from(names, active[0], made, program, steps - 1, shifted)
 

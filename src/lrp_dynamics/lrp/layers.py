@@ -242,7 +242,7 @@ class Linear(Layer):
 
     def positive(self, inputs: bool) -> bool:
         plain = self.call.name in AVERAGES or (self.call.name == "add" and not self.call.kwargs)
-        return inputs and plain and not self.reads_constants() and len(self.inputs) == len(self.call.inputs())
+        return inputs and plain and not self.reads_constants() and len(self.inputs) == len(self.call.inputs)
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,7 @@ class Builder:
     same: dict[int, int] = field(default_factory=dict)  # a value -> the one that it is, or became a part of
     layers: dict[int, Layer] = field(default_factory=dict)  # by output
     readers: dict[int, list[Call]] = field(default_factory=lambda: defaultdict(list))
+    parts: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))  # a value -> those that became it
     detached: set[int] = field(default_factory=set)  # made of masks and indices alone: constants, for relevance
     norms: dict[int, Call] = field(default_factory=dict)  # output of a weighted layer -> the BatchNorm merged into it
 
@@ -73,7 +74,7 @@ def make_plan(program: Program, modules: dict[str, nn.Module]) -> Plan:
     for call in program.calls:
         add_call(build, call)
     for call in build.calls:
-        for value in call.inputs():
+        for value in call.inputs:
             build.readers[value].append(call)
     ending = output_activation(build)
     for call in build.calls:
@@ -93,8 +94,9 @@ def add_call(build: Builder, call: Call) -> None:
     def renamed(leaf: Any) -> Any:
         return Ref(build.resolve(leaf.index)) if isinstance(leaf, Ref) else leaf
 
-    args, kwargs = mapped((call.args, call.kwargs), renamed)
-    call = replace(call, args=args, kwargs=kwargs)
+    if not build.same.keys().isdisjoint(call.inputs):
+        args, kwargs = mapped((call.args, call.kwargs), renamed)
+        call = replace(call, args=args, kwargs=kwargs)
     source = call.args[0].index if call.args and isinstance(call.args[0], Ref) else None
     floating = source in program.active and program.floating[source] and program.floating[call.output]
     unchanged = (
@@ -124,9 +126,10 @@ def add_layer(build: Builder, call: Call, ending: Call | None) -> None:
     def renamed(leaf: Any) -> Any:  # what was merged since
         return Ref(build.resolve(leaf.index)) if isinstance(leaf, Ref) else leaf
 
-    args, kwargs = mapped((call.args, call.kwargs), renamed)
-    call = replace(call, args=args, kwargs=kwargs)
-    inputs = tuple(i for i in call.inputs() if i in program.active and program.floating[i] and i not in build.detached)
+    if not build.same.keys().isdisjoint(call.inputs):
+        args, kwargs = mapped((call.args, call.kwargs), renamed)
+        call = replace(call, args=args, kwargs=kwargs)
+    inputs = tuple(i for i in call.inputs if i in program.active and program.floating[i] and i not in build.detached)
     if call is ending or (ending is not None and call.output == ending.output):
         build.layers[call.output] = OutputActivation(call, inputs, call.output, kind_of(call.name))
     elif not (merge_batch_norm(build, call, inputs) or merge_bias(build, call, inputs)):
@@ -192,8 +195,8 @@ def with_padding(build: Builder, layer: Conv) -> Conv:
         call = made.get(waiting.pop())
         if call is not None and call.scope[-1:] == scope and call.name in MOVES and call.output not in before:
             before[call.output] = call
-            waiting += call.inputs()
-    read = {i for call in before.values() for i in call.inputs() if i in build.program.active} - before.keys()
+            waiting += call.inputs
+    read = {i for call in before.values() for i in call.inputs if i in build.program.active} - before.keys()
     readers = {reader.output for value in before for reader in build.readers[value]} - {layer.call.output}
     if len(read) != 1 or readers - before.keys():
         return layer
@@ -205,8 +208,8 @@ def with_padding(build: Builder, layer: Conv) -> Conv:
 
 def alone_reads(build: Builder, call: Call | None, value: int) -> bool:
     """Tell whether a value has one reader, ``call`` if given, and is not the output."""
-    readers = [r for v, found in build.readers.items() if build.resolve(v) == value for r in found]
-    readers = [r for r in readers if build.same.get(r.output) != value]
+    found = [r for v in [value, *build.parts[value]] for r in build.readers.get(v, ())]
+    readers = [r for r in found if build.resolve(r.output) != value]  # but for those that became a part of it
     return (
         len(readers) == 1
         and (call is None or readers[0].output == call.output)
@@ -218,6 +221,7 @@ def become(build: Builder, layer: Layer, call: Call, **parts: Any) -> None:
     """Let a layer make the value that a call makes, of which it is a part from now on."""
     del build.layers[layer.output]
     build.same[layer.output] = call.output
+    build.parts[call.output] += [layer.output, *build.parts[layer.output]]
     build.layers[call.output] = replace(layer, output=call.output, **parts)
 
 
@@ -227,7 +231,7 @@ def leaf_of(build: Builder, call: Call) -> tuple[str, int] | None:
         return None
     path, run = call.scope[-1]
     module = build.modules.get(path)
-    whole = module is not None and not list(module.children()) and path
+    whole = path and module is not None and set(module._modules) <= {"parametrizations"}
     return (path, run) if whole and torch_type(module) else None
 
 

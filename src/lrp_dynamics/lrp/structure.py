@@ -47,7 +47,8 @@ def paths(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             return
         seen.add(id(module))
         yield path, module
-        for name, child in module._modules.items():
+        children = {} if isinstance(module, torch.jit.ScriptModule) else module._modules
+        for name, child in children.items():
             if child is not None:
                 yield from walk(child, f"{path}.{name}" if path else name)
 
