@@ -116,12 +116,17 @@ def norm_by_hand(g, v):
 # Attention and gates ----------------------------------------------------------------------------------------------
 
 
-def attend(g, q, k, v, bias=None, scale=1.0, user=True, banned=False):
-    """Add softmax(q kᵀ · scale + bias) v, with (…, T, d) each."""
+def attend(g, q, k, v, bias=None, scale=1.0, user=True, banned=False, before=""):
+    """Add softmax(q kᵀ · scale + bias) v, with (…, T, d) each; torch scales "q", or "both" by its root, before."""
     more = {"layout": "any", "user": user}
+    if before:
+        root = scale if before == "q" else scale**0.5
+        q = g.step("pass", lambda m, x: x * root, q, label="scaled q", scale=True, **more)
+    if before == "both":
+        k = g.step("pass", lambda m, x: x * root, k, label="scaled k", scale=True, **more)
     k = g.step("move", lambda m, x: x.transpose(-1, -2), k, label="kT", **more)
     s = g.step("matmul", lambda m, x, y: x @ y, q, k, label="q @ kT", type="MatMul", **more)
-    if scale != 1.0:
+    if scale != 1.0 and not before:
         s = g.step("pass", lambda m, x: x * scale, s, label="scaled", scale=True, **more)
     if bias is not None and banned:
         g.masked = True
@@ -201,7 +206,9 @@ def attention(g, v):
                     layout="any",
                 )
             )
-    out = attend(g, *parts, bias, d**-0.5, user, banned)
+    weights = how == "module" and g.rng.random() < 0.5
+    before = "" if user else "q" if weights else "both"
+    out = attend(g, *parts, bias, d**-0.5, user, banned, before)
     if how == "sdpa":
 
         def sdpa(m, q, k, w):
@@ -215,7 +222,6 @@ def attention(g, v):
         out_proj = lambda m, x: getattr(m, name).out_proj(x)  # noqa: E731
         label = f"nn.MultiheadAttention({width}, {heads})"
         x = g.step("weighted", out_proj, x, label=label, type="Linear", user=False, names=(name,))
-        weights = g.rng.random() < 0.5
         mask = lambda m: None if bias is None else getattr(m, bias)  # noqa: E731
         g.call((x,), (v,), lambda m, y: getattr(m, name)(y, y, y, attn_mask=mask(m), need_weights=weights)[0])
         return x

@@ -181,13 +181,18 @@ def check(seed: int, without: frozenset[int] = frozenset(), tally: Counter | Non
     wrong = []
     if not same(before, snapshot(net)):
         wrong.append("the model was changed")
-    if distance(g.values[last].reshape(len(x), -1), expected_output.reshape(len(x), -1)) > 1e-10:
+    largest = 1e-3 * max(v[~v.isinf()].norm().item() for v in g.values.values())
+    if distance(expected_output, g.values[last], largest) > 1e-10:
         wrong.append("the generator's steps do not give the model's output")
-    if distance(found.output.reshape(len(x), -1), g.values[scores].reshape(len(x), -1)) > 1e-10:
+    if distance(found.output, g.values[scores], largest) > 1e-10:
         wrong.append("the output is not the model's")
     expected = oracle(g, composite, r0, wide, g.values)
     maps = {"input": (found.input, 0)} | {f"layer {n}": (found.layers[n], out) for n, out in names}
-    least = 1e-5 * max(r.norm().item() for r in expected.values())  # what remains of a cancellation is rounding
+    least = 1e-5 * max(
+        r0.norm().item(),
+        largest if form in ("logit", "relu", "contrast") else 0.0,
+        *(r.norm().item() for r in expected.values()),
+    )  # what remains of a cancellation is rounding
     for what, (got, out) in maps.items():
         truth = expected.get(out, torch.zeros_like(g.values[out]))
         gap = distance(got, truth, least)
@@ -202,7 +207,7 @@ def check(seed: int, without: frozenset[int] = frozenset(), tally: Counter | Non
     scale = rows(r0).abs().sum(1) + sum((rows(r.abs()).sum(1) for r in expected.values()), torch.zeros(len(x)))
     if not ((found.initial - taken - absorbed).abs() <= 1e-12 * scale).all():
         wrong.append(f"balance: initial {found.initial.tolist()}, input {taken.tolist()}, absorbed {absorbed.tolist()}")
-    if distance(found.initial.unsqueeze(1), rows(r0).sum(1, keepdim=True)) > 1e-9 and r0.abs().sum() > 0:
+    if distance(found.initial.unsqueeze(1), rows(r0).sum(1, keepdim=True), largest) > 1e-9:
         wrong.append(f"initial is {found.initial.tolist()}, not {rows(r0).sum(1).tolist()}")
     if not torch.isfinite(found.input).all():
         wrong.append("the map is not finite")

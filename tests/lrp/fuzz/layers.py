@@ -135,7 +135,7 @@ def dense(g, v):
         return weighted(g, v, call, "Linear", f"F.linear({width}, {out}, {bias})", "", norm)
     w = g.constant(width, out, scale=1.5 / width**0.5)
     b = g.constant(out, scale=0.3)
-    if how == "einsum":
+    if how == "einsum" and width > 1:
         letters = "nc,cd->nd" if layout == "flat" else "ntc,cd->ntd"
         return weighted(g, v, lambda m, x: torch.einsum(letters, x, getattr(m, w)), "Linear", letters)
     if how == "addmm":
@@ -185,6 +185,7 @@ def lone_batch_norm(g, v):
 @piece("tok")
 def token_mixing(g, v):
     t, width = g.shape(v)
+    only(t > 1 and width > 1)  # einsum multiplies along a dimension of one
     out = g.rng.randint(2, 5)
     how = g.pick("W @ x", "per token", "transposed Linear")
     if how == "W @ x":

@@ -207,8 +207,8 @@ def glu(g, v):
     dim = g.pick(*range(1, len(g.shape(v)) + 1))
     size = g.values[v].shape[dim]
     only(size % 2 == 0)
-    a = g.step("move", lambda m, x: x.narrow(dim, 0, size // 2), v, label="first half", user=False)
-    b = g.step("move", lambda m, x: x.narrow(dim, size // 2, size // 2), v, label="second half", user=False)
+    a = g.step("move", lambda m, x: x.narrow(dim, 0, size // 2), v, label="first half", user=False, view=True)
+    b = g.step("move", lambda m, x: x.narrow(dim, size // 2, size // 2), v, label="second half", user=False, view=True)
     only(not g.steps[a].gated)
     if g.rng.random() < 0.5:
         s = pointwise(g, b, "sigmoid", torch.sigmoid, gate=True, user=False)
@@ -346,7 +346,9 @@ def parted(g, v):
     if how == "unbind":
         only(len(mine) > 1 and size <= 4)
         parts = [
-            g.step("move", lambda m, x, k=k: x.select(d, k), v, label=f"unbind {k}", user=False, layout="any")
+            g.step(
+                "move", lambda m, x, k=k: x.select(d, k), v, label=f"unbind {k}", user=False, view=True, layout="any"
+            )
             for k in range(size)
         ]
         g.call(tuple(parts), (v,), lambda m, x: x.unbind(d))
@@ -356,8 +358,8 @@ def parted(g, v):
             keep = [one, *keep[2:]]
         return g.step("move", lambda m, *xs: torch.stack(xs, d), *keep, label="stack", layout=g.layouts[v])
     cut = -(-size // 2)
-    a = g.step("move", lambda m, x: x.narrow(d, 0, cut), v, label=f"{how} first", user=False)
-    b = g.step("move", lambda m, x: x.narrow(d, cut, size - cut), v, label=f"{how} second", user=False)
+    a = g.step("move", lambda m, x: x.narrow(d, 0, cut), v, label=f"{how} first", user=False, view=True)
+    b = g.step("move", lambda m, x: x.narrow(d, cut, size - cut), v, label=f"{how} second", user=False, view=True)
     users = {"chunk": lambda m, x: x.chunk(2, d), "split": lambda m, x: x.split(cut, d),
              "split sizes": lambda m, x: torch.split(x, [cut, size - cut], d),
              "getitem": lambda m, x: (x.narrow(d, 0, cut), x[(slice(None),) * d + (slice(cut, None),)])}  # fmt: skip
@@ -385,7 +387,7 @@ def mixing(g, v):
         mean = g.step("fixed", lambda m, x: x.mean(d, keepdim=True), v, label="mean")
         return g.step("fixed", lambda m, x, y: x - y, v, mean, label="x - mean", type="Add")
     if how in ("lerp", "addcmul"):
-        found = g.others(v, lambda s: s == g.shape(v))
+        found = [i for i in g.others(v, lambda s: s == g.shape(v)) if not torch.equal(g.values[i], g.values[v])]
         only(found)
         c = g.constant(*g.shape(v))
         function = {
