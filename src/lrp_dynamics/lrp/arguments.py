@@ -68,9 +68,9 @@ def initial_relevance(output: Tensor, target: Any, form: str) -> Tensor:
         )
     if isinstance(target, str):
         target = scores.argmax(1)
-    if target.shape != scores.shape[:1]:
+    elif target.shape != scores.shape[:1]:
         raise UserError(f"target has shape {tuple(target.shape)}; expected one class per sample, ({len(scores)},)")
-    if len(target) and (target.min() < 0 or target.max() >= scores.shape[1]):
+    elif len(target) and (target.min() < 0 or target.max() >= scores.shape[1]):
         raise UserError(f"target holds a class outside 0 to {scores.shape[1] - 1}")
     index = target.long().unsqueeze(1)
     if form == "softmax":

@@ -80,7 +80,7 @@ class Composite:
             used.update(fitting)
             suited = [key for key in fitting if self.rules[key].layers in layer.accepts]
             named = [key for key in fitting if key in (layer.kind, layer.name) and not DEPTH.fullmatch(key)]
-            mistaken = [key for key in named if key not in suited]
+            mistaken = [key for key in named if key not in suited and "output" not in layer.accepts]
             if mistaken:
                 raise UserError(
                     f"composite {self.name!r} gives layer {layer.name!r} ({layer.kind}) the rule "

@@ -189,8 +189,8 @@ class Explainer:
         for layer, rule in zip(plan.layers, rules, strict=True):
             if isinstance(rule, ZBox) and not reads_input(layer, plan, self.bounds):
                 raise UserError(
-                    f"layer {layer.name!r} does not read the input itself, so that z_box is not for it (if the input is "
-                    "only reshaped, bounds that are numbers will do)"
+                    f"layer {layer.name!r} does not read the input itself, so that z_box is not for it (if the input "
+                    "is only reshaped, bounds that are numbers will do)"
                 )
         self._plan, self._rules, self._steps = plan, rules, {}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 
-from lrp_dynamics.lrp.capture import Call, Count, Program, Ref, mapped
 from lrp_dynamics.lrp.layers import (
     Detached,
     Layer,
@@ -37,6 +36,7 @@ from lrp_dynamics.lrp.operations import (
     WINNERS,
     kind_of,
 )
+from lrp_dynamics.lrp.program import Call, Count, Program, Ref, mapped
 from lrp_dynamics.lrp.weighted import Batched, Conv, Dense
 
 
@@ -55,7 +55,8 @@ def layer_of(call: Call, inputs: tuple[int, ...], program: Program) -> Layer:
         return WinnerOf(call, inputs, output, kind)
     if name in MAX_POOLS or name in ADAPTIVE_MAX_POOLS:
         dims = {**MAX_POOLS, **ADAPTIVE_MAX_POOLS}[name]
-        kind = f"{'Adaptive' if name in ADAPTIVE_MAX_POOLS else ''}MaxPool{dims}d"
+        flat = dims == 2 and of_signals(call, program)
+        kind = f"{'Adaptive' if name in ADAPTIVE_MAX_POOLS else ''}MaxPool{1 if flat else dims}d"
         return MaxPool(call, inputs, output, kind, dims=dims)
     if name in AVERAGES:
         return Linear(call, inputs, output, average_kind(call, program))
@@ -76,6 +77,12 @@ def layer_of(call: Call, inputs: tuple[int, ...], program: Program) -> Layer:
     if len(inputs) == 1 and (torch.Tag.pointwise in call.op.tags or name in POINTWISE):
         return Pointwise(call, inputs, output, kind)
     return tried(call, inputs, program)
+
+
+def of_signals(call: Call, program: Program) -> bool:
+    """Tell whether a pool of images is what torch makes of one of signals, which it gives a height of one."""
+    before = next((c for c in program.calls if c.output == call.args[0].index), None)
+    return before is not None and before.name == "unsqueeze" and program.shapes[before.output][-2] == 1
 
 
 def is_ref(leaf: object, value: int) -> bool:
@@ -101,6 +108,8 @@ def average_kind(call: Call, program: Program) -> str:
     rank = len(program.shapes[call.args[0].index])
     keeps = call.name == "mean" and len(call.args) > 2 and call.args[2]
     everywhere = keeps and rank > 2 and sorted(k % rank for k in call.args[1]) == list(range(2, rank))
+    if call.name == "avg_pool2d" and of_signals(call, program):
+        return "AvgPool1d"
     return f"AdaptiveAvgPool{rank - 2}d" if everywhere else kind_of(call.name)
 
 

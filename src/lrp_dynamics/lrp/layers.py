@@ -17,9 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lrp_dynamics.base.errors import UserError
-from lrp_dynamics.lrp.capture import Call, Ref, leaves
 from lrp_dynamics.lrp.kernels import blank, channels_last, deterministic, in_layout
 from lrp_dynamics.lrp.operations import AVERAGES, FILLS, POSITIVE
+from lrp_dynamics.lrp.program import Call, Ref, leaves
 from lrp_dynamics.lrp.propagate import Balance, divide
 from lrp_dynamics.lrp.rules import Average, Constant, Gate, Half, LeftOut, Norm, Pass, Rule, Taylor, Winner
 from lrp_dynamics.lrp.values import Values

@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import nn
 
-from lrp_dynamics.lrp.capture import Call, Program, Ref, mapped
 from lrp_dynamics.lrp.kinds import layer_of, over_classes
 from lrp_dynamics.lrp.layers import Detached, Layer, Linear, MaxPool, Move, OutputActivation, Pointwise
 from lrp_dynamics.lrp.operations import BATCH_NORMS, IDENTITIES, MOVES, OUTPUT_ACTIVATIONS, RESHAPES, kind_of, name_of
+from lrp_dynamics.lrp.program import Call, Program, Ref, mapped
 from lrp_dynamics.lrp.weighted import Batched, BatchNorm, Conv, Dense, Diagonal
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.lrp.capture import capture
 from lrp_dynamics.lrp.plan import Plan, make_plan
-from lrp_dynamics.lrp.structure import paths, signature, unwrapped
+from lrp_dynamics.lrp.structure import paths, signature, tensors
 from lrp_dynamics.lrp.values import Values
 
 SIDES = (32, 64, 28, 224, 16, 96, 128, 299, *range(4, 65))  # of images, to find one that a model takes
@@ -67,20 +67,19 @@ def read(model: nn.Module, plan: Plan, values: Values) -> None:
     modules = dict(paths(model))
     for value, source in plan.program.sources.items():
         if isinstance(source, tuple):
-            module, name = modules[source[0]], source[1]
-            if isinstance(module, torch.jit.ScriptModule):
-                module, _, name = (
-                    unwrapped(module).get_submodule(name.rpartition(".")[0]),
-                    None,
-                    name.rpartition(".")[2],
-                )
-                source = getattr(module, name)
-            else:
-                source = next(h[name] for h in (module._parameters, module._buffers, vars(module)) if name in h)
+            path, name = source
+            source = tensor_of(modules[path], name)
         tensor = source.detach()
         values.tensors[value] = tensor.to(values.device, values.dtype if tensor.is_floating_point() else tensor.dtype)
     for call in plan.constants:
         values.tensors[call.output] = values.run(call)
+
+
+def tensor_of(module: nn.Module, name: str) -> Tensor:
+    """Return a module's parameter, buffer or other tensor; getattr would run a parametrization."""
+    if isinstance(module, torch.jit.ScriptModule):
+        return tensors(module)[name]
+    return next(holder[name] for holder in (module._parameters, module._buffers, vars(module)) if name in holder)
 
 
 def still_so(plan: Plan, values: Values) -> bool:

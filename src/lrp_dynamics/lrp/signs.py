@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from lrp_dynamics.base.errors import UserError
-from lrp_dynamics.lrp.capture import Ref, leaves
 from lrp_dynamics.lrp.layers import Linear, Pointwise, Step, Unknown
 from lrp_dynamics.lrp.plan import Plan
+from lrp_dynamics.lrp.program import Ref, leaves
 from lrp_dynamics.lrp.rules import Rule
 from lrp_dynamics.lrp.weighted import Weighted
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lrp_dynamics.lrp.capture import Call, Count, Program, Ref, mapped
 from lrp_dynamics.lrp.operations import FILLED, FILLED_WITH, IDENTITIES, RESHAPES
+from lrp_dynamics.lrp.program import Call, Count, Program, Ref, mapped
 
 
 class Values:

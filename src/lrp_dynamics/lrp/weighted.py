@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lrp_dynamics.lrp.capture import Call
 from lrp_dynamics.lrp.kernels import convolve_back, laid_out
 from lrp_dynamics.lrp.layers import Layer, Parts, Step
+from lrp_dynamics.lrp.program import Call
 from lrp_dynamics.lrp.propagate import Balance, Forms, propagate, reads_output, signed_sums, take
 from lrp_dynamics.lrp.rules import ALL, AlphaBeta, Epsilon, Form, Rule
 from lrp_dynamics.lrp.values import Values
