@@ -112,14 +112,7 @@ class Builder:
         if value[~value.isinf()].abs().max() > 1e4:
             raise Skip
         out = max(self.values) + 1
-        shift = info.get("type") == "Shift"
-        scaling = kind == "move" or shift or (kind == "pass" and info.pop("scale", False))
-        source = self.steps.get(reads[0]) if scaling and len(reads) == 1 else None
-        gated = info.pop("gate", False) or bool(source and (source.gated or (source.tanh and shift)))
-        label = info["label"].lower()
-        tanh = bool(source and source.tanh) or (
-            kind == "pass" and "tanh" in label and "hard" not in label and "gelu" not in label
-        )
+        gated, tanh = self.gates(kind, reads, info)
         piecewise = info.pop("piecewise", kind in ("weighted", "fixed", "move", "winner"))
         if self.plain and not piecewise and kind != "output":
             raise Skip
@@ -134,6 +127,25 @@ class Builder:
         if user is not False:
             self.call((out,), reads, function if user is True else user)
         return out
+
+    def gates(self, kind: str, reads: tuple[int, ...], info: dict) -> tuple[bool, bool]:
+        """Tell whether a step's value is a gate, and whether it would be once a constant is added."""
+        label, scale, gate = info["label"].lower(), info.pop("scale", False), info.pop("gate", False)
+        tanh = kind == "pass" and "tanh" in label and not any(word in label for word in ("hard", "gelu"))
+        power = kind == "pass" and label in (
+            "x ** 2",
+            "x.square()",
+            "x.pow(3)",
+            "x.pow(2)",
+            "x.pow_(2)",
+            "torch.clamp_min",
+        )
+        known = scale or power or (kind in ("move", "fixed", "mul") and "bicubic" not in label and "grid" not in label)
+        source = self.steps.get(reads[0]) if kind == "div" or (known and len(set(reads)) == 1) else None
+        if source:
+            shifted = info.get("type") in ("Shift", "Add")
+            gate, tanh = gate or source.gated or (source.tanh and shifted), tanh or source.tanh
+        return gate, tanh
 
     def call(self, outs: tuple[int, ...], reads: tuple[int, ...], function: Callable) -> None:
         """Add a call whose steps are there."""
