@@ -14,7 +14,7 @@ COST = {
     "epsilon": 1 + 1,
     "z_plus": 2 + 1,
     "z_box": 1 + 2,
-    "alpha_beta": 2 + 2,
+    "alpha_beta": 3 + 2,
     "gamma": 2 + 1,
     "w_square": 1 + 1,
     "flat": 1 + 1,

@@ -163,7 +163,6 @@ def _presets() -> list[Composite]:
     loose = {"epsilon": 1e-5, "signed": False}
     unsplit = {"rule": "z_plus", "negative": "unsplit"}
     halves = {kind: {"rule": "half", "epsilon": 1e-6} for kind in ("Mul", "MatMul")}
-    identity = dict.fromkeys(("LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm"), "pass")
     rms = {"epsilon": 1e-9, "relative": 0.25, "signed": False}
     tight = {"epsilon": 1e-9, "signed": False}
     own = [
@@ -184,7 +183,8 @@ def _presets() -> list[Composite]:
     ]
     own += [
         # Achtibat et al. 2024 (arXiv:2402.05602) and Ali et al. 2022 (arXiv:2202.07304), for attention.
-        Composite("attnlrp", {**identity, **halves, "Softmax": "taylor", "*": "epsilon"}),
+        # LayerNorm stays with norm, as in the authors' own LXT: there, passing makes relevance grow without bound.
+        Composite("attnlrp", {"RMSNorm": "pass", **halves, "Softmax": "taylor", "*": "epsilon"}),
         Composite("cp_lrp", {"Mul": "gate", "MatMul": "gate", "Softmax": "constant", "*": "epsilon"}),
     ]
     peers = [

@@ -70,7 +70,7 @@ def layer_of(call: Call, inputs: tuple[int, ...], program: Program) -> Layer:
     if name in ("add", "sub", "rsub"):
         twice = sum(is_ref(leaf, inputs[0]) for leaf in call.args) > 1
         return Linear(call, inputs, output, "Add" if len(inputs) > 1 or twice else "Shift")
-    if (name in ("mul", "div", "bmm", "baddbmm", "mm", "addmm") and len(inputs) > 1) or squares(call, inputs):
+    if (name in ("mul", "div", "bmm", "mm", "addmm") and len(inputs) > 1) or squares(call, inputs):
         return product(call, inputs, program)
     if (name in ("mul", "div") and is_ref(call.args[0], inputs[0])) or (name == "mul"):
         return Pointwise(call, inputs, output, "Constant")

@@ -352,7 +352,7 @@ class Normalization(Layer):
             weight, groups, epsilon = args[1], args[6], args[7]
             weight = None if weight is None else weight.view(-1, *[1] * (len(shape) - 2))
             return weight, (shape[0], groups, -1), (2,), epsilon, True
-        if self.call.name in ("native_layer_norm", "_fused_rms_norm"):
+        if self.call.name in ("native_layer_norm", "rms_norm"):
             centred = self.call.name == "native_layer_norm"
             epsilon = args[-1] if args[-1] is not None else torch.finfo(values.dtype).eps
             return args[2], shape, tuple(range(-len(args[1]), 0)), epsilon, centred

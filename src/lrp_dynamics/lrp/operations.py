@@ -29,7 +29,7 @@ AVERAGES = {
     "mean", "sum", "avg_pool1d", "avg_pool2d", "avg_pool3d", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d",
     "upsample_linear1d", "upsample_bilinear2d", "upsample_trilinear3d", "_upsample_bilinear2d_aa", "cumsum", "col2im",
 }  # fmt: skip
-NORMALIZATIONS = {"native_layer_norm": "LayerNorm", "native_group_norm": "GroupNorm", "_fused_rms_norm": "RMSNorm"}
+NORMALIZATIONS = {"native_layer_norm": "LayerNorm", "native_group_norm": "GroupNorm", "rms_norm": "RMSNorm"}
 BATCH_NORMS = {"native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm", "_native_batch_norm_legit"}
 BATCH_NORMS |= {"_native_batch_norm_legit_no_training", "batch_norm", "_batch_norm_no_update"}
 SOFTMAX = {"_softmax", "_safe_softmax"}
@@ -58,7 +58,7 @@ KINDS = {
 }  # fmt: skip
 # How layers that no module names are called.
 NAMES = {
-    "addmm": "linear", "mm": "linear", "bmm": "matmul", "baddbmm": "matmul", "native_batch_norm": "batch_norm",
+    "addmm": "linear", "mm": "linear", "bmm": "matmul", "native_batch_norm": "batch_norm",
     "max_pool2d_with_indices": "max_pool2d", "max_pool3d_with_indices": "max_pool3d", "rsub": "sub",
     "log_sigmoid_forward": "logsigmoid",
 }  # fmt: skip
@@ -79,4 +79,4 @@ def name_of(name: str) -> str:
     >>> name_of("native_layer_norm"), name_of("_softmax"), name_of("addmm")
     ('layer_norm', 'softmax', 'linear')
     """
-    return NAMES.get(name) or name.strip("_").removeprefix("native_").removeprefix("safe_").removeprefix("fused_")
+    return NAMES.get(name) or name.strip("_").removeprefix("native_").removeprefix("safe_")

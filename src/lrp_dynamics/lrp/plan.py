@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Any
 
+import torch
 from torch import nn
 
 from lrp_dynamics.lrp.kinds import layer_of, over_classes
 from lrp_dynamics.lrp.layers import Detached, Layer, Linear, MaxPool, Move, OutputActivation, Pointwise
-from lrp_dynamics.lrp.operations import BATCH_NORMS, IDENTITIES, MOVES, OUTPUT_ACTIVATIONS, RESHAPES, kind_of, name_of
-from lrp_dynamics.lrp.program import Call, Program, Ref, mapped
-from lrp_dynamics.lrp.weighted import Batched, BatchNorm, Conv, Dense, Diagonal
+from lrp_dynamics.lrp.operations import (
+    BATCH_NORMS,
+    IDENTITIES,
+    MOVES,
+    OUTPUT_ACTIVATIONS,
+    PERMUTES,
+    RESHAPES,
+    kind_of,
+    name_of,
+)
+from lrp_dynamics.lrp.program import Call, Count, Program, Ref, mapped
+from lrp_dynamics.lrp.values import Values
+from lrp_dynamics.lrp.weighted import Batched, BatchNorm, Conv, Dense, Diagonal, Weighted
 
 
 @dataclass(frozen=True)
@@ -160,42 +172,63 @@ def merge_batch_norm(build: Builder, call: Call, inputs: tuple[int, ...]) -> boo
 
 
 def merge_bias(build: Builder, call: Call, inputs: tuple[int, ...]) -> bool:
-    """Make an added constant the bias of the dense layer before it; tell whether so."""
+    """Make an added constant the bias of the layer with weights before it, if it is one; tell whether so.
+
+    Moves may lie between, as in an einsum.
+    """
     if call.name != "add" or call.kwargs or len(inputs) != 1 or not all(isinstance(a, Ref) for a in call.args):
         return False
     constant = next((a.index for a in call.args if a.index != inputs[0]), None)
-    if constant is None:
+    if constant is None or build.program.shapes[inputs[0]] != build.program.shapes[call.output]:
         return False
-    source, between = build.layers.get(inputs[0]), None
-    if isinstance(source, Move) and source.call.name in RESHAPES and alone_reads(build, call, source.output):
-        source, between = build.layers.get(source.inputs[0]), source
-    shapes = build.program.shapes
-    shape, width = shapes[constant], shapes[call.output][-1]
-    last = [*[1] * (len(shape) - 1), width]
-    if not isinstance(source, Dense | Batched) or source.bias is not None or source.norm is not None:
+    moves, reader, value = [], call, inputs[0]
+    while alone_reads(build, reader, value) and is_reordering(build.layers.get(value)):
+        moves.append(build.layers[value])
+        reader, value = moves[-1].call, moves[-1].inputs[0]
+    source = build.layers.get(value)
+    if not isinstance(source, Dense | Batched | Conv) or source.bias is not None or source.norm is not None:
         return False
-    left = getattr(source, "left", False)
-    if left or list(shape) != last or shapes[source.output][-1] != width or not alone_reads(build, None, source.output):
+    if not alone_reads(build, reader, value) or not is_bias(build.program, source, moves, constant):
         return False
-    if between is None:
-        become(build, source, call, bias=constant)
-    else:
-        build.layers[source.output] = replace(source, bias=constant)
-        become(build, between, call)
+    build.layers[value] = source = replace(source, bias=constant)
+    become(build, moves[0] if moves else source, call)
     return True
 
 
+def is_reordering(layer: Layer | None) -> bool:
+    """Tell whether a layer only reshapes or reorders."""
+    return type(layer) is Move and layer.call.name in RESHAPES | PERMUTES
+
+
+def is_bias(program: Program, source: Weighted, moves: list[Move], constant: int) -> bool:
+    """Tell whether a constant, added after some moves, adds one number to each output channel of a layer, in order."""
+    shape, dim = program.shape(source.output, 2), 1 if isinstance(source, Conv) else -1
+    dim = (-2 if getattr(source, "left", False) else dim) % len(shape)
+    channels = [size if k == dim else 1 for k, size in enumerate(shape)]
+    if any(isinstance(size, Count) for size in program.shapes[constant]):
+        return False
+    values = Values(program, torch.zeros(1, dtype=torch.float64), 2)
+    found = torch.arange(shape[dim], dtype=torch.float64).view(channels).expand(shape)
+    for move in reversed(moves):
+        found = values.run(move.call, {move.inputs[0]: found})
+    own = program.shape(constant, 2)
+    if prod(own) != shape[dim]:
+        return False
+    return torch.equal(found, torch.arange(shape[dim], dtype=torch.float64).view(own).expand(found.shape))
+
+
 def with_padding(build: Builder, layer: Conv) -> Conv:
-    """Return a convolution together with the calls by which its module pads the input, if it does so by itself."""
+    """Return a convolution together with what pads its input: zeros, or whatever its module does by itself."""
     made = {call.output: call for call in build.calls}
     scope, waiting, before = layer.call.scope[-1:], [layer.inputs[0]], {}
-    if leaf_of(build, layer.call) is None:
-        return layer
+    own = leaf_of(build, layer.call) is not None
     while waiting:
         call = made.get(waiting.pop())
-        if call is not None and call.scope[-1:] == scope and call.name in MOVES and call.output not in before:
-            before[call.output] = call
-            waiting += call.inputs
+        if call is not None and call.output not in before:
+            zeros = call.name == "constant_pad_nd" and (call.args[2:] or (0,))[0] == 0
+            if zeros or (own and call.scope[-1:] == scope and call.name in MOVES):
+                before[call.output] = call
+                waiting += call.inputs
     read = {i for call in before.values() for i in call.inputs if i in build.program.active} - before.keys()
     readers = {reader.output for value in before for reader in build.readers[value]} - {layer.call.output}
     if len(read) != 1 or readers - before.keys():

@@ -195,9 +195,8 @@ def weighted_sum(step: Step, part: Part, x: Tensor, weight: Forms, bias: Tensor 
 
 
 def denominators(
-    step: Step, parts: list[Part], x: Tensor, z: Tensor, saved: tuple | None, weight: Forms, bias: Tensor | None,
-    values: Values,
-) -> list[Tensor]:  # fmt: skip
+    step: Step, parts: list[Part], x: Tensor, z: Tensor, weight: Forms, bias: Tensor | None, values: Values
+) -> list[Tensor]:
     """Return the unstabilized denominator of every part, right wherever relevance arrives; z may be overwritten."""
     if any(is_output(part) for part in parts):
         return [z]
@@ -205,35 +204,17 @@ def denominators(
         layer, one = step.layer, x[:1] if step.layer.uniform else x
         low, high = (b.expand_as(one) for b in values.bounds)
         return [z.sub_(layer.map(values, low, weight, POSITIVE, bias).add_(layer.map(values, high, weight, NEGATIVE)))]
-    if saved is not None:  # the sums of the positive and of the negative products, from the way forward
-        return list(saved)
     return [weighted_sum(step, part, x, weight, bias, values) for part in parts]
 
 
-def signed_sums(step: Step, x: Tensor, weight: Forms, bias: Tensor | None, values: Values) -> tuple[Tensor, tuple]:
-    """Return the output of a layer with the rule alpha_beta, and its two denominators, which make it up."""
-    parts = parts_of(step)
-    sums = [weighted_sum(step, Part(part.terms), x, weight, None, values) for part in parts]
-    z = sums[0] + sums[1]
-    if bias is None:
-        return z, tuple(sums)
-    b = step.layer.per_channel(bias)
-    for part, found in zip(parts, sums, strict=True):
-        if any(part.bias):
-            found.add_(step.layer.per_channel(take(bias, part.bias)))
-    return z.add_(b), tuple(sums)
-
-
-def propagate(
-    step: Step, r: Tensor, x: Tensor, z: Tensor, saved: tuple | None, values: Values, balance: Balance
-) -> Tensor:
-    """Return the relevance of a weighted layer's input; r, z and what was saved are overwritten."""
+def propagate(step: Step, r: Tensor, x: Tensor, z: Tensor, values: Values, balance: Balance) -> Tensor:
+    """Return the relevance of a weighted layer's input; r and z are overwritten."""
     layer, rule, out = step.layer, step.rule, step.layer.output
     (weight, bias), before = layer.parameters(values, x), balance.total(r, out)
     weight, parts, result = Forms(weight), parts_of(step), None
     # A part that is for one sign of z looks at z before anything overwrites it.
     gates = [None if p.where == "any" else (z > 0 if p.where == "z>0" else z < 0) for p in parts]
-    ds = denominators(step, parts, x, z, saved, weight, bias, values)
+    ds = denominators(step, parts, x, z, weight, bias, values)
     factors: list[float | Tensor] = [part.factor for part in parts]
     if isinstance(rule, AlphaBeta) and rule.conserving:
         one = x.new_ones(())

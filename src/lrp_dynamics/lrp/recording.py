@@ -25,6 +25,15 @@ DROPOUTS = {
     F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout, torch.dropout,
     torch.alpha_dropout, torch.feature_dropout, torch.feature_alpha_dropout,
 }  # fmt: skip
+OWN = torch.library.Library("lrp_dynamics", "DEF")
+OWN.define("rms_norm(Tensor x, int[] shape, Tensor? weight, float? eps) -> Tensor")
+OWN.impl("rms_norm", F.rms_norm, "CompositeExplicitAutograd")
+PLAINER = {  # products by the operations that have rules
+    "baddbmm": lambda c, a, b: torch.bmm(a, b) + c,
+    "mv": lambda a, v: torch.mm(a, v.unsqueeze(1)).squeeze(1),
+    "addmv": lambda c, a, v: torch.mm(a, v.unsqueeze(1)).squeeze(1) + c,
+    "dot": lambda a, b: (a * b).sum(),
+}
 READS_VALUES = (torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape)
 
 
@@ -66,8 +75,8 @@ class Functions(TorchFunctionMode):
 
 
 def rms_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None) -> Tensor:
-    """Normalize by one operation, on any device."""
-    return torch.ops.aten._fused_rms_norm(input, list(normalized_shape), weight, eps)[0]
+    """Normalize by one operation, which torch has on GPUs alone."""
+    return torch.ops.lrp_dynamics.rms_norm(input, list(normalized_shape), weight, eps)
 
 
 def glu(input: Tensor, dim: int = -1) -> Tensor:
@@ -117,9 +126,14 @@ class Recording(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         """Run an operation, or make a result of its shape, and write it down."""
         kwargs = dict(kwargs or {})
+        if func is torch.ops.aten._convolution.default:  # of traced modules
+            func, args = torch.ops.aten.convolution.default, args[:9]
         if is_whole(func):  # in inference mode operations come whole that are made of others
             with self:
                 return func.decompose(*args, **kwargs)
+        if func.overloadpacket.__name__ in PLAINER and not kwargs:
+            with self:
+                return PLAINER[func.overloadpacket.__name__](*args)
         if kwargs.get("device") is not None:
             kwargs["device"] = torch.device("cpu")
         kept = mapped((args, kwargs), self.reference)
@@ -130,7 +144,7 @@ class Recording(TorchDispatchMode):
         if func._schema.is_mutable:  # functionalization leaves none, but for tensors that it does not know
             raise UserError(f"the model writes into a tensor that has no copy to write into, at {users_line()}")
         result = self.shaped(func, args) if active and not kwargs else None
-        result = func(*args, **kwargs) if result is None else result
+        result = self.run(func, args, kwargs) if result is None else result
         if not active and func.overloadpacket is torch.ops.aten._local_scalar_dense:
             self.reads[reads[0]] = result
         line = users_line()
@@ -142,6 +156,16 @@ class Recording(TorchDispatchMode):
                 if active:
                     self.active.add(value)
         return result
+
+    @staticmethod
+    def run(func: Any, args: tuple, kwargs: dict) -> Any:
+        """Run an operation; where memory lies otherwise than torch expects after a write in place, a view is a copy."""
+        try:
+            return func(*args, **kwargs)
+        except RuntimeError:
+            if func is not torch.ops.aten.view.default:
+                raise
+            return args[0].reshape(args[1])
 
     def looks_at_values(self, func: Any, args: tuple) -> bool:
         """Tell whether what follows depends on the values of the input that an operation reads."""

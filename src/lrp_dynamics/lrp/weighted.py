@@ -15,8 +15,8 @@ from torch import Tensor
 from lrp_dynamics.lrp.kernels import convolve_back, laid_out
 from lrp_dynamics.lrp.layers import Layer, Parts, Step
 from lrp_dynamics.lrp.program import Call
-from lrp_dynamics.lrp.propagate import Balance, Forms, propagate, reads_output, signed_sums, take
-from lrp_dynamics.lrp.rules import ALL, AlphaBeta, Epsilon, Form, Rule
+from lrp_dynamics.lrp.propagate import Balance, Forms, propagate, reads_output, take
+from lrp_dynamics.lrp.rules import ALL, Epsilon, Form, Rule
 from lrp_dynamics.lrp.values import Values
 
 BLOCK = 2**20  # so many values of a form of large weights are computed at a time: they stay in the cache
@@ -90,12 +90,10 @@ class Weighted(Layer):
     def forward(self, step: Step, values: Values) -> tuple[Tensor, Any]:
         x = values[self.inputs[0]]
         weight, bias = self.parameters(values, x)
-        if step.reached and isinstance(step.rule, AlphaBeta):
-            return signed_sums(step, x, Forms(weight), bias, values)
         return self.map(values, x, Forms(weight), ALL, bias), None
 
     def backward(self, step: Step, r: Tensor, z: Tensor, saved: Any, values: Values, balance: Balance) -> Parts:
-        return [(self.inputs[0], propagate(step, r, values[self.inputs[0]], z, saved, values, balance))]
+        return [(self.inputs[0], propagate(step, r, values[self.inputs[0]], z, values, balance))]
 
     def per_channel(self, bias: Tensor) -> Tensor:
         """Return a bias in the shape in which it is added to the output."""
@@ -149,11 +147,15 @@ class Batched(Weighted):
     """A product with constant matrices, one for each index of the first dimension, on either side."""
 
     left: bool = False
+
+    def per_channel(self, bias: Tensor) -> Tensor:
+        return bias.view(-1, 1) if self.left else bias
+
     uniform: ClassVar[bool] = False
 
     def map(self, values: Values, x: Tensor, weight: Forms, form: Form | str, bias: Tensor | None = None) -> Tensor:
         y = weight[form] @ x if self.left else x @ weight[form]
-        return y if bias is None else y.add_(bias)
+        return y if bias is None else y.add_(self.per_channel(bias))
 
     def adjoint(self, values: Values, s: Tensor, weight: Forms, form: Form | str, x: Tensor) -> Tensor:
         return weight[form].mT @ s if self.left else s @ weight[form].mT
