@@ -45,3 +45,7 @@ for _study in STUDIES:
 
 
 include: "workflow/rules/show.smk"
+
+
+# Every rule has a log and a benchmark, named after the rule and its wildcards: logs/train/demo-0.log.
+keep_logs(workflow)

@@ -13,13 +13,20 @@ from lrp_dynamics.recording.writer import RelevanceWriter
 SIZE = 8
 
 
-def maps_of_a_walk(steps: int, samples: int, seed: int = 0, jump: tuple[int, int, float] | None = None) -> np.ndarray:
-    """Return float32 maps (T, N, H, W); `jump` = (step, sample, factor) makes that one map larger."""
+def maps_of_a_walk(
+    steps: int,
+    samples: int,
+    seed: int = 0,
+    jump: tuple[int, int, float] | None = None,
+    shape: tuple[int, ...] = (SIZE, SIZE),
+) -> np.ndarray:
+    """Return float32 maps (T, N, *shape); `jump` = (step, sample, factor) makes that one map larger."""
     rng = np.random.default_rng(seed)
-    scale = rng.lognormal(0, 0.4, (1, samples, 1, 1))
-    maps = rng.gamma(1.0, 1.0, (1, samples, SIZE, SIZE)) * scale
-    maps = maps + np.cumsum(rng.normal(0, 0.02, (steps, samples, SIZE, SIZE)) * scale, axis=0)
-    maps *= np.linspace(0.3, 1, steps)[:, None, None, None]
+    ones = (1,) * len(shape)
+    scale = rng.lognormal(0, 0.4, (1, samples, *ones))
+    maps = rng.gamma(1.0, 1.0, (1, samples, *shape)) * scale
+    maps = maps + np.cumsum(rng.normal(0, 0.02, (steps, samples, *shape)) * scale, axis=0)
+    maps *= np.linspace(0.3, 1, steps).reshape(-1, 1, *ones)
     if jump:
         step, sample, factor = jump
         maps[step, sample] *= factor
@@ -51,21 +58,26 @@ def write_recording(
     seed: int = 0,
     accumulators: dict | None = None,
     every: int = 1,
+    table: bool = False,
 ) -> Path:
-    """Write `maps` as a complete recording in which sum R is the logit; `accumulators` override the true ones."""
-    steps, samples = maps.shape[:2]
+    """Write `maps` as a complete recording in which sum R is the logit; `accumulators` override the true ones.
+
+    The shape of a map makes it one of images, signals or volumes; `table`, of samples without channels.
+    """
+    steps, samples, *shape = maps.shape
+    own = tuple(range(2, maps.ndim))
     stored = samples if stored is None else stored
     rng = np.random.default_rng(seed + 1)
     labels = np.arange(samples) % 10
-    total = maps.astype(np.float64).sum(axis=(2, 3))
+    total = maps.astype(np.float64).sum(axis=own)
     logits = rng.normal(0, 1, (steps, samples, 10))
     logits[:, np.arange(samples), labels] = total
     others = logits.copy()
     others[:, np.arange(samples), labels] = -np.inf
     probability = np.exp(logits - logits.max(2, keepdims=True))
     probability /= probability.sum(2, keepdims=True)
-    changes = np.abs(np.diff(maps.astype(np.float64), axis=0)).sum(axis=(2, 3))
-    shares = np.abs(maps) / np.abs(maps).sum(axis=(2, 3), keepdims=True)
+    changes = np.abs(np.diff(maps.astype(np.float64), axis=0)).sum(axis=own)
+    shares = np.abs(maps) / np.abs(maps).sum(axis=own, keepdims=True)
     scalars = {
         "logit": total,
         "margin": total - others.max(2),
@@ -73,9 +85,9 @@ def write_recording(
         "initial": total,
         "absorbed": np.zeros_like(total),
         "r_sum": total,
-        "r_abs_sum": np.abs(maps).sum(axis=(2, 3)),
-        "r_max": np.abs(maps).max(axis=(2, 3)),
-        "entropy": -(shares * np.log(np.maximum(shares, 1e-30))).sum(axis=(2, 3)),
+        "r_abs_sum": np.abs(maps).sum(axis=own),
+        "r_max": np.abs(maps).max(axis=own),
+        "entropy": -(shares * np.log(np.maximum(shares, 1e-30))).sum(axis=own),
         "min_abs_z": np.full((steps, samples), 0.1),
         "step_divergence": np.concatenate([np.zeros((1, samples)), changes]),
         "predicted": logits.argmax(2),
@@ -92,7 +104,7 @@ def write_recording(
         "split": np.zeros(samples),
         "label": labels,
         "label_clean": labels,
-        "image": rng.integers(0, 256, (samples, 3, SIZE, SIZE)),
+        "image": rng.integers(0, 256, (samples, *([] if table else [3]), *shape)),
     }
     attributes = {
         "dataset": "synthetic",
@@ -104,7 +116,7 @@ def write_recording(
         "seed": seed,
         "every": every,
     }
-    writer = RelevanceWriter(path, attributes, details, (SIZE, SIZE), stored, overwrite=True)
+    writer = RelevanceWriter(path, attributes, details, tuple(shape), stored, overwrite=True)
     final = plain_accumulators(maps) | (accumulators or {})
     for start in range(0, steps, BLOCK):
         block = slice(start, start + BLOCK)

@@ -18,6 +18,7 @@ from lrp_dynamics import studies
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.parameters import parse
 from lrp_dynamics.commands import cli
+from lrp_dynamics.reports.material import material
 
 ROOT = Path(__file__).parents[1]
 STUDIES = [module.name for module in iter_modules(studies.__path__)]
@@ -60,7 +61,7 @@ def test_the_studies_are_those_that_have_rules():
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_whatever_belongs_to_a_study_lies_under_its_name(name):
-    for path in (f"workflow/rules/{name}.smk", f"workflow/notebooks/{name}.py", f"docs/studies/{name}.md"):
+    for path in (f"workflow/rules/{name}.smk", f"docs/studies/{name}.md"):
         assert (ROOT / path).is_file(), path
     assert list((ROOT / "tests/studies" / name).glob("test_*.py"))
     for step in face(name).STEPS:
@@ -77,14 +78,14 @@ def test_the_face_of_a_study_imports_nothing_heavy(name):
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_figure_has_a_function_a_caption_and_a_place_in_the_report(name):
     figures = {**face(name).FIGURES, **getattr(face(name), "SEARCH_FIGURES", {})}
-    captions = {path.stem: path for path in (ROOT / "workflow/report" / name).glob("*.rst")}
+    captions = {path.stem: path for path in material(name, "captions").iterdir()}
     assert captions.keys() == figures.keys() | {"report"}
     for figure in figures:
         assert captions[figure].read_text(encoding="utf-8").startswith("**"), figure
     functions = import_module(f"{studies.__name__}.{name}.figures")
     for figure in face(name).FIGURES:
         assert callable(getattr(functions, figure, None)), f"{name}/figures.py has no function {figure}"
-    notebook = (ROOT / f"workflow/notebooks/{name}.py").read_text(encoding="utf-8")
+    notebook = material(name, "notebook.py").read_text(encoding="utf-8")
     assert sorted(re.findall(r'\.figure\("(\w+)"\)', notebook)) == sorted(face(name).FIGURES)
 
 
@@ -127,6 +128,9 @@ def test_the_parameters_of_a_study_parse_and_others_are_refused(known, name):
 def test_a_study_that_is_not_there_and_a_figure_that_it_does_not_have_are_told(capsys, tmp_path):
     words = ["--inputs", f"maps={tmp_path}", "--out-dir", str(tmp_path)]
     assert cli.main(["figures", "weather", *words]) == 2
+    assert f"found no study 'weather'; expected one of {', '.join(STUDIES)}" in capsys.readouterr().err
+    pages = ["--ipynb", str(tmp_path / "r.ipynb"), "--html", str(tmp_path / "r.html")]
+    assert cli.main(["report", "weather", "--inputs", f"maps={tmp_path}", *pages]) == 2
     assert f"found no study 'weather'; expected one of {', '.join(STUDIES)}" in capsys.readouterr().err
     assert cli.main(["figures", "vgg16", *words, "--figures", "clouds"]) == 2
     assert "the study vgg16 has no figure clouds; it has predictions, composites" in capsys.readouterr().err

@@ -33,10 +33,11 @@ walks = arrays(
 
 
 @settings(deadline=None)
-@given(walks)
-def test_block_reading_agrees_with_the_definition_within_the_stated_rounding_bound(maps):
+@given(walks, st.sampled_from([(2, 3), (6,), (1, 2, 3)]))
+def test_block_reading_agrees_with_the_definition_within_the_stated_rounding_bound(maps, shape):
+    maps = maps.reshape(*maps.shape[:2], *shape)
     truth = plain_accumulators(maps)
-    again = dyn.recompute(*quantize(maps))
+    again = dyn.recompute(*quantize(maps, len(shape)))
     assert (abs(again.dynamics - truth["dynamics"]) <= again.bound + 1e-9 * truth["dynamics"]).all()
     assert (abs(again.dynamics_normalized - truth["dynamics_normalized"]) <= again.bound_normalized + 1e-9).all()
 
@@ -75,8 +76,10 @@ def test_maps_of_zeros_have_no_shape_and_change_nothing():
     assert dyn.dynamics(dyn.normalize(np.zeros((3, 2, 2)))).tolist() == [[0, 0], [0, 0]]
 
 
-def test_the_stage_writes_what_the_definition_says(tmp_path):
-    maps = maps_of_a_walk(50, 23)
+@pytest.mark.parametrize("shape", [(8, 8), (64,), (3, 4, 5)], ids=["images", "signals", "volumes"])
+def test_the_stage_writes_what_the_definition_says(tmp_path, shape):
+    maps = maps_of_a_walk(50, 23, shape=shape)
+    own = tuple(range(1, maps.ndim - 1))
     out, samples = run(write_recording(tmp_path / "relevance.h5", maps, stored=17), tmp_path)
     truth = plain_accumulators(maps)
     with h5py.File(out) as file:
@@ -86,8 +89,8 @@ def test_the_stage_writes_what_the_definition_says(tmp_path):
         assert 0 < file.attrs["recomputation_difference"] < 0.004
         assert file.attrs["dataset_title"] == "random walks (synthetic)"
     table = read_csv(samples)
-    np.testing.assert_allclose(table["divergence"], truth["dynamics"].sum(axis=(1, 2)), rtol=1e-8)
-    np.testing.assert_allclose(table["mean_abs_relevance"], abs(maps).mean(axis=0).sum(axis=(1, 2)), rtol=1e-6)
+    np.testing.assert_allclose(table["divergence"], truth["dynamics"].sum(axis=own), rtol=1e-8)
+    np.testing.assert_allclose(table["mean_abs_relevance"], abs(maps).mean(axis=0).sum(axis=own), rtol=1e-6)
     assert np.isnan(table["successive_correlation"]).tolist() == [False] * 17 + [True] * 6
     assert (table["conservation_error"] < 1e-6).all()
 
@@ -113,9 +116,22 @@ def test_swapped_accumulators_are_refused_by_name_of_sample(tmp_path):
     wrong = plain_accumulators(maps)["dynamics"]
     wrong[5] = wrong[5].T  # the right divergence in the wrong places
     recording = write_recording(tmp_path / "relevance.h5", maps, accumulators={"dynamics": wrong})
-    with pytest.raises(UserError, match=r"relevance.h5: the Dynamics of sample 5 at pixel .* recomputed"):
+    with pytest.raises(UserError, match=r"relevance.h5: the Dynamics of sample 5 at position \(\d, \d\) is"):
         run(recording, tmp_path)
     assert not (tmp_path / "dynamics.h5").exists()
+
+
+@pytest.mark.parametrize(("shape", "place"), [((7,), "5"), ((2, 3, 4), "1, 2, 1")])
+def test_a_wrong_accumulator_of_another_shape_is_refused_with_its_place(tmp_path, shape, place):
+    maps = maps_of_a_walk(40, 8, shape=shape)
+    wrong = plain_accumulators(maps)["dynamics"]
+    largest, other = (2, *(int(i) for i in place.split(","))), (2, *(0 for _ in shape))
+    gained = 0.9 * wrong[other]
+    wrong[largest] += gained
+    wrong[other] -= gained
+    recording = write_recording(tmp_path / "relevance.h5", maps, accumulators={"dynamics": wrong})
+    with pytest.raises(UserError, match=rf"Dynamics of sample 2 at position \(({place}|0(, 0)*)\)"):
+        run(recording, tmp_path)
 
 
 def test_a_lost_step_is_refused(tmp_path):

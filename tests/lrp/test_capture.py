@@ -17,6 +17,7 @@ from lrp_dynamics.lrp.arguments import initial_relevance
 from lrp_dynamics.lrp.passes import backward, forward
 from lrp_dynamics.lrp.plans import plan_for, read
 from lrp_dynamics.lrp.signs import annotate, releases
+from lrp_dynamics.lrp.structure import paths
 from lrp_dynamics.lrp.values import Values
 
 from .nets import build, randomize, small_cnn
@@ -166,12 +167,12 @@ class Reads(TorchDispatchMode):
 
 def both_ways(net, x, composite):
     """Run the pass alone, as after the arguments were checked."""
-    plan = plan_for(net, tuple(x.shape[1:]), x.dtype)
+    plan = plan_for(net, paths(net), tuple(x.shape[1:]), x.dtype)
     composite = lrp.composites.make_composite(composite)
     steps = annotate(plan, composite.assign(plan.layers), True)
     bounds = torch.zeros((), dtype=x.dtype), torch.ones((), dtype=x.dtype)
     values = Values(plan.program, x, len(x), bounds)
-    read(net, plan, values)
+    read(paths(net), plan, values)
     saved = forward(plan, steps, releases(plan, steps), values)
     initial = initial_relevance(values[plan.output], "predicted", composite.initial)
     r, balance, _ = backward(plan, steps, values, saved, initial, set(), composite)

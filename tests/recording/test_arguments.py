@@ -26,8 +26,16 @@ def arguments(outputs: int = 3, **change):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"samples": np.zeros((2, 1, 8, 8))}, "samples is a ndarray, expected a torch.Tensor"),
-        ({"targets": [0, 1]}, "targets is a list, expected a torch.Tensor"),
+        ({"samples": "cat.png"}, "samples is a str, expected a tensor, or an array or list of numbers"),
+        ({"samples": [[0.5], [0.5, 1.0]]}, "samples is a list, expected a tensor"),
+        ({"samples": np.zeros((2, 1, 8, 8), int)}, "samples are torch.int64, expected floats"),
+        ({"samples": torch.rand(2)}, r"samples of shape \(2,\), expected \(N, F\), \(N, C, L\), \(N, C, H, W\)"),
+        ({"samples": torch.rand(2, 1, 0, 8)}, r"samples of shape \(2, 1, 0, 8\), expected"),
+        ({"targets": ["cat", "dog"]}, "targets is a list, expected a tensor"),
+        ({"targets": "label"}, "targets is 'label', expected class indices"),
+        ({"targets": [[0], [1]]}, r"targets of shape \(2, 1\) and torch.int64, expected class indices of shape"),
+        ({"targets": torch.full((2, 3), NAN)}, r"targets of shape \(2, 3\) and torch.float32, expected .* finite"),
+        ({"targets": 0}, r"targets of shape \(\), expected one target a sample"),
         ({"samples": torch.zeros(2, 1, 8, 8, dtype=torch.uint8)}, "samples are torch.uint8, expected floats"),
         (
             {"samples": torch.tensor([0, NAN]).repeat_interleave(64).view(2, 1, 8, 8)},

@@ -225,7 +225,7 @@ def test_iterations_must_increase(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"samples": torch.rand(5, 8, 8)}, r"shape \(5, 8, 8\)"),
+        ({"samples": torch.rand(5)}, r"shape \(5,\)"),
         ({"targets": torch.zeros(4, dtype=torch.long)}, r"targets of shape \(4,\)"),
         ({"every": 0}, "every is 0"),
         ({"composite": "no_such"}, "no_such"),

@@ -16,25 +16,11 @@ import torch
 from lrp_dynamics import Recorder, open_relevance
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.files import canonical_json, sha256
-from lrp_dynamics.data import prepared, shapes10
 from lrp_dynamics.training import resume
 from lrp_dynamics.training import run as experiment
 
 pytestmark = pytest.mark.long
 
-DATASET = {
-    "kind": "shapes10",
-    "title": "shapes10 (synthetic)",
-    "preset": "easy",
-    "n_train": 200,
-    "n_test": 50,
-    "seed": 0,
-    "labels": "shape",
-    "label_noise": 0.1,
-    "noise": "symmetric",
-    "bg_corr": 0.0,
-    "patch": 0.0,
-}
 PARAMS = {
     "model": "blog_cnn",
     "inputs": {"low": 0.0, "high": 1.0},
@@ -52,13 +38,6 @@ PARAMS = {
 RESULTS = (
     *("plus/relevance.h5", "box/relevance.h5", "model.safetensors", "training.csv", "training.json", "validation.csv"),
 )
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    path = tmp_path_factory.mktemp("data") / "shapes10.h5"
-    prepared.write(path, shapes10.prepare("shapes10", DATASET, path.parent))
-    return path
 
 
 @pytest.fixture(scope="module")

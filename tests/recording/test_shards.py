@@ -15,7 +15,6 @@ from lrp_dynamics import Recorder, models, open_relevance
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.files import canonical_json
 from lrp_dynamics.commands import cli
-from lrp_dynamics.data import prepared, shapes10
 from lrp_dynamics.recording.gather import gather
 from lrp_dynamics.recording.shards import rows_of
 from lrp_dynamics.recording.store import SCALARS
@@ -28,14 +27,6 @@ PARAMS = {
     "recording": {"samples": 11, "split": "train", "seed": 3, "composite": "z_plus", "maps": 8, "batch_size": 3},
 }
 RESULTS = {"relevance.h5", "model.safetensors", "training.csv", "training.json", "provenance.json"}
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    path = tmp_path_factory.mktemp("data") / "shapes10.h5"
-    options = {"title": "shapes10 (synthetic)", "n_train": 200, "n_test": 20}
-    prepared.write(path, shapes10.prepare("shapes10", options, path.parent))
-    return path
 
 
 def train(data, out, *options, shards=1, **training):

@@ -15,7 +15,7 @@ from lrp_dynamics import models, open_relevance
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.files import canonical_json, sha256
 from lrp_dynamics.base.tables import read_csv
-from lrp_dynamics.data import prepared, shapes10
+from lrp_dynamics.data import prepared
 from lrp_dynamics.training import plans
 from lrp_dynamics.training import run as experiment
 from lrp_dynamics.training.device import prepare_device
@@ -28,26 +28,6 @@ PARAMS = {
     "recording": {"samples": 12, "split": "train", "seed": 3, "composite": "z_plus", "every": 1, "maps": 8},
     "seed": 7,
 }
-DATASET = {
-    "kind": "shapes10",
-    "title": "shapes10 (synthetic)",
-    "preset": "easy",
-    "n_train": 200,
-    "n_test": 50,
-    "seed": 0,
-    "labels": "shape",
-    "label_noise": 0.1,
-    "noise": "symmetric",
-    "bg_corr": 0.0,
-    "patch": 0.0,
-}
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    path = tmp_path_factory.mktemp("data") / "shapes10.h5"
-    prepared.write(path, shapes10.prepare("shapes10", DATASET, path.parent))
-    return path
 
 
 @pytest.fixture(scope="module")

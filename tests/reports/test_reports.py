@@ -18,8 +18,6 @@ from lrp_dynamics.reports import words as sentences
 from lrp_dynamics.reports.notebook import execute, page
 from lrp_dynamics.studies.blog import outliers
 
-ROOT = Path(__file__).parents[2]
-
 
 def stage(module, *words):
     parser = argparse.ArgumentParser()
@@ -50,7 +48,7 @@ def results(folder: Path) -> list[str]:
     files = {name.split(".")[0]: folder / "seed-0" / name for name in names} | {"outliers": folder / "outliers.csv"}
     stage(figures, "blog", "--inputs", *(f"{name}={path}" for name, path in files.items()), "--out-dir", folder / "png")
     inputs = {name: files[name] for name in ("dynamics", "samples", "outliers")}
-    inputs |= {"metrics": folder / "metrics.json", "figures": folder / "png", "captions": ROOT / "workflow/report/blog"}
+    inputs |= {"metrics": folder / "metrics.json", "figures": folder / "png"}
     return [f"{name}={path}" for name, path in inputs.items()]
 
 
@@ -59,7 +57,7 @@ def made(tmp_path_factory):
     """The blog report, made twice, the second time with another home, from another folder's point of view."""
     folder = tmp_path_factory.mktemp("experiment")
     inputs = results(folder)
-    notebook = ["--notebook", ROOT / "workflow/notebooks/blog.py", "--inputs", *inputs]
+    notebook = ["blog", "--inputs", *inputs]
     before = os.getcwd()
     os.chdir(folder)
     try:
@@ -139,7 +137,8 @@ def test_kernel_is_the_running_python(tmp_path):
     )
     path = percent_notebook(tmp_path, '# %% tags=["parameters"]\nx = 1', "# %%\nimport sys\nprint(sys.executable, x)")
     code = (
-        f"from lrp_dynamics.reports.notebook import execute; print(execute({str(path)!r}, {{'x': 7}}).cells[1].outputs)"
+        "from pathlib import Path; from lrp_dynamics.reports.notebook import execute; "
+        f"print(execute(Path({str(path)!r}), {{'x': 7}}).cells[1].outputs)"
     )
     environment = os.environ | {"JUPYTER_PATH": str(tmp_path / "jupyter"), "JUPYTER_PREFER_ENV_PATH": "0"}
     shown = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
@@ -155,7 +154,7 @@ def test_reports_do_not_depend_on_the_environment(tmp_path, setting):
     place.mkdir(parents=True)
     ascii_only = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
     settings = {"TMPDIR": str(place)} if setting.startswith("a long") else ascii_only
-    command = ["report", "--notebook", source, "--inputs", "here=README.md", "--ipynb", tmp_path / "r.ipynb"]
+    command = ["report", source, "--inputs", "here=README.md", "--ipynb", tmp_path / "r.ipynb"]
     command += ["--html", tmp_path / "r.html"]
     done = subprocess.run(
         [sys.executable, "-m", "lrp_dynamics.commands.cli", *map(str, command)],
@@ -173,7 +172,7 @@ def test_a_failing_cell_leaves_no_report(tmp_path):
     with pytest.raises(Exception, match="ZeroDivisionError"):
         stage(
             report,
-            *("--notebook", path, "--inputs", f"a={path}"),
+            *(path, "--inputs", f"a={path}"),
             *("--ipynb", tmp_path / "r.ipynb", "--html", tmp_path / "r.html"),
         )
     assert sorted(p.name for p in tmp_path.iterdir()) == ["small.py"]
@@ -183,7 +182,7 @@ def test_missing_inputs_and_parameter_cells_are_refused(tmp_path):
     path = percent_notebook(tmp_path, "# %%\nx = 1")
     out = ("--ipynb", tmp_path / "r.ipynb", "--html", tmp_path / "r.html")
     with pytest.raises(UserError, match=r"found --inputs 'metrics=missing.json', expected NAME=PATH"):
-        stage(report, "--notebook", path, "--inputs", "metrics=missing.json", *out)
+        stage(report, path, "--inputs", "metrics=missing.json", *out)
     with pytest.raises(UserError, match=r"small.py: found 0 cells tagged 'parameters'"):
         execute(path, {})
 
@@ -255,14 +254,15 @@ def test_sentences_follow_the_numbers(topic, change, says, says_not):
 
 def test_every_name_that_the_notebook_reads_must_be_given(made, tmp_path):
     out = ("--ipynb", tmp_path / "r.ipynb", "--html", tmp_path / "r.html")
-    notebook = ("--notebook", ROOT / "workflow/notebooks/blog.py")
-    given = [f"{name}={made}" for name in ("outliers", "dynamics", "samples", "figures", "captions")]
-    with pytest.raises(UserError, match=r"blog.py: 'metrics' is missing; its inputs are metrics, outliers, dynamics"):
-        stage(report, *notebook, "--inputs", *given, *out)
-    with pytest.raises(UserError, match=r"blog.py: 'weather' is not known to the notebook; its inputs are"):
-        stage(report, *notebook, "--inputs", *given, f"metrics={made}", f"weather={made}", *out)
-    with pytest.raises(UserError, match=r"blog.py: 'images' is not known to the notebook; its params are none"):
-        stage(report, *notebook, "--inputs", *given, f"metrics={made}", "--params", '{"images": 3}', *out)
+    given = [f"{name}={made}" for name in ("outliers", "dynamics", "samples", "figures")]
+    with pytest.raises(
+        UserError, match=r"notebook.py: 'metrics' is missing; its inputs are metrics, outliers, dynamics"
+    ):
+        stage(report, "blog", "--inputs", *given, *out)
+    with pytest.raises(UserError, match=r"notebook.py: 'weather' is not known to the notebook; its inputs are"):
+        stage(report, "blog", "--inputs", *given, f"metrics={made}", f"weather={made}", *out)
+    with pytest.raises(UserError, match=r"notebook.py: 'images' is not known to the notebook; its params are none"):
+        stage(report, "blog", "--inputs", *given, f"metrics={made}", "--params", '{"images": 3}', *out)
 
 
 @pytest.mark.parametrize(
@@ -279,12 +279,11 @@ def test_wrong_inputs_are_told_in_one_sentence_without_the_notebooks_traceback(m
     wrong.write_text(content, encoding="utf-8")
     files = {"metrics": made / "metrics.json", "outliers": made / "outliers.csv", "figures": made / "png"}
     files |= {"dynamics": made / "seed-0/dynamics.h5", "samples": made / "seed-0/samples.csv"}
-    files |= {"captions": ROOT / "workflow/report/blog", name: wrong}
+    files[name] = wrong
     with pytest.raises(UserError) as caught:
         stage(
             report,
-            *("--notebook", ROOT / "workflow/notebooks/blog.py"),
-            *("--inputs", *(f"{key}={path}" for key, path in files.items())),
+            *("blog", "--inputs", *(f"{key}={path}" for key, path in files.items())),
             *("--ipynb", tmp_path / "r.ipynb", "--html", tmp_path / "r.html"),
         )
     assert f"wrong-{name}: {says}" in str(caught.value)

@@ -43,6 +43,29 @@ rule first:
 """
 LAST = "a/" + "long" * 50 + "/" + "name" * 50 + ".txt"
 
+LOGGED = """
+from snakemake_internals import keep_logs
+
+rule all:
+    input:
+        "a/b/1.txt",
+        "c/b.txt",
+
+rule first:
+    output:
+        "a/{name}/{number}.txt",
+    wildcard_constraints:
+        name="b|d",
+    shell:
+        "(echo making {output}; touch {output}) 2>&1 | tee {log}"
+
+use rule first as second with:
+    output:
+        "c/{name}.txt",
+
+keep_logs(workflow)
+"""
+
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -120,3 +143,14 @@ def test_outputs_can_be_called_unknown_and_are_made_again(folder):
     run()
     assert to_run() == set()
     assert not internals.is_foreign(LAST)
+
+
+def test_every_rule_has_a_log_and_a_benchmark_under_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "workflow" / "scripts"))
+    monkeypatch.setenv("PATH", os.pathsep.join([str(BIN), os.environ["PATH"]]))
+    Path("Snakefile").write_text(LOGGED, encoding="utf-8")
+    run()
+    for name, output in {"first/b-1": "a/b/1.txt", "second/b": "c/b.txt"}.items():
+        assert Path(f"logs/{name}.log").read_text(encoding="utf-8") == f"making {output}\n"
+        assert Path(f"logs/benchmarks/{name}.tsv").read_text(encoding="utf-8").startswith("s\th:m:s")

@@ -31,7 +31,7 @@ def test_one_offline_page_with_every_figure_and_run_time(built, tmp_path):
     assert len(figures) >= 10
     for name in figures | {"report.html", "outliers.csv"}:
         assert name in text
-    for caption in (built.root / "workflow/report/blog").glob("*.rst"):
+    for caption in built.path("src/lrp_dynamics/studies/blog/captions").glob("*.rst"):
         if f"{caption.stem}.png" in figures:
             words = re.findall(r"[a-z]{4,}", caption.read_text(encoding="utf-8"))[:3]
             assert all(word in text for word in words), caption

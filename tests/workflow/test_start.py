@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from lrp_dynamics.reports.material import material
+
 from .conftest import ROOT
 
 PACKAGE = "lrp_dynamics"
@@ -45,7 +47,7 @@ def test_stages(modules):
 
 @pytest.mark.parametrize("name", ["blog", "rules", "vgg16"])
 def test_notebooks(name):
-    tree = ast.parse((ROOT / f"workflow/notebooks/{name}.py").read_text(encoding="utf-8"))
+    tree = ast.parse(material(name, "notebook.py").read_text(encoding="utf-8"))
     code = "\n".join(ast.unparse(node) for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom))
     assert PACKAGE in code
     assert imported(code).isdisjoint({"torch", "scipy", "matplotlib"})

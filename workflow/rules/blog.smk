@@ -26,10 +26,6 @@ rule dynamics:
     output:
         dynamics=f"{RUN}/dynamics.h5",
         samples=f"{RUN}/samples.csv",
-    log:
-        "logs/dynamics/{experiment}-{seed}.log",
-    benchmark:
-        "logs/benchmarks/dynamics/{experiment}-{seed}.tsv"
     wildcard_constraints:
         experiment=experiments_of("dynamics"),
     message:
@@ -48,10 +44,6 @@ rule outliers:
     output:
         table=table("results/{experiment}/outliers.csv", "table of outliers"),
         metrics="results/{experiment}/metrics.json",
-    log:
-        "logs/outliers/{experiment}.log",
-    benchmark:
-        "logs/benchmarks/outliers/{experiment}.tsv"
     wildcard_constraints:
         experiment=experiments_of("dynamics"),
     params:

@@ -18,6 +18,7 @@ from failures import tell_failures
 from kinds import Kind
 from parameters import check, json_of
 from reading import Reader
+from snakemake_internals import keep_logs
 
 from lrp_dynamics import studies
 from lrp_dynamics.training.search import count as number_of_trials
@@ -135,8 +136,9 @@ def pictures_of(study, figures):
     """The pictures of some figures, with what the workflow's report says about them."""
     pictures = []
     for name, (title, story) in figures.items():
-        options = {"caption": f"../report/{study}/{name}.rst", "category": "{experiment}", "subcategory": story}
-        pictures += [report(f"{REPORT}/figures/{name}.png", labels={"figure": title}, **options)]
+        caption = f"../../src/lrp_dynamics/studies/{study}/captions/{name}.rst"
+        options = {"category": "{experiment}", "subcategory": story, "labels": {"figure": title}}
+        pictures += [report(f"{REPORT}/figures/{name}.png", caption=caption, **options)]
     return pictures
 
 

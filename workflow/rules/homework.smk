@@ -9,14 +9,14 @@ KINDS["homework"] = Kind(
         "evidence": of_first_seed(f"{RUN}/evidence.csv"),
         "deep_taylor": of_first_seed(f"{RUN}/deep_taylor/relevance.h5"),
         "sensitivity": of_first_seed(f"{RUN}/sensitivity/relevance.h5"),
-        "published": "workflow/literature/homework.json",
+        "published": "src/lrp_dynamics/studies/homework/published.json",
     },
     told_from={
         "metrics": of_first_seed(f"{RUN}/metrics.json"),
         "accuracy": of_first_seed(f"{RUN}/accuracy.csv"),
         "evidence": of_first_seed(f"{RUN}/evidence.csv"),
         "recording": of_first_seed(f"{RUN}/deep_taylor/relevance.h5"),
-        "published": "workflow/literature/homework.json",
+        "published": "src/lrp_dynamics/studies/homework/published.json",
     },
     told_with=params_of(published="figures.published", batch_size="training.batch_size"),
 )
@@ -30,10 +30,6 @@ use rule train as homework_train with:
         **in_folder(RUN, WEIGHTS),
         checkpoints=f"{RUN}/checkpoints.safetensors",
         accuracy=f"{RUN}/accuracy.csv",
-    log:
-        "logs/homework_train/{experiment}-{seed}.log",
-    benchmark:
-        "logs/benchmarks/homework_train/{experiment}-{seed}.tsv"
     wildcard_constraints:
         experiment=experiments_of("homework"),
     params:
@@ -55,10 +51,6 @@ rule homework_explain:
         metrics=f"{RUN}/metrics.json",
         deep_taylor=f"{RUN}/deep_taylor/relevance.h5",
         sensitivity=f"{RUN}/sensitivity/relevance.h5",
-    log:
-        "logs/homework_explain/{experiment}-{seed}.log",
-    benchmark:
-        "logs/benchmarks/homework_explain/{experiment}-{seed}.tsv"
     wildcard_constraints:
         experiment=experiments_of("homework"),
     threads: threads_of

@@ -10,10 +10,6 @@ rule prepare:
         ),
     output:
         "data/{dataset}.h5",
-    log:
-        "logs/prepare/{dataset}.log",
-    benchmark:
-        "logs/benchmarks/prepare/{dataset}.tsv"
     params:
         json=value_of("datasets.{dataset}"),
     message:

@@ -36,10 +36,6 @@ use rule train as rules_train with:
     output:
         **in_folder(RUN, WEIGHTS),
         recordings=[f"{RUN}/{name}/relevance.h5" for name in COMPARED],
-    log:
-        "logs/rules_train/{experiment}-{seed}.log",
-    benchmark:
-        "logs/benchmarks/rules_train/{experiment}-{seed}.tsv"
     wildcard_constraints:
         experiment=experiments_of("rules"),
     message:
@@ -57,10 +53,6 @@ rule rules_compare:
         samples="results/{experiment}/samples.csv",
         curves="results/{experiment}/curves.csv",
         metrics="results/{experiment}/metrics.json",
-    log:
-        "logs/rules_compare/{experiment}.log",
-    benchmark:
-        "logs/benchmarks/rules_compare/{experiment}.tsv"
     wildcard_constraints:
         experiment=experiments_of("rules"),
     params:

@@ -3,7 +3,7 @@
 
 for kind, made in KINDS.items():
     figures_rule, report_rule = made.shown_by
-    package, notebook = f"src/lrp_dynamics/studies/{made.study}", f"workflow/notebooks/{made.study}.py"
+    package = f"src/lrp_dynamics/studies/{made.study}"
 
     rule:
         name:
@@ -14,10 +14,6 @@ for kind, made in KINDS.items():
         output:
             png=pictures_of(made.study, made.figures),
             svg=drawings_of(made.figures),
-        log:
-            f"logs/{figures_rule}/{{experiment}}.log",
-        benchmark:
-            f"logs/benchmarks/{figures_rule}/{{experiment}}.tsv"
         wildcard_constraints:
             experiment=experiments_of(kind),
         params:
@@ -37,21 +33,16 @@ for kind, made in KINDS.items():
         input:
             **made.told_from,
             figures=[f"{REPORT}/figures/{name}.png" for name in made.figures],
-            captions=[f"workflow/report/{made.study}/{name}.rst" for name in made.figures],
-            notebook=notebook,
-            code=code_of("report", notebook),
+            captions=[f"{package}/captions/{name}.rst" for name in made.figures],
+            code=code_of("report", f"{package}/notebook.py"),
         output:
             ipynb=f"{REPORT}/report.ipynb",
             html=report(
                 f"{REPORT}/report.html",
-                caption=f"../report/{made.study}/report.rst",
+                caption=f"../../{package}/captions/report.rst",
                 category="{experiment}",
                 labels={"figure": "Report"},
             ),
-        log:
-            f"logs/{report_rule}/{{experiment}}.log",
-        benchmark:
-            f"logs/benchmarks/{report_rule}/{{experiment}}.tsv"
         wildcard_constraints:
             experiment=experiments_of(kind),
         params:
@@ -61,6 +52,5 @@ for kind, made in KINDS.items():
         message:
             "Writing the report of {wildcards.experiment}"
         shell:
-            "lrp-dynamics report --notebook {input.notebook} --params {params.json:q} --inputs {params.inputs}"
-            " figures=reports/{wildcards.experiment}/figures captions=workflow/report/{params.study}"
-            " --ipynb {output.ipynb} --html {output.html} 2>&1 | tee {log}"
+            "lrp-dynamics report {params.study} --params {params.json:q} --inputs {params.inputs}"
+            " figures=reports/{wildcards.experiment}/figures --ipynb {output.ipynb} --html {output.html} 2>&1 | tee {log}"

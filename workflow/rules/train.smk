@@ -17,10 +17,6 @@ rule train:
         code=code_of("train"),
     output:
         **in_folder(RUN, RESULTS),
-    log:
-        "logs/train/{experiment}-{seed}.log",
-    benchmark:
-        "logs/benchmarks/train/{experiment}-{seed}.tsv"
     wildcard_constraints:
         experiment=experiments_of("dynamics", sharded=False),
     threads: threads_of
@@ -44,10 +40,6 @@ rule train:
 use rule train as train_shard with:
     output:
         **in_folder(SHARD, RESULTS),
-    log:
-        "logs/train_shard/{experiment}-{seed}-{shard}.log",
-    benchmark:
-        "logs/benchmarks/train_shard/{experiment}-{seed}-{shard}.tsv"
     wildcard_constraints:
         experiment=experiments_of("dynamics", sharded=True),
     params:
@@ -65,10 +57,6 @@ rule gather:
         code=code_of("gather"),
     output:
         **in_folder(RUN, RESULTS),
-    log:
-        "logs/gather/{experiment}-{seed}.log",
-    benchmark:
-        "logs/benchmarks/gather/{experiment}-{seed}.tsv"
     wildcard_constraints:
         experiment=experiments_of("dynamics", sharded=True),
     params:

@@ -31,10 +31,6 @@ use rule train as vgg11_train with:
     output:
         **in_folder(VGG11, WEIGHTS),
         validation=f"{VGG11}/validation.csv",
-    log:
-        "logs/vgg11_train/{experiment}.log",
-    benchmark:
-        "logs/benchmarks/vgg11_train/{experiment}.tsv"
     wildcard_constraints:
         experiment=experiments_of("vgg11"),
     params:
@@ -54,10 +50,6 @@ rule classify:
         confusion=f"{VGG11}/confusion.csv",
         mistakes=f"{VGG11}/mistakes.csv",
         metrics=f"{VGG11}/metrics.json",
-    log:
-        "logs/classify/{experiment}.log",
-    benchmark:
-        "logs/benchmarks/classify/{experiment}.tsv"
     wildcard_constraints:
         experiment=experiments_of("vgg11"),
     threads: threads_of
@@ -83,10 +75,6 @@ rule vgg11_explain:
         all=f"{VGG11}/all/relevance.h5",
         top_k=f"{VGG11}/top_k/relevance.h5",
         speed=f"{VGG11}/speed.json",
-    log:
-        "logs/vgg11_explain/{experiment}.log",
-    benchmark:
-        "logs/benchmarks/vgg11_explain/{experiment}.tsv"
     wildcard_constraints:
         experiment=experiments_of("vgg11"),
     threads: threads_of
@@ -113,10 +101,6 @@ use rule train as vgg11_trial with:
         validation=f"{TRIAL}/validation.csv",
         summary=f"{TRIAL}/training.json",
         provenance=f"{TRIAL}/provenance.json",
-    log:
-        "logs/vgg11_trial/{experiment}-{trial}.log",
-    benchmark:
-        "logs/benchmarks/vgg11_trial/{experiment}-{trial}.tsv"
     wildcard_constraints:
         experiment=experiments_of("vgg11"),
         trial="[0-9]+",
@@ -142,10 +126,6 @@ rule vgg11_search:
         table=table(f"{VGG11}/search/search.csv", "table of the trials"),
         png=pictures_of("vgg11", SEARCH_FIGURES),
         svg=drawings_of(SEARCH_FIGURES),
-    log:
-        "logs/vgg11_search/{experiment}.log",
-    benchmark:
-        "logs/benchmarks/vgg11_search/{experiment}.tsv"
     wildcard_constraints:
         experiment=experiments_of("vgg11"),
     params:

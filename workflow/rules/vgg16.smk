@@ -31,10 +31,6 @@ rule weights:
         code=code_of("vgg16-weights"),
     output:
         f"{VGG16}/model.safetensors",
-    log:
-        "logs/weights/{experiment}.log",
-    benchmark:
-        "logs/benchmarks/weights/{experiment}.tsv"
     wildcard_constraints:
         experiment=experiments_of("vgg16"),
     resources:
@@ -51,10 +47,6 @@ rule weights:
 use rule train as fit with:
     output:
         **in_folder(VGG16, WEIGHTS),
-    log:
-        "logs/fit/{experiment}.log",
-    benchmark:
-        "logs/benchmarks/fit/{experiment}.tsv"
     wildcard_constraints:
         experiment=experiments_of("vgg16_fitted"),
     params:
@@ -75,10 +67,6 @@ rule vgg16:
         predictions=table(f"{VGG16}/predictions.csv", "table of the predictions"),
         measures=f"{VGG16}/measures.csv",
         metrics=f"{VGG16}/metrics.json",
-    log:
-        "logs/vgg16/{experiment}.log",
-    benchmark:
-        "logs/benchmarks/vgg16/{experiment}.tsv"
     wildcard_constraints:
         experiment=f"{experiments_of('vgg16')}|{experiments_of('vgg16_fitted')}",
     threads: lambda wildcards: config["experiments"][wildcards.experiment]["explanations"]["threads"]

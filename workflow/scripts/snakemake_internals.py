@@ -7,9 +7,21 @@ import asyncio
 import base64
 import json
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+
+def keep_logs(workflow: Any) -> None:
+    """Give every rule that makes files a log and a benchmark, as its directives would; called after the last rule."""
+    for rule in workflow.rules:
+        if rule.output:
+            wildcards = dict.fromkeys(re.findall(r"{(\w+)", rule.output[0]))
+            name = f"{rule.name}/{'-'.join(f'{{{wildcard}}}' for wildcard in wildcards)}"
+            rule.log_modifier = rule.benchmark_modifier = rule.output_modifier
+            rule.set_log(f"logs/{name}.log")
+            rule.benchmark = f"logs/benchmarks/{name}.tsv"
 
 
 def dag_of(workflow: Any) -> Any:

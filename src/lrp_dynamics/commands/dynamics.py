@@ -17,7 +17,7 @@ def run(args: argparse.Namespace) -> None:
     from lrp_dynamics.measures import dynamics as dyn
     from lrp_dynamics.measures.samples import sample_table
     from lrp_dynamics.recording.dynamics_file import write_dynamics
-    from lrp_dynamics.recording.store import open_relevance
+    from lrp_dynamics.recording.store import open_relevance, sum_of_maps
 
     with open_relevance(args.relevance) as recording:
         if not recording.complete:
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> None:
         changes, normalized = (recording.accumulated(name) for name in ("dynamics", "dynamics_normalized"))
         checks = {
             "step_sum_difference": dyn.check_step_sum(
-                changes.sum(axis=(1, 2)), recording.scalar("step_divergence"), args.relevance
+                sum_of_maps(changes), recording.scalar("step_divergence"), args.relevance
             )
         }
         again = None

@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> None:
         arrays = {f"steps/{name}": recording.step(name) for name in STEPS}
         arrays |= {f"scalars/{name}": recording.scalar(name) for name in (*SCALARS, "predicted")}
         arrays |= {f"accum/{name}": recording.accumulated(name) for name in ACCUMULATORS}
-        fixed = [*SAMPLE_FIELDS, "image", *(["mask"] if recording.has_sample("mask") else [])]
+        fixed = [*SAMPLE_FIELDS, "image", *(name for name in ("mask", "target") if recording.has_sample(name))]
         names = fixed + [name for name in recording.sample_names() if name.startswith("factors/")]
         arrays |= {f"samples/{name}": recording.sample(name) for name in names}
         arrays["relevance"] = recording.maps(slice(None, None, arguments.every))

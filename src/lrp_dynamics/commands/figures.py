@@ -24,16 +24,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Draw the figures."""
     from importlib import import_module
-    from pkgutil import iter_modules
 
     from lrp_dynamics import studies
     from lrp_dynamics.base.errors import UserError
     from lrp_dynamics.reports.inputs import read_inputs
+    from lrp_dynamics.reports.material import material
     from lrp_dynamics.reports.style import draw_each
 
-    known = [module.name for module in iter_modules(studies.__path__)]
-    if args.study not in known:
-        raise UserError(f"figures: found no study {args.study!r}; expected one of {', '.join(known)}")
+    material(args.study, "figures.py")  # tells of a study that is not there
     study, results, figures = (
         import_module(f"{studies.__name__}.{args.study}.{name}") for name in ("study", "results", "figures")
     )

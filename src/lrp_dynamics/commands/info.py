@@ -13,14 +13,14 @@ def run(arguments: argparse.Namespace) -> None:
     from lrp_dynamics.recording.store import open_relevance
 
     with open_relevance(arguments.file) as recording:
-        height, width = recording.shape
+        values = f"{'×'.join(map(str, recording.shape))} {recording.unit}s"
         interrupted = f"being written by {recording.writer}" if recording.writer else "NOT complete"
         print(f"{recording.path}: {'complete' if recording.complete else interrupted}")
         print(f"  steps      {recording.steps}")
         if recording.steps:
             iteration = recording.step("iteration")
             print(f"  iterations {iteration[0]} to {iteration[-1]}")
-        print(f"  samples    {recording.samples}, maps of {recording.map_samples}, {height}×{width} pixels")
+        print(f"  samples    {recording.samples}, maps of {recording.map_samples}, {values}")
         print(f"  size       {recording.path.stat().st_size / 1e6:.1f} MB")
         for name, value in sorted(recording.attrs.items()):
             print(f"  {name:<18} {value}")

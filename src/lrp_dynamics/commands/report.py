@@ -8,7 +8,11 @@ from lrp_dynamics.base.parameters import json_object
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the files of this stage."""
-    parser.add_argument("--notebook", type=Path, required=True, help="notebook as a Python file in percent format")
+    parser.add_argument(
+        "notebook",
+        metavar="STUDY",
+        help="name of the study, a package of lrp_dynamics.studies; or NAME.py, a notebook in percent format",
+    )
     parser.add_argument(
         "--inputs", nargs="+", required=True, metavar="NAME=PATH", help="files and folders that the notebook reads"
     )
@@ -22,6 +26,7 @@ def run(args: argparse.Namespace) -> None:
     import os
 
     from lrp_dynamics.reports.inputs import read_inputs
+    from lrp_dynamics.reports.material import material
     from lrp_dynamics.reports.notebook import execute, write
 
     inputs = {}
@@ -29,4 +34,6 @@ def run(args: argparse.Namespace) -> None:
         # The executed notebook shows them, and must not show this machine's folders.
         paths = [os.path.relpath(path) for path in (given if isinstance(given, list) else [given])]
         inputs[name] = paths if isinstance(given, list) else paths[0]
-    write(execute(args.notebook, {"inputs": inputs, "params": args.params}), args.ipynb, args.html)
+    own = args.notebook.endswith(".py")
+    source = Path(args.notebook) if own else material(args.notebook, "notebook.py")
+    write(execute(source, {"inputs": inputs, "params": args.params}), args.ipynb, args.html)

@@ -120,7 +120,7 @@ class Explainer:
     ):
         self.model, self.composite, self.bounds, self.as_eval = model, make_composite(composite), bounds, as_eval
         refuse_lazy(model)
-        self._modules = [ref(module) for _, module in paths(model)]
+        self._modules = [ref(module) for module in paths(model).values()]
         self._plan: Plan | None = None
         self._rules: list[Rule] = []
         self._steps: dict[bool, tuple[list[Step], list[list[int]]]] = {}
@@ -128,7 +128,7 @@ class Explainer:
             raise UserError(f"composite {self.composite.name!r} needs bounds=(low, high) of the input")
         if shape is not None:
             with TURNS:
-                self._use(plan_for(model, tuple(shape), precision(model)))
+                self._use(plan_for(model, paths(model), tuple(shape), precision(model)))
 
     @property
     def plan(self) -> Plan:
@@ -151,21 +151,22 @@ class Explainer:
         self, inputs: Tensor, target: Tensor | str, *, layers: list[str] | Literal["all"] | None = None
     ) -> Relevance:
         """Return the relevance of inputs; parameters as in :func:`relevance`."""
-        self._refuse(inputs)
+        modules = paths(self.model)
+        self._refuse(inputs, modules)
         with TURNS, exact(inputs.device):
             if len(inputs):
-                return self._explain(inputs, target, layers)
-            return none_of(self._explain(*one_for_none(inputs, target, self.bounds), layers))
+                return self._explain(modules, inputs, target, layers)
+            return none_of(self._explain(modules, *one_for_none(inputs, target, self.bounds), layers))
 
-    def _explain(self, inputs: Tensor, target: Tensor | str, layers: list[str] | str | None) -> Relevance:
+    def _explain(self, modules: dict[str, nn.Module], inputs: Tensor, target: Any, layers: Any) -> Relevance:
         """Check what is given, run the two loops, and return what they find."""
         x, bounds, nonnegative = self._prepare(inputs)
-        self._use(plan_for(self.model, tuple(x.shape[1:]), x.dtype))
+        self._use(plan_for(self.model, modules, tuple(x.shape[1:]), x.dtype))
         values = Values(self._plan.program, x, len(x), bounds)
-        read(self.model, self._plan, values)
+        read(modules, self._plan, values)
         if not still_so(self._plan, values):
-            self._use(plan_for(self.model, tuple(x.shape[1:]), x.dtype, anew=True))
-            read(self.model, self._plan, values)
+            self._use(plan_for(self.model, modules, tuple(x.shape[1:]), x.dtype, anew=True))
+            read(modules, self._plan, values)
         plan, wanted = self._plan, self._wanted(layers)
         if nonnegative not in self._steps:
             steps = annotate(plan, self._rules, nonnegative)
@@ -194,19 +195,16 @@ class Explainer:
                 )
         self._plan, self._rules, self._steps = plan, rules, {}
 
-    def _refuse(self, inputs: Tensor) -> None:
+    def _refuse(self, inputs: Tensor, modules: dict[str, nn.Module]) -> None:
         """Refuse what cannot be right, as far as it shows without a look at values."""
         refuse_input(inputs)
         parameter = next(self.model.parameters(), inputs)
         if inputs.device != parameter.device:
             raise UserError(f"the input is on {inputs.device}, the model on {parameter.device}; move one of them")
-        modules = list(paths(self.model))
-        if len(modules) != len(self._modules) or any(
-            old() is not m for old, (_, m) in zip(self._modules, modules, strict=True)
-        ):
+        if [old() for old in self._modules] != list(modules.values()):
             raise UserError("modules of the model were replaced since this Explainer was made; make a new one")
         if not self.as_eval:
-            for name, module in modules:
+            for name, module in modules.items():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
                     raise UserError(f"layer {name!r} is a BatchNorm in training mode; call model.eval() first")
 
@@ -307,9 +305,10 @@ def relevance(
     model
         Any module in eval mode whose forward does not branch on values; it is only read.
     inputs
-        Float tensor (N, C, H, W) or (N, F), in the units that the model was trained with.
+        Float tensor (N, ...), such as (N, C, H, W), (N, C, L) or (N, F), in the units that the model was trained with.
     target
-        Class indices (N,), "predicted", or a float tensor (N, K) of initial relevance.
+        Class indices (N,), "predicted", a float tensor of the output's shape (the initial relevance), or a boolean one
+        (the output's own values where it is true).
     composite
         A name of ``COMPOSITES``, a :class:`Composite`, or a mapping as in ``params.yaml``.
     bounds
@@ -326,8 +325,9 @@ def relevance(
     Raises
     ------
     UserError
-        Where the result could not be right: a layer without a rule, a BatchNorm in training mode, an unknown composite
-        or layer, a target that does not fit, an input that is not finite or leaves its bounds.
+        Where the result could not be right: a forward that branches on values or mixes samples, a layer without a rule,
+        a BatchNorm in training mode, an unknown composite or layer, a target that does not fit, an input that is not
+        finite or leaves its bounds.
 
     References
     ----------

@@ -35,6 +35,8 @@ def with_logits(model: nn.Module, inputs: Tensor, target) -> tuple[Tensor, Tenso
             raise UserError(
                 f"the model fails for an input of shape {tuple(x.shape)}: {str(error).splitlines()[0]}"
             ) from error
+        if isinstance(target, Tensor) and target.dtype == torch.bool:  # the gradient of the sum of what it marks
+            target = target.to(logits.dtype)
         weights = initial_relevance(logits.detach(), target, "one")
         (found,) = torch.autograd.grad(logits, x, weights)
     wide = torch.promote_types(dtype, torch.float32)

@@ -4,21 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from lrp_dynamics.lrp.layers import (
-    Detached,
-    Layer,
-    Linear,
-    MatMul,
-    MaxPool,
-    Move,
-    Normalization,
-    Pointwise,
-    Product,
-    Quotient,
-    Softmax,
-    Unknown,
-    WinnerOf,
-)
+from lrp_dynamics.lrp.attention import MatMul, Normalization, Product, Quotient, Softmax
+from lrp_dynamics.lrp.layers import Detached, Layer, Linear, Move, Pointwise, Unknown, WinnerOf
 from lrp_dynamics.lrp.operations import (
     ADAPTIVE_MAX_POOLS,
     AVERAGES,
@@ -36,6 +23,7 @@ from lrp_dynamics.lrp.operations import (
     WINNERS,
     kind_of,
 )
+from lrp_dynamics.lrp.pools import MaxPool
 from lrp_dynamics.lrp.program import Call, Count, Program, Ref, mapped
 from lrp_dynamics.lrp.weighted import Batched, Conv, Dense
 

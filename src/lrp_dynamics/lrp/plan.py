@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from lrp_dynamics.lrp.kinds import layer_of, over_classes
-from lrp_dynamics.lrp.layers import Detached, Layer, Linear, MaxPool, Move, OutputActivation, Pointwise
+from lrp_dynamics.lrp.layers import Detached, Layer, Linear, Move, OutputActivation, Pointwise
 from lrp_dynamics.lrp.operations import (
     BATCH_NORMS,
     IDENTITIES,
@@ -22,6 +22,7 @@ from lrp_dynamics.lrp.operations import (
     kind_of,
     name_of,
 )
+from lrp_dynamics.lrp.pools import MaxPool
 from lrp_dynamics.lrp.program import Call, Count, Program, Ref, mapped
 from lrp_dynamics.lrp.values import Values
 from lrp_dynamics.lrp.weighted import Batched, BatchNorm, Conv, Dense, Diagonal, Weighted

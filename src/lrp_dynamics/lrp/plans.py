@@ -24,35 +24,37 @@ def precision(model: nn.Module, inputs: Tensor | None = None) -> torch.dtype:
     return torch.promote_types(found, torch.float32)
 
 
-def plan_for(model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype, *, anew: bool = False) -> Plan:
+def plan_for(
+    model: nn.Module, modules: dict[str, nn.Module], shape: tuple[int, ...], dtype: torch.dtype, *, anew: bool = False
+) -> Plan:
     """Return the plan of a model for samples of a shape; it is made once for each structure, shape and precision."""
-    found = signature(model)
+    found = signature(modules)
     known = _kept.get(model)
     if known is None or known[0] != found or anew:
         known = _kept[model] = (found, {})
     plans = known[1]
     if (shape, dtype) not in plans:
-        plans[shape, dtype] = make_plan(capture(model, shape, dtype), dict(paths(model)))
+        plans[shape, dtype] = make_plan(capture(model, shape, dtype), modules)
     return plans[shape, dtype]
 
 
 def some_plan(model: nn.Module) -> Plan:
     """Return the plan for the last shape that was explained, or else for one that the model takes."""
-    known = _kept.get(model)
-    if known is not None and known[1] and known[0] == signature(model):
+    known, modules = _kept.get(model), paths(model)
+    if known is not None and known[1] and known[0] == signature(modules):
         return list(known[1].values())[-1]
     error = None
-    for shape in likely_shapes(model):
+    for shape in likely_shapes(modules):
         try:
-            return plan_for(model, shape, precision(model))
+            return plan_for(model, modules, shape, precision(model))
         except UserError as refusal:
             error = error or refusal
     raise error or UserError("the model has no layer that tells what it takes; give shape=, that of one sample")
 
 
-def likely_shapes(model: nn.Module) -> list[tuple[int, ...]]:
+def likely_shapes(modules: dict[str, nn.Module]) -> list[tuple[int, ...]]:
     """Return shapes of samples that the first layer with weights might take."""
-    for _, module in paths(model):
+    for module in modules.values():
         if isinstance(module, nn.Linear):
             return [(module.in_features,)]
         if isinstance(module, nn.modules.conv._ConvNd):
@@ -62,9 +64,8 @@ def likely_shapes(model: nn.Module) -> list[tuple[int, ...]]:
     return []
 
 
-def read(model: nn.Module, plan: Plan, values: Values) -> None:
+def read(modules: dict[str, nn.Module], plan: Plan, values: Values) -> None:
     """Put in the values of the model's tensors, and of what is computed from them alone, as they are now."""
-    modules = dict(paths(model))
     for value, source in plan.program.sources.items():
         if isinstance(source, tuple):
             path, name = source

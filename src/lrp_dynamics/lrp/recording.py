@@ -252,7 +252,7 @@ def plain_operations() -> Iterator[None]:
 
 def record(model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype, recording: Recording) -> Any:
     """Run a copy of a model on zeros (N, ...) and return its output."""
-    addresses = {id(t): (path, name) for path, module in paths(model) for name, t in tensors(module).items()}
+    addresses = {id(t): (path, name) for path, module in paths(model).items() for name, t in tensors(module).items()}
     held = []  # the stand-ins, whose ids are in `sources`
 
     def stand_in(tensor: Tensor) -> Tensor:
@@ -266,7 +266,7 @@ def record(model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype, recordi
 
     with plain_operations():
         twin, copies = duplicate(model, stand_in)
-        for path, module in paths(model):
+        for path, module in paths(model).items():
             found = copies.get(id(module))
             if isinstance(module, torch.jit.ScriptModule):
                 for name, tensor in tensors(found).items():

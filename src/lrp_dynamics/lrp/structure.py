@@ -6,7 +6,7 @@ import copy
 import functools
 import types
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 from weakref import ref
 
@@ -18,6 +18,7 @@ from lrp_dynamics.base.errors import UserError
 
 DEEPEST = 3  # plain objects within plain objects are copied so far; beyond, they are shared
 HOOKS = [name for name in vars(nn.Module()) if name.endswith(("_hooks", "_hooks_with_kwargs", "_hooks_always_called"))]
+INTERNAL = set(vars(nn.Module()))
 SIMPLE = (bool, int, float, str, type(None))
 
 
@@ -37,22 +38,24 @@ def unwrapped(module: nn.Module) -> nn.Module:
             return module
 
 
-def paths(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Yield every module with its path, without the names that wrappers add."""
+def paths(model: nn.Module) -> dict[str, nn.Module]:
+    """Return every module by its path, without the names that wrappers add."""
+    found: dict[str, nn.Module] = {}
     seen = set()
 
-    def walk(module: nn.Module, path: str) -> Iterator[tuple[str, nn.Module]]:
+    def walk(module: nn.Module, path: str) -> None:
         module = unwrapped(module)
         if id(module) in seen:
             return
         seen.add(id(module))
-        yield path, module
+        found[path] = module
         children = {} if isinstance(module, torch.jit.ScriptModule) else module._modules
         for name, child in children.items():
             if child is not None:
-                yield from walk(child, f"{path}.{name}" if path else name)
+                walk(child, f"{path}.{name}" if path else name)
 
-    return walk(model, "")
+    walk(model, "")
+    return found
 
 
 def tensors(module: nn.Module) -> dict[str, Tensor]:
@@ -68,18 +71,19 @@ def is_setting(value: Any) -> bool:
     return isinstance(value, SIMPLE) or (type(value) is tuple and all(isinstance(item, SIMPLE) for item in value))
 
 
-def signature(model: nn.Module) -> list[tuple]:
+def signature(modules: dict[str, nn.Module]) -> list[tuple]:
     """Return what a capture depends on: the modules themselves, their settings, and the shapes of their tensors.
 
     Values of tensors, the mode and the device are not part of it.
     """
     found = []
-    for path, module in paths(model):
+    for path, module in modules.items():
         if isinstance(module, torch.jit.ScriptModule):
             found.append((path, ref(module)))
             continue
-        settings = {k: v for k, v in vars(module).items() if is_setting(v) and k != "training"}
-        functions = {k: id(v) for k, v in vars(module).items() if callable(v) and not isinstance(v, nn.Module)}
+        own = [(k, v) for k, v in vars(module).items() if k not in INTERNAL]
+        settings = {k: v for k, v in own if is_setting(v)}
+        functions = {k: id(v) for k, v in own if callable(v) and not isinstance(v, nn.Module)}
         shapes = [
             (k, None if v is None else v.shape) for k, v in (*module._parameters.items(), *module._buffers.items())
         ]
@@ -181,7 +185,7 @@ def empty(cell: types.CellType) -> bool:
 
 def refuse_lazy(model: nn.Module) -> None:
     """Refuse a network of which a layer has not made its weights yet."""
-    for path, module in paths(model):
+    for path, module in paths(model).items():
         for key, value in tensors(module).items():
             if nn.parameter.is_lazy(value):
                 raise UserError(f"layer {path!r} has no {key} yet; run the model once, which makes it")

@@ -9,20 +9,24 @@ With R_i(p) the relevance of pixel p after recorded step i, for one sample,
 
 Relevance is in units of the explained output (logits, unless the target says otherwise); so are Dynamics and
 divergence. The normalised variants have no unit: they ask how the shape of the map changes, not its amount.
+
+Maps are of images, (H, W), unless a shape is said: those of signals are (L,), of volumes (D, H, W), of tables (F,).
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.measures.similarity import correlation
-from lrp_dynamics.recording.store import normalize
+from lrp_dynamics.recording.store import normalize, sum_of_maps
 
 # Chunks of /relevance/map hold 16 steps of 10 samples: reading along them touches every chunk once.
 STEPS_PER_BLOCK = 16
 SAMPLES_PER_BLOCK = 10
+VALUES_PER_STEP = 2**19  # of all maps read at a time: of large images and volumes, fewer samples
 
 # The step divergences are stored as float32, so their float64 sum can be off by about 6e-8 of the total.
 STEP_SUM_TOLERANCE = 1e-5
@@ -43,15 +47,21 @@ def dynamics(maps: np.ndarray) -> np.ndarray:
     return np.abs(np.diff(np.asarray(maps, dtype=np.float64), axis=0)).sum(axis=0)
 
 
-def step_divergence(maps: np.ndarray) -> np.ndarray:
+def step_divergence(maps: np.ndarray, axes: int = 2) -> np.ndarray:
     """Return the change of each map (T, ..., H, W) from its predecessor, summed over pixels: (T, ...), first entry 0.
+
+    Parameters
+    ----------
+    maps : ndarray
+    axes : int
+        How many of the last axes are those of a map.
 
     Examples
     --------
     >>> step_divergence(np.array([[[1.0, 0.0]], [[2.0, -1.0]], [[0.0, -1.0]]])).tolist()
     [0.0, 2.0, 2.0]
     """
-    change = np.abs(np.diff(np.asarray(maps, dtype=np.float64), axis=0)).sum(axis=(-2, -1))
+    change = np.abs(np.diff(np.asarray(maps, dtype=np.float64), axis=0)).sum(axis=tuple(range(-axes, 0)))
     return np.concatenate([np.zeros_like(change[:1]), change])
 
 
@@ -61,8 +71,8 @@ class Recomputed:
 
     Attributes
     ----------
-    dynamics, dynamics_normalized : ndarray f8 (N', H, W)
-    bound, bound_normalized : ndarray f8 (N', H, W)
+    dynamics, dynamics_normalized : ndarray f8 (N', *shape)
+    bound, bound_normalized : ndarray f8 (N', *shape)
         Largest difference that rounding the maps to float16 can cause, per pixel.
     correlation : ndarray f8 (N',)
         Median over steps of the Pearson correlation between a map and its successor; NaN where a map is constant.
@@ -83,7 +93,7 @@ def recompute(maps, scale) -> Recomputed:
 
     Parameters
     ----------
-    maps : h5py.Dataset or ndarray f2 (T or more, N', H, W)
+    maps : h5py.Dataset or ndarray f2 (T or more, N', *shape)
     scale : ndarray f4 (T, N')
 
     Raises
@@ -95,9 +105,9 @@ def recompute(maps, scale) -> Recomputed:
     steps, samples = scale.shape
     if steps < 2:
         raise UserError(f"Dynamics need at least two recorded steps, found {steps}: train longer or record more often.")
+    size = max(1, min(SAMPLES_PER_BLOCK, VALUES_PER_STEP // prod(maps.shape[2:])))
     parts = [
-        _recompute_group(maps, scale, slice(first, min(first + SAMPLES_PER_BLOCK, samples)))
-        for first in range(0, samples, SAMPLES_PER_BLOCK)
+        _recompute_group(maps, scale, slice(first, min(first + size, samples))) for first in range(0, samples, size)
     ]
     return Recomputed(**{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
 
@@ -107,17 +117,18 @@ def _recompute_group(maps, scale: np.ndarray, group: slice) -> dict[str, np.ndar
     total, total_normalized, bound, bound_normalized = (np.zeros(shape) for _ in range(4))
     correlations = []
     first = last = None
+    axes = tuple(range(2, maps.ndim))
     for relevance, error in _blocks(maps, scale, group):
-        mass = np.abs(relevance).sum(axis=(-2, -1), keepdims=True)
-        shares = normalize(relevance)
+        mass = np.abs(relevance).sum(axis=axes, keepdims=True)
+        shares = normalize(relevance, len(axes))
         # |R/S - R'/S'| <= |R - R'|/S' + |R/S| |S - S'|/S' for the sums S, S' of absolute values
-        doubt = error + np.abs(shares) * error.sum(axis=(-2, -1), keepdims=True)
+        doubt = error + np.abs(shares) * error.sum(axis=axes, keepdims=True)
         doubt = np.divide(doubt, mass, out=np.zeros_like(doubt), where=mass > 0)
         total += dynamics(relevance)
         total_normalized += dynamics(shares)
         bound += error[1:].sum(axis=0) + error[:-1].sum(axis=0)
         bound_normalized += doubt[1:].sum(axis=0) + doubt[:-1].sum(axis=0)
-        correlations.append(correlation(relevance[:-1], relevance[1:]))
+        correlations.append(correlation(relevance[:-1], relevance[1:], len(axes)))
         first = relevance[0] if first is None else first
         last = relevance[-1]
     return {
@@ -126,7 +137,7 @@ def _recompute_group(maps, scale: np.ndarray, group: slice) -> dict[str, np.ndar
         "bound": bound,
         "bound_normalized": bound_normalized,
         "correlation": _median_over_steps(np.concatenate(correlations)),
-        "net_change": np.abs(last - first).sum(axis=(-2, -1)),
+        "net_change": sum_of_maps(np.abs(last - first)),
     }
 
 
@@ -135,7 +146,7 @@ def _blocks(maps, scale: np.ndarray, group: slice) -> Iterator[tuple[np.ndarray,
     carried: list[tuple[np.ndarray, np.ndarray]] = []
     for start in range(0, len(scale), STEPS_PER_BLOCK):
         steps = slice(start, min(start + STEPS_PER_BLOCK, len(scale)))
-        unit = scale[steps, group, None, None]
+        unit = np.expand_dims(scale[steps, group], tuple(range(2, maps.ndim)))
         stored = np.asarray(maps[steps, group], dtype=np.float64)
         relevance = stored * unit
         error = np.maximum(np.abs(stored) * _HALF_ULP, _SUBNORMAL) * np.abs(unit) * _SLACK
@@ -177,7 +188,7 @@ def check_step_sum(divergence: np.ndarray, steps: np.ndarray, name: str) -> floa
 
 
 def check_recomputed(online: np.ndarray, again: np.ndarray, bound: np.ndarray, name: str) -> float:
-    """Compare Dynamics accumulated on line with Dynamics recomputed from float16 maps, all (N', H, W).
+    """Compare Dynamics accumulated on line with Dynamics recomputed from float16 maps, all (N', *shape).
 
     Returns
     -------
@@ -187,19 +198,20 @@ def check_recomputed(online: np.ndarray, again: np.ndarray, bound: np.ndarray, n
     Raises
     ------
     UserError
-        Naming the sample and pixel where they differ by more than rounding to float16 can explain.
+        Naming the sample and the place where they differ by more than rounding to float16 can explain.
     """
     # A float64 sum of at most millions of float32 terms is off by far less than 1e-9 of itself.
     excess = np.abs(online - again) - (bound + 1e-9 * np.abs(online))
-    sample, row, column = np.unravel_index(np.argmax(excess), excess.shape)
-    if not excess[sample, row, column] <= 0:  # also catches NaN
+    worst = np.unravel_index(np.argmax(excess), excess.shape)
+    if not excess[worst] <= 0:  # also catches NaN
+        sample, *place = map(int, worst)
         raise UserError(
-            f"{name}: the Dynamics of sample {sample} at pixel ({row}, {column}) is "
-            f"{online[sample, row, column]:.6g} in /accum, but {again[sample, row, column]:.6g} recomputed from the "
-            f"stored maps; float16 rounding explains at most {bound[sample, row, column]:.3g}. "
+            f"{name}: the Dynamics of sample {sample} at position ({', '.join(map(str, place))}) is "
+            f"{online[worst]:.6g} in /accum, but {again[worst]:.6g} recomputed from the "
+            f"stored maps; float16 rounding explains at most {bound[worst]:.3g}. "
             "The file is damaged or was written wrongly: record this run again."
         )
-    a, b = online.sum(axis=(1, 2)), again.sum(axis=(1, 2))
+    a, b = sum_of_maps(online), sum_of_maps(again)
     return float(_relative(np.abs(a - b), np.maximum(a, b)).max())
 
 

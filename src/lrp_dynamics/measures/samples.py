@@ -6,7 +6,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from lrp_dynamics.measures.dynamics import Recomputed
-from lrp_dynamics.recording.store import RelevanceFile
+from lrp_dynamics.recording.store import RelevanceFile, sum_of_maps
 
 
 def sample_table(
@@ -17,7 +17,7 @@ def sample_table(
     Parameters
     ----------
     recording : RelevanceFile
-    dynamics, normalized : ndarray f8 (N, H, W)
+    dynamics, normalized : ndarray f8 (N, *shape)
         Dynamics and normalised Dynamics of all samples.
     again : Recomputed or None
         Results that need the stored maps, of the first N' samples; NaN for the other samples.
@@ -32,11 +32,13 @@ def sample_table(
     steps = recording.scalar("step_divergence").astype(np.float64)
     margin, probability = (recording.scalar(name).astype(np.float64) for name in ("margin", "probability"))
     worst = steps.argmax(axis=0)
+    # Right or wrong needs a label, and classes to choose from.
+    known = (label >= 0) & ~np.isnan(margin).all(axis=0)
     return {
         **{name: recording.sample(name) for name in ("index", "split", "label", "label_clean")},
-        "divergence": dynamics.sum(axis=(1, 2)),
-        "divergence_normalized": normalized.sum(axis=(1, 2)),
-        "mean_abs_relevance": recording.accumulated("abs_sum").sum(axis=(1, 2)) / recording.steps,
+        "divergence": sum_of_maps(dynamics),
+        "divergence_normalized": sum_of_maps(normalized),
+        "mean_abs_relevance": sum_of_maps(recording.accumulated("abs_sum")) / recording.steps,
         "worst_step_share": worst_share(steps),
         "worst_step_iteration": iteration[worst],
         "min_abs_z": recording.scalar("min_abs_z").min(axis=0),
@@ -44,14 +46,19 @@ def sample_table(
         "logit": recording.scalar("logit")[-1],
         "probability": probability[-1],
         "predicted": predicted[-1],
-        "correct": (predicted == label)[-1],
-        "forgetting_events": forgetting_events(predicted == label),
+        "correct": _where((predicted == label)[-1], known),
+        "forgetting_events": _where(forgetting_events(predicted == label), known),
         "aum": margin.mean(axis=0),
         "confidence": probability.mean(axis=0),
         "variability": probability.std(axis=0),
         **placement(dynamics, recording.accumulated("abs_sum")),
         **_from_maps(again, len(label), dynamics),
     }
+
+
+def _where(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Return values (N,), NaN where they are not known."""
+    return values if known.all() else np.where(known, values, np.nan)
 
 
 def worst_share(steps: np.ndarray) -> np.ndarray:
@@ -97,7 +104,7 @@ def conservation(recording: RelevanceFile) -> dict[str, np.ndarray]:
 
 
 def placement(dynamics: np.ndarray, abs_sum: np.ndarray) -> dict[str, np.ndarray]:
-    """Does most change happen where relevance is high? Per sample, from two (N, H, W) arrays.
+    """Does most change happen where relevance is high? Per sample, from two (N, *shape) arrays.
 
     Returns
     -------
@@ -121,6 +128,6 @@ def _from_maps(again: Recomputed | None, count: int, dynamics: np.ndarray) -> Ma
     if again is not None:
         stored = len(again.correlation)
         correlation[:stored] = again.correlation
-        path, net = dynamics[:stored].sum(axis=(1, 2)), again.net_change
+        path, net = sum_of_maps(dynamics[:stored]), again.net_change
         ratio[:stored] = np.divide(path, net, out=np.full(stored, np.nan), where=net > 0)
     return {"successive_correlation": correlation, "path_to_net_change": ratio}

@@ -16,6 +16,7 @@ _STATE = {"accum", "last", "identity", "iteration"}
 _INT64 = np.iinfo(np.int64)
 _BYTE = (0, 255)
 _RANGES = {"split": _BYTE, "image": _BYTE, "mask": _BYTE}
+_SHAPES = "(N, F), (N, C, L), (N, C, H, W) or (N, C, D, H, W)"
 
 
 def whole(name: str, value: Any, lowest: int = _INT64.min) -> int:
@@ -55,25 +56,73 @@ def number(name: str, value: Any) -> float:
         raise UserError(f"Recorder: {name} is {found}, expected one number") from None
 
 
-def check_samples(samples: Any, targets: Any) -> None:
-    """Refuse samples and targets that cannot be explained, as far as they show it."""
-    for name, value in (("samples", samples), ("targets", targets)):
-        if not isinstance(value, Tensor):
-            raise UserError(f"Recorder: {name} is a {type(value).__name__}, expected a torch.Tensor")
-    if samples.ndim != 4 or not len(samples) or targets.shape != samples.shape[:1]:
+def check_samples(samples: Any, targets: Any, device: torch.device) -> tuple[Tensor, Tensor | None]:
+    """Return samples and targets as tensors; refuse what cannot be explained, as far as it shows.
+
+    Parameters
+    ----------
+    samples : Tensor, or what NumPy makes an array of; then a tensor on `device`
+    targets : the same, or "predicted"
+        Classes (N,), or what is explained of outputs of another form: bool or floats (N, ...), in their shape.
+    device : torch.device
+
+    Returns
+    -------
+    samples : Tensor
+    targets : Tensor or None
+        On the device of the samples, class indices as int64; None if they are still to be predicted.
+    """
+    samples = _tensor("samples", samples, device)
+    if samples.ndim < 2 or not samples.numel():
         raise UserError(
-            f"Recorder: found samples of shape {tuple(samples.shape)} and targets of shape {tuple(targets.shape)}, "
-            "expected (N, C, H, W) and (N,) with N at least 1"
+            f"Recorder: found samples of shape {tuple(samples.shape)}, expected {_SHAPES} with N at least 1"
         )
     if not samples.is_floating_point():
         raise UserError(f"Recorder: samples are {samples.dtype}, expected floats, scaled as in training")
-    finite = samples.detach().isfinite().flatten(1).all(1)
+    finite = samples.isfinite().flatten(1).all(1)
     if not finite.all():
         raise UserError(f"Recorder: sample {int((~finite).nonzero()[0])} has values that are not finite")
+    if isinstance(targets, str):
+        if targets != "predicted":
+            raise UserError(f'Recorder: targets is {targets!r}, expected class indices (N,), or "predicted"')
+        return samples, None
+    targets = _tensor("targets", targets, samples.device).to(samples.device)
+    if targets.shape[:1] != samples.shape[:1]:
+        raise UserError(
+            f"Recorder: found samples of shape {tuple(samples.shape)} and targets of shape {tuple(targets.shape)}, "
+            "expected one target a sample"
+        )
+    if targets.ndim == 1:
+        return samples, _classes_of(targets)
+    if not (targets.is_floating_point() or targets.dtype == torch.bool) or not targets.isfinite().all():
+        raise UserError(
+            f"Recorder: found targets of shape {tuple(targets.shape)} and {targets.dtype}, expected class indices of "
+            "shape (N,), or truth values or finite floats in the shape of the network's output"
+        )
+    return samples, targets
+
+
+def _tensor(name: str, value: Any, device: torch.device) -> Tensor:
+    if isinstance(value, Tensor):
+        return value.detach()
+    try:
+        array = np.array(value)
+        tensor = torch.as_tensor(array.astype(array.dtype.newbyteorder("=")), device=device)
+        own = hasattr(value, "dtype") or not tensor.is_floating_point()  # numbers of Python have no precision
+        return tensor if own else tensor.to(torch.get_default_dtype())
+    except (TypeError, ValueError, RuntimeError):  # no numbers, or lists of unequal length
+        raise UserError(
+            f"Recorder: {name} is a {type(value).__name__}, expected a tensor, or an array or list of numbers"
+        ) from None
+
+
+def _classes_of(targets: Tensor) -> Tensor:
     if targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool:
         raise UserError(f"Recorder: targets are {targets.dtype}, expected class indices of an integer type")
+    targets = targets.to(torch.int64)
     if (targets < 0).any():
         raise UserError(f"Recorder: found target {int(targets.min())}, expected class indices, from 0")
+    return targets
 
 
 def check_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,16 +154,16 @@ def _classes(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps([str(name) for name in names])
 
 
-def check_details(samples: Tensor, targets: Tensor, details: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is known about the samples as arrays, filled in where the caller does not know it."""
-    count, label = len(samples), targets.cpu().numpy()
-    low, high = samples.min().item(), samples.max().item()
-    stretched = ((samples - low) / max(high - low, 1e-12) * 255).round().to(torch.uint8).cpu().numpy()
+def check_details(samples: Tensor, targets: Tensor | None, details: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is known about the samples as arrays, filled in where the caller does not know it.
+
+    "target" is among it where it is not the label: the classes that are explained, -1 as long as they are not known.
+    """
+    count, unknown = len(samples), np.full(len(samples), -1)
+    target = unknown if targets is None else targets.cpu().numpy()
+    label = target if target.ndim == 1 else unknown
     known = {"index": np.arange(count), "split": np.zeros(count), "label": label, "label_clean": label}
-    shapes = dict.fromkeys(known, (count,)) | {
-        "image": (count, *samples.shape[1:]),
-        "mask": (count, *samples.shape[2:]),
-    }
+    shapes = dict.fromkeys(known, (count,)) | {"image": tuple(samples.shape), "mask": (count, *map_shape(samples))}
     details = {name: value for name, value in details.items() if value is not None}
     factors = details.pop("factors", {})
     if not isinstance(factors, Mapping):
@@ -125,14 +174,35 @@ def check_details(samples: Tensor, targets: Tensor, details: Mapping[str, Any]) 
         if name not in shapes or array.shape != shapes[name]:
             expected = f"shape {shapes[name]}" if name in shapes else f"one of {', '.join([*shapes, 'factors'])}"
             raise UserError(f"Recorder: details[{name!r}] has shape {array.shape}, expected {expected}")
-        checked[name] = _whole_numbers(name, array)
+        checked[name] = _finite(name, array) if name == "image" and array.ndim != 4 else _whole_numbers(name, array)
     checked["factors"] = {name: _array(value) for name, value in factors.items()}
     for name, array in checked["factors"].items():
         if array.shape != (count,) or array.dtype.kind not in "biuf":
             raise UserError(f"Recorder: details['factors'][{name!r}] must be {count} numbers, one a sample")
         if not isinstance(name, str) or name in ("", ".") or set(name) & set("/\0"):
             raise UserError(f"Recorder: details['factors'] has the name {name!r}, expected text without a slash")
-    return known | {"image": stretched} | checked
+    result = known | {"image": _image(samples)} | checked
+    own = targets is not None and np.array_equal(target, result["label"])
+    return result | {"target": None if own else target}
+
+
+def map_shape(samples: Tensor) -> tuple[int, ...]:
+    """Return the shape of a map of samples (N, C, ...), which is summed over channels; a table (N, F) has none.
+
+    Examples
+    --------
+    >>> map_shape(torch.zeros(2, 3, 8, 9)), map_shape(torch.zeros(2, 3, 8)), map_shape(torch.zeros(2, 5))
+    ((8, 9), (8,), (5,))
+    """
+    return tuple(samples.shape[2:] if samples.ndim > 2 else samples.shape[1:])
+
+
+def _image(samples: Tensor) -> np.ndarray:
+    """Samples as they are shown: images stretched to 0..255, others as they are."""
+    if samples.ndim != 4:
+        return samples.float().cpu().numpy()
+    low, high = samples.min().item(), samples.max().item()
+    return ((samples - low) / max(high - low, 1e-12) * 255).round().to(torch.uint8).cpu().numpy()
 
 
 def _array(value: Any) -> np.ndarray:
@@ -142,6 +212,12 @@ def _array(value: Any) -> np.ndarray:
         return np.asarray(value)
     except ValueError:  # lists of unequal length
         return np.empty((), object)
+
+
+def _finite(name: str, array: np.ndarray) -> np.ndarray:
+    if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
+        raise UserError(f"Recorder: details[{name!r}] has values that are not finite numbers ({array.dtype})")
+    return array
 
 
 def _whole_numbers(name: str, array: np.ndarray) -> np.ndarray:

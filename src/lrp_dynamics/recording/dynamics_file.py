@@ -10,7 +10,7 @@ import numpy as np
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.files import atomic
 from lrp_dynamics.base.hdf5 import open_hdf5
-from lrp_dynamics.recording.store import RelevanceFile
+from lrp_dynamics.recording.store import RelevanceFile, sum_of_maps
 
 SCHEMA, SCHEMA_VERSION = "lrp-dynamics/dynamics", 1
 ORIGIN = ("dataset", "dataset_title", "model", "composite", "target", "seed")  # attributes copied from the recording
@@ -30,7 +30,7 @@ def write_dynamics(
     path : str or Path
     recording : RelevanceFile
         Gives `ORIGIN`, classes, number of steps, and mean and spread of the maps.
-    dynamics, normalized : ndarray f8 (N, H, W)
+    dynamics, normalized : ndarray f8 (N, *shape)
         Dynamics and normalised Dynamics.
     checks : mapping of str to float
         How far they differ from what they were compared with; kept as attributes.
@@ -65,14 +65,14 @@ def open_dynamics(path: str | Path) -> h5py.File:
 
 
 def check_table(file: h5py.File, divergence: np.ndarray, table: str | Path) -> None:
-    """Check that a column of divergences (N,) was made from these Dynamics (N, H, W).
+    """Check that a column of divergences (N,) was made from these Dynamics (N, *shape).
 
     Raises
     ------
     UserError
         Naming both files.
     """
-    sums = file["dynamics"][()].sum(axis=(1, 2))
+    sums = sum_of_maps(file["dynamics"][()])
     numeric = divergence.dtype.kind in "if"
     if sums.shape != divergence.shape or not (numeric and np.allclose(sums, divergence, rtol=1e-6, atol=0)):
         raise UserError(

@@ -18,7 +18,7 @@ GRADIENTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 class GradientExplainer:
-    """Gradient times input, or the squared gradient (sensitivity), of the target's logit, with the interface of LRP.
+    """Gradient times input, or the squared gradient (sensitivity), of what the target is, with the interface of LRP.
 
     Neither distributes the logit by rules: nothing is counted as absorbed, and no denominator is met. What the sum of a
     map lacks to the logit is therefore left unaccounted.
@@ -36,9 +36,13 @@ class GradientExplainer:
         self._model = model
 
     def __call__(self, inputs: Tensor, target: Tensor) -> lrp.Relevance:
-        """Explain the logits of the classes `target` (N,) for `inputs` (N, C, H, W)."""
+        """Explain the logits of the classes `target` (N,) for `inputs` (N, ...), or the output weighted by `target`."""
+        target = target.to(inputs.dtype) if target.dtype == torch.bool else target  # of each output in a mask alike
         gradient, logits = with_logits(self._model, inputs, target)
-        logit = logits.gather(1, target[:, None])[:, 0]
+        if target.ndim > 1:
+            logit = (logits * target).flatten(1).sum(1)
+        else:
+            logit = logits.reshape(len(logits), -1).gather(1, target[:, None])[:, 0]
         values = GRADIENTS[self.name](gradient, inputs.detach())
         return lrp.Relevance(
             input=values,

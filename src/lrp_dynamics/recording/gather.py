@@ -91,7 +91,10 @@ def _join(parts: Sequence[RelevanceFile], path: Path) -> None:
     def joined(name: str) -> np.ndarray:
         return np.concatenate([part.sample(name) for part in parts])
 
-    samples: dict = {name: joined(name) for name in first.sample_names()}
+    samples: dict = {name: joined(name) for name in first.sample_names() if name != "target"}
+    if any(part.has_sample("target") for part in parts):  # a shard whose labels are explained does not tell it again
+        own = [part.sample("target" if part.has_sample("target") else "label") for part in parts]
+        samples["target"] = np.concatenate(own)
     samples["factors"] = {name.removeprefix("factors/"): samples.pop(name) for name in list(samples) if "/" in name}
     attributes = {name: first.file.attrs[name] for name in ATTRIBUTES}
     maps, predicted = sum(part.map_samples for part in parts), first.file["scalars/predicted"].dtype.str[1:]

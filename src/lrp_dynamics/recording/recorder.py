@@ -8,7 +8,7 @@ with recorder:
         recorder.record(iteration, loss=loss.item())
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,18 @@ from torch import Tensor, nn
 from lrp_dynamics import lrp
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.files import canonical_json
-from lrp_dynamics.recording.arguments import check_attributes, check_details, check_samples, check_state, number, whole
+from lrp_dynamics.recording.arguments import (
+    check_attributes,
+    check_details,
+    check_samples,
+    check_state,
+    map_shape,
+    number,
+    whole,
+)
 from lrp_dynamics.recording.explainers import Explainer, make_explainer
 from lrp_dynamics.recording.shards import BATCH
-from lrp_dynamics.recording.store import ACCUMULATORS, BLOCK, SCALARS, STEPS, class_type, normalize
+from lrp_dynamics.recording.store import ACCUMULATORS, BLOCK, SCALARS, STEPS, class_type, normalize, sum_of_maps
 from lrp_dynamics.recording.writer import RelevanceWriter
 
 
@@ -39,10 +47,14 @@ class Recorder:
         crash.
     model : nn.Module
         The network in training, of a kind that `lrp.relevance` takes.
-    samples : Tensor, float, shape (N, C, H, W)
-        Inputs of the network, as it takes them (normalised).
-    targets : Tensor of int64, shape (N,)
-        The class whose logit is explained, usually the label.
+    samples : Tensor, array or list of floats, shape (N, C, H, W), (N, C, L), (N, C, D, H, W) or (N, F)
+        Inputs of the network, as it takes them (normalised): images, signals, volumes, or tables.
+    targets : Tensor, array or list of whole numbers, shape (N,), or "predicted"
+        The class whose logit is explained, usually the label; 0 of a network of a single output, (N,) or (N, 1).
+        "predicted" is the class that the network predicts at the first recorded step, and stays it: the maps of a
+        sample are compared over time, and would jump with every change of the prediction. (Of an untrained network it
+        is chance.) Of outputs (N, ...) of any form, truth values or floats in their shape, as `lrp.relevance` takes
+        them.
     composite : str, mapping, lrp.Composite or callable
         The rules, or "gradient_x_input" or "sensitivity" for comparison, or any callable that takes samples and targets
         and returns an `lrp.Relevance` (see `lrp_dynamics.recording.explainers.make_explainer`).
@@ -57,7 +69,8 @@ class Recorder:
         not on the samples outside of its batch.
     details : mapping, optional
         "index", "split", "label", "label_clean" (N,), "image" u1 (N,C,H,W), "mask" u1 (N,H,W), "factors": what is known
-        about the samples. The default image is `samples` stretched to 0..255.
+        about the samples. The default image is `samples` stretched to 0..255; of other samples it is what they hold,
+        and the mask has the shape of their maps. The default label is the target, -1 (unknown) where that is no class.
     attributes : mapping, optional
         Values for `lrp_dynamics.recording.store.ATTRIBUTES`.
     live : bool
@@ -77,17 +90,18 @@ class Recorder:
 
     Notes
     -----
-    A map is the relevance summed over channels, in float32. Accumulated in float64 from these maps:
-    Dynamics(p) = Σ_i |R_i(p) − R_{i+1}(p)|; its normalised variant, where each map is first divided by its own
-    Σ_p |R(p)| (a map of zeros stays zero); Σ_i |R_i(p)|; and mean and second central moment (Welford 1962).
+    A map is the relevance summed over channels (of a table, which has none, as it is), in float32. Accumulated in
+    float64 from these maps: Dynamics(p) = Σ_i |R_i(p) − R_{i+1}(p)|; its normalised variant, where each map is first
+    divided by its own Σ_p |R(p)| (a map of zeros stays zero); Σ_i |R_i(p)|; and mean and second central moment (Welford
+    1962).
     """
 
     def __init__(
         self,
         path: str | Path,
         model: nn.Module,
-        samples: Tensor,
-        targets: Tensor,
+        samples: "Tensor | np.ndarray | Sequence",
+        targets: "Tensor | np.ndarray | Sequence | str",
         *,
         composite: "str | Mapping[str, Any] | lrp.Composite | Explainer" = "z_plus",
         bounds: tuple | None = None,
@@ -100,23 +114,25 @@ class Recorder:
         overwrite: bool = False,
         resume: Mapping[str, Any] | None = None,
     ):
-        check_samples(samples, targets)
+        parameters = model.parameters() if isinstance(model, nn.Module) else ()
+        device = next((parameter.device for parameter in parameters), torch.device("cpu"))
+        samples, targets = check_samples(samples, targets, device)
         every, maps, batch = whole("every", every, 1), whole("maps", maps, 0), whole("batch", batch, 1)
-        samples, targets = samples.detach(), targets.detach().to(samples.device, torch.int64)
         details = check_details(samples, targets, details or {})
         self.path, self.every = Path(path), every
         # Copies: a loop may fill the same tensors anew, and kernels may depend on how the memory of a batch is aligned.
-        self._batches = [
-            (x.clone(), t.clone()) for x, t in zip(samples.split(batch), targets.split(batch), strict=True)
-        ]
+        self._samples = [x.clone() for x in samples.split(batch)]
+        self._targets = None if targets is None else [t.clone() for t in targets.split(batch)]
         name, self._explainer = make_explainer(model, composite, bounds)
         predicted = self._try(samples[:1].clone(), targets)
         self._pending: list[tuple[dict, dict, np.ndarray]] = []
-        count, shape = len(samples), tuple(samples.shape[2:])
+        count, shape = len(samples), map_shape(samples)
         rules = canonical_json(self._explainer.describe() if isinstance(self._explainer, lrp.Explainer) else {})
-        self._identity = [rules, every, batch, count, *shape]
+        self._identity = [rules, every, batch, count, *shape, *(["predicted"] if targets is None else [])]
         if resume is None:
-            own = {"composite": name, "composite_json": rules, "channel_reduction": "sum", "every": every}
+            reduction = "sum" if samples.ndim > 2 else "none"
+            own = {"composite": name, "composite_json": rules, "channel_reduction": reduction, "every": every}
+            own |= {"target": "predicted"} if targets is None else {}
             attributes = check_attributes(own | dict(attributes or {}))
             self._accum: dict[str, Any] = {name: np.zeros((count, *shape)) for name in ACCUMULATORS} | {"n": 0}
             self._last: np.ndarray | None = None
@@ -127,7 +143,8 @@ class Recorder:
             check_state(resume)
             if list(resume["identity"]) != self._identity:
                 raise UserError(
-                    f"Recorder: {path} was begun with other rules, samples or `every`; go on with the same, or anew"
+                    f"Recorder: {path} was begun with other rules, samples, targets or `every`; go on with the same, "
+                    "or anew"
                 )
             self._accum = {name: _array(resume["accum"][name]) for name in ACCUMULATORS} | {
                 "n": int(resume["accum"]["n"])
@@ -135,6 +152,8 @@ class Recorder:
             self._last = None if resume["last"] is None else _array(resume["last"])
             self._iteration = resume["iteration"]
             self._writer = RelevanceWriter.reopen(path, self._accum, self._iteration, live=live)
+            if targets is None and self._accum["n"]:
+                self._targets = list(torch.as_tensor(self._writer.target(), device=samples.device).long().split(batch))
 
     def __enter__(self) -> "Recorder":
         return self
@@ -183,15 +202,19 @@ class Recorder:
         steps = dict(zip(STEPS, (iteration, *numbers), strict=True))
         if not self._pending:
             self._writer.make_room()
-        parts = [self._explain(*batch) for batch in self._batches]
+        targets = self._targets or self._predicted()
+        parts = [self._explain(*batch) for batch in zip(self._samples, targets, strict=True)]
         scalars = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         maps = scalars.pop("map")
         if not np.isfinite(maps).all():
-            bad = int(np.flatnonzero(~np.isfinite(maps).all((1, 2)))[0])
+            bad = int(np.flatnonzero(~np.isfinite(maps).reshape(len(maps), -1).all(1))[0])
             raise UserError(
                 f"Recorder: at iteration {iteration} the relevance of sample {bad} is not finite; the training has "
                 "probably diverged: lower the learning rate, or choose a composite with a larger stabilizer"
             )
+        if self._targets is None:
+            self._writer.put_target(torch.cat(targets).cpu().numpy())
+            self._targets = targets
         try:
             scalars["step_divergence"] = self._accumulate(maps)
             self._pending.append((steps, scalars, maps[: self._writer.maps]))
@@ -204,32 +227,38 @@ class Recorder:
             self.flush()
         return True
 
-    def _try(self, sample: Tensor, targets: Tensor) -> str:
+    def _try(self, sample: Tensor, targets: Tensor | None) -> str:
         """Explain one sample, so that what cannot be explained says so at once; return the type for its classes."""
+        if targets is None:
+            targets = torch.zeros(1, dtype=torch.int64, device=sample.device)
         relevance = self._explainer(sample, targets[:1].clone())
         found, output = tuple(relevance.input.shape), tuple(relevance.output.shape)
-        if found != tuple(sample.shape) or len(output) != 2:
+        if found != tuple(sample.shape) or (targets.ndim == 1 and len(output) > 2):
             raise UserError(
                 f"Recorder: the explanation of samples of shape {tuple(sample.shape)} has maps of shape {found} and "
-                f"outputs of shape {output}, expected maps of the samples' shape and outputs (N, K)"
+                f"outputs of shape {output}, expected maps of the samples' shape and, for classes, outputs (N, K) or "
+                "(N,)"
             )
-        if targets.max() >= output[1]:
-            raise UserError(f"Recorder: found target {int(targets.max())}, but the network has {output[1]} outputs")
-        return class_type(0, output[1] - 1)
+        outputs = output[1] if len(output) == 2 else 1
+        if targets.ndim == 1 and targets.max() >= outputs:
+            known = f"the network has {outputs} outputs"
+            if outputs == 1:
+                known = "the network has one output, target 0; give the classes as details['label']"
+            raise UserError(f"Recorder: found target {int(targets.max())}, but {known}")
+        return class_type(0, outputs - 1)
+
+    def _predicted(self) -> list[Tensor]:
+        """The classes that the network predicts now, (n,) of each batch."""
+        zeros = (torch.zeros(len(x), dtype=torch.int64, device=x.device) for x in self._samples)
+        outputs = (self._explainer(x, zero).output for x, zero in zip(self._samples, zeros, strict=True))
+        return [output.reshape(len(output), -1).argmax(1) for output in outputs]
 
     def _explain(self, samples: Tensor, targets: Tensor) -> dict[str, np.ndarray]:
-        """The maps of one batch, (n, H, W), and everything of `SCALARS` but the step divergence, each (n,)."""
+        """The maps of one batch, (n, *shape), and everything of `SCALARS` but the step divergence, each (n,)."""
         relevance = self._explainer(samples, targets)
-        maps = relevance.input.sum(1).cpu().numpy().astype(np.float32, copy=False)
-        logits, target = relevance.output.float(), targets[:, None]
-        logit = logits.gather(1, target)
-        # The only logit has no margin to others.
-        others = logits.scatter(1, target, -torch.inf if logits.shape[1] > 1 else torch.nan)
-        scalars = {
-            "logit": logit[:, 0],
-            "margin": logit[:, 0] - others.amax(1),
-            "probability": logits.softmax(1).gather(1, target)[:, 0],
-            "predicted": logits.argmax(1),
+        maps = relevance.input.sum(1) if samples.ndim > 2 else relevance.input
+        maps = maps.cpu().numpy().astype(np.float32, copy=False)
+        scalars = _of_output(relevance, targets) | {
             "initial": relevance.initial,
             "absorbed": sum(relevance.absorbed.values(), torch.zeros_like(relevance.initial)),
             "min_abs_z": relevance.min_abs_z,
@@ -239,7 +268,7 @@ class Recorder:
         total = flat.sum(1, dtype=np.float64)
         share = flat / np.where(total > 0, total, 1)[:, None]
         scalars["entropy"] = -(share * np.log(np.where(share > 0, share, 1))).sum(1)
-        scalars["r_sum"] = maps.sum((1, 2), dtype=np.float64)
+        scalars["r_sum"] = sum_of_maps(maps)
         scalars["r_abs_sum"] = total
         scalars["r_max"] = flat.max(1)
         return scalars | {"map": maps}
@@ -258,8 +287,9 @@ class Recorder:
             last = self._last.astype(np.float64)
             change = np.abs(now - last)
             accum["dynamics"] += change
-            accum["dynamics_normalized"] += np.abs(normalize(now) - normalize(last))
-            step = change.sum((1, 2))
+            axes = maps.ndim - 1
+            accum["dynamics_normalized"] += np.abs(normalize(now, axes) - normalize(last, axes))
+            step = sum_of_maps(change)
         self._last = maps
         return step
 
@@ -314,6 +344,26 @@ class Recorder:
     def _check_open(self) -> None:
         if not self._writer.file.id.valid:
             raise UserError(f"Recorder: {self.path} is closed")
+
+
+def _of_output(relevance: lrp.Relevance, targets: Tensor) -> dict[str, Tensor]:
+    """What the output tells, (n,) each: the explained logit and its margin and probability, and the predicted class."""
+    output = relevance.output.float()
+    logits = output[:, None] if output.ndim == 1 else output
+    if targets.ndim > 1:  # what is explained is no class
+        unknown = torch.full_like(relevance.initial, torch.nan)
+        predicted = logits.argmax(1) if logits.ndim == 2 else torch.full_like(unknown, -1)
+        return {"logit": relevance.initial, "margin": unknown, "probability": unknown, "predicted": predicted}
+    target = targets[:, None]
+    logit = logits.gather(1, target)
+    # The only logit has no margin to others.
+    others = logits.scatter(1, target, -torch.inf if logits.shape[1] > 1 else torch.nan)
+    return {
+        "logit": logit[:, 0],
+        "margin": logit[:, 0] - others.amax(1),
+        "probability": logits.softmax(1).gather(1, target)[:, 0],
+        "predicted": logits.argmax(1),
+    }
 
 
 def _array(value: Tensor | np.ndarray) -> np.ndarray:

@@ -33,6 +33,9 @@ def validate(path: str | Path) -> list[str]:
             for name in SCALARS
             if not _as_they_should(recording, name)
         ]
+        told = recording.has_sample("target") and recording.explains_classes
+        if recording.steps and told and (recording.explained < 0).any():
+            problems.append("/samples/target does not tell which classes are explained")
         if not np.isfinite(recording.accumulated("dynamics")).all():
             problems.append("/accum/dynamics has values that are not finite")
     return problems
@@ -41,6 +44,8 @@ def validate(path: str | Path) -> list[str]:
 def _as_they_should(recording: RelevanceFile, name: str) -> bool:
     """Whether one of `SCALARS` is finite, or infinite or NaN where its meaning says so."""
     values = recording.scalar(name)
+    if name in ("margin", "probability") and np.isnan(values).all() and not recording.explains_classes:
+        return True
     if name == "margin" and np.isnan(values).all():
         # Only a network of one output has no other logit: its softmax is 1, whatever the logit.
         return bool((recording.scalar("probability") == 1).all() and (recording.scalar("predicted") == 0).all())

@@ -3,15 +3,18 @@
 Layout (T recorded steps, N samples, N' ≤ N samples whose maps are stored, images of C×H×W pixels)::
 
     /            attributes: what was recorded and how (see `ATTRIBUTES`)
-    /samples     index i8, split u1, label i2, label_clean i2, image u1 (N,C,H,W), optional mask u1 (N,H,W), factors/*
+    /samples     index i8, split u1, label i2, label_clean i2, image u1 (N,C,H,W), optional mask u1 (N,H,W), factors/*,
+                 target where what is explained is not the output of the label
     /steps       iteration i8, epoch f4, learning_rate f4, train_loss f4                                        (T,)
     /scalars     one f4 dataset a name of `SCALARS`, and predicted i2                                           (T,N)
     /relevance   map f2 (T,N',H,W), channel-summed relevance divided by scale f4 (T,N')
     /accum       A and B, each: dynamics, dynamics_normalized, abs_sum, mean, m2 f8 (N,H,W), n i8;  valid_slot
 
-Class indices beyond 32,767 make `predicted`, `label` or `label_clean` i4 or i8. A block of steps is appended and
-flushed at once, and the accumulators alternate between two slots, so that a process killed at any moment leaves a file
-that opens, in which `/accum/<valid_slot>/n` steps are whole (`lrp_dynamics.recording.writer`).
+Other samples than images have maps of other shapes in place of (H,W): (L,) of signals (N,C,L), (D,H,W) of volumes
+(N,C,D,H,W), (F,) of tables (N,F), which have no channels to sum over; their `image` is f4, the samples themselves.
+Class indices beyond 32,767 make `predicted`, `label`, `label_clean` or `target` i4 or i8. A block of steps is appended
+and flushed at once, and the accumulators alternate between two slots, so that a process killed at any moment leaves a
+file that opens, in which `/accum/<valid_slot>/n` steps are whole (`lrp_dynamics.recording.writer`).
 """
 
 import json
@@ -21,7 +24,7 @@ import h5py
 import numpy as np
 
 from lrp_dynamics.base.disk import FAILURES, SLACK, new_file, reason
-from lrp_dynamics.base.errors import StorageError
+from lrp_dynamics.base.errors import StorageError, UserError
 from lrp_dynamics.base.files import atomic
 from lrp_dynamics.base.hdf5 import open_hdf5
 from lrp_dynamics.base.locks import holder
@@ -32,8 +35,8 @@ BLOCK = 16  # steps in a chunk, and steps written at a time
 STEPS = {"iteration": "i8", "epoch": "f4", "learning_rate": "f4", "train_loss": "f4"}
 SCALARS = (
     "logit",  # the explained output
-    "margin",  # logit minus the largest other logit; NaN where there is no other
-    "probability",  # softmax probability of the explained class
+    "margin",  # logit minus the largest other logit; NaN where there is no other, or no class is explained
+    "probability",  # softmax probability of the explained class; NaN where no class is explained
     "initial",  # relevance put in at the output
     "absorbed",  # relevance that biases, stabilizers and dead units kept: initial = r_sum + absorbed
     "r_sum",
@@ -76,7 +79,7 @@ def class_type(lowest: int, highest: int) -> str:
     return next(name for name, held in ranges if held.min <= lowest and highest <= held.max)
 
 
-def quantize(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def quantize(maps: np.ndarray, axes: int = 2) -> tuple[np.ndarray, np.ndarray]:
     """Split maps into float16 values in [-1, 1] and one float32 scale each.
 
     float16 alone overflows at 65,504 and flushes below 6e-8, and unstable rules reach both; relative to the largest
@@ -85,6 +88,8 @@ def quantize(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Parameters
     ----------
     maps : ndarray of float32, shape (..., H, W)
+    axes : int
+        How many of the last axes are those of a map.
 
     Returns
     -------
@@ -92,17 +97,20 @@ def quantize(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     scale : ndarray of float32, shape (...)
         The largest absolute value of each map; 1 for a map of zeros.
     """
-    largest = np.abs(maps).max(axis=(-2, -1))
+    own = tuple(range(-axes, 0))
+    largest = np.abs(maps).max(axis=own)
     scale = np.where(largest > 0, largest, 1).astype(np.float32)
-    return (maps / scale[..., None, None]).astype(np.float16), scale
+    return (maps / np.expand_dims(scale, own)).astype(np.float16), scale
 
 
-def normalize(maps: np.ndarray) -> np.ndarray:
+def normalize(maps: np.ndarray, axes: int = 2) -> np.ndarray:
     """Divide each map by its sum of absolute values; a map of zeros stays a map of zeros.
 
     Parameters
     ----------
     maps : ndarray (..., H, W)
+    axes : int
+        How many of the last axes are those of a map.
 
     Returns
     -------
@@ -115,8 +123,13 @@ def normalize(maps: np.ndarray) -> np.ndarray:
     [[[0.75, -0.25]], [[0.0, 0.0]]]
     """
     maps = np.asarray(maps, dtype=np.float64)
-    total = np.abs(maps).sum(axis=(-2, -1), keepdims=True)
+    total = np.abs(maps).sum(axis=tuple(range(-axes, 0)), keepdims=True)
     return np.divide(maps, total, out=np.zeros_like(maps), where=total > 0)
+
+
+def sum_of_maps(maps: np.ndarray) -> np.ndarray:
+    """Return the sum of each of maps (N, *shape) in float64, (N,)."""
+    return maps.sum(axis=tuple(range(1, maps.ndim)), dtype=np.float64)
 
 
 def time_series(file: h5py.File) -> list[h5py.Dataset]:
@@ -173,9 +186,38 @@ class RelevanceFile:
         return self.file["relevance/map"].shape[1]
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """Height and width of a map."""
+    def shape(self) -> tuple[int, ...]:
+        """Shape of a map: (H, W) of images, (L,) of signals, (F,) of tables, (D, H, W) of volumes."""
         return self.file["relevance/map"].shape[2:]
+
+    @property
+    def unit(self) -> str:
+        """What a map has values of: pixels, positions of a signal, features of a table, or voxels."""
+        return {1: "feature", 2: "position", 3: "pixel"}.get(self.file["samples/image"].ndim - 1, "voxel")
+
+    @property
+    def drawn(self) -> str:
+        """What figures of the maps are to say of how they show them: of a volume, the slice in its middle."""
+        return f" · {'×'.join(map(str, self.shape))} voxels, drawn by the central slice" if len(self.shape) > 2 else ""
+
+    @property
+    def explained(self) -> np.ndarray:
+        """The class whose output is explained, (N,); -1 where it is not known, or not the output of a class."""
+        if not self.explains_classes:
+            return np.full(self.samples, -1)
+        return self.sample("target" if self.has_sample("target") else "label")
+
+    @property
+    def explains_classes(self) -> bool:
+        """Whether outputs of classes are explained, and not another part of the output."""
+        return not self.has_sample("target") or self.file["samples/target"].ndim == 1
+
+    def class_name(self, sample: int) -> str:
+        """Return the name of the class whose output is explained, for one sample."""
+        number, names = int(self.explained[sample]), self.attrs["classes"]
+        if number < 0:
+            return f"sample {sample}"
+        return str(names[number]) if number < len(names) else f"class {number}"
 
     def sample(self, name: str) -> np.ndarray:
         """Return one dataset of /samples, such as "label", "image" or "factors/contrast"."""
@@ -191,7 +233,7 @@ class RelevanceFile:
         return sorted({*group, *(f"factors/{name}" for name in group.get("factors", ()))} - {"factors"})
 
     def image(self, sample: int) -> np.ndarray:
-        """Return the image of one sample, u1 (C, H, W)."""
+        """Return the image of one sample, u1 (C, H, W); of another kind of sample, its values, f4."""
         return self.file["samples/image"][sample]
 
     def step(self, name: str) -> np.ndarray:
@@ -203,7 +245,7 @@ class RelevanceFile:
         return self.file["scalars"][name][: self.steps]
 
     def accumulated(self, name: str) -> np.ndarray:
-        """Return one of `ACCUMULATORS`, float64, shape (N, H, W)."""
+        """Return one of `ACCUMULATORS`, float64, shape (N, H, W), or of other samples (N, *shape)."""
         return self.file[f"accum/{self._slot}/{name}"][()]
 
     def maps(self, steps: slice | int = slice(None), samples: slice | int = slice(None)) -> np.ndarray:
@@ -216,7 +258,8 @@ class RelevanceFile:
 
         Returns
         -------
-        ndarray of float32, shape (steps, samples, H, W), an axis less for each int
+        ndarray of float32, shape (steps, samples, H, W), or of other samples (steps, samples, *shape), an axis less for
+        each int
         """
         if isinstance(steps, slice):
             steps = slice(*steps.indices(self.steps))
@@ -225,15 +268,15 @@ class RelevanceFile:
         else:
             steps %= self.steps
         group = self.file["relevance"]
-        scale = group["scale"][steps, samples]
-        return group["map"][steps, samples].astype(np.float32) * np.asarray(scale)[..., None, None]
+        scale = np.expand_dims(group["scale"][steps, samples], tuple(range(-len(self.shape), 0)))
+        return group["map"][steps, samples].astype(np.float32) * scale
 
     def quantized(self) -> tuple[h5py.Dataset, np.ndarray]:
         """Return the maps as they are stored: what `quantize` made of them.
 
         Returns
         -------
-        values : array-like of float16, shape (at least T, N', H, W)
+        values : array-like of float16, shape (at least T, N', H, W), or of other samples (at least T, N', *shape)
             Read from the file where it is indexed, fastest by whole chunks, while the file is open.
         scale : ndarray of float32, shape (T, N')
         """
@@ -241,8 +284,14 @@ class RelevanceFile:
         return group["map"], group["scale"][: self.steps]
 
 
-def open_relevance(path: str | Path) -> RelevanceFile:
+def open_relevance(path: str | Path, *, images: bool = False) -> RelevanceFile:
     """Open a recording for reading; one that is being written only if it is recorded with `live=True`.
+
+    Parameters
+    ----------
+    path : str or Path
+    images : bool
+        Refuse recordings of samples that are no images.
 
     Raises
     ------
@@ -251,7 +300,12 @@ def open_relevance(path: str | Path) -> RelevanceFile:
     UserError
         If there is no such file, or it is not a recording of schema version 1.
     """
-    return RelevanceFile(path)
+    recording = RelevanceFile(path)
+    if images and len(recording.shape) != 2:
+        found = f"maps of {'×'.join(map(str, recording.shape))} {recording.unit}s"
+        recording.close()
+        raise UserError(f"{path}: found {found}, expected a recording of images (`figures blog` draws others)")
+    return recording
 
 
 def rewrite(path: str | Path, *, complete: bool, live: bool = False) -> int:

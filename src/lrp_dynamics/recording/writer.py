@@ -29,6 +29,8 @@ from lrp_dynamics.recording.store import (
     time_series,
 )
 
+CHUNK = 2**22
+
 
 class RelevanceWriter:
     """Creates a schema-1 file and appends blocks of steps to it.
@@ -40,9 +42,10 @@ class RelevanceWriter:
     attributes : mapping
         Values for `ATTRIBUTES`; missing ones are stored as "unknown".
     samples : mapping of str to ndarray
-        `SAMPLE_FIELDS` (N,), image u1 (N,C,H,W), optionally mask u1 (N,H,W) and "factors", a mapping of (N,) arrays.
-    shape : (int, int)
-        Height and width of a map.
+        `SAMPLE_FIELDS` (N,), image u1 (N,C,H,W), optionally mask u1 (N,H,W), "factors", a mapping of (N,) arrays, and
+        "target", where it is not the label: classes (N,), or what else is explained, (N, ...).
+    shape : tuple of int
+        Of a map: height and width, or what other samples have.
     maps : int
         N', of how many samples the maps are stored: the first N'.
     predicted : str
@@ -66,7 +69,7 @@ class RelevanceWriter:
         path: str | Path,
         attributes: Mapping[str, Any],
         samples: Mapping[str, Any],
-        shape: tuple[int, int],
+        shape: tuple[int, ...],
         maps: int,
         *,
         predicted: str = "i2",
@@ -151,7 +154,7 @@ class RelevanceWriter:
         return writer
 
     def _create(
-        self, attributes: Mapping[str, Any], samples: Mapping[str, Any], shape: tuple[int, int], predicted: str
+        self, attributes: Mapping[str, Any], samples: Mapping[str, Any], shape: tuple[int, ...], predicted: str
     ) -> None:
         file, count = self.file, self.count
         file.attrs["schema"], file.attrs["schema_version"], file.attrs["complete"] = SCHEMA, VERSION, False
@@ -163,9 +166,14 @@ class RelevanceWriter:
             if name in ("label", "label_clean"):
                 dtype = class_type(values.min(), values.max())
             group.create_dataset(name, data=values.astype(dtype))
-        for name in ("image", "mask"):
+        image = "u1" if np.ndim(samples["image"]) == 4 else "f4"  # bytes of pixels, or the values of other samples
+        for name, dtype in (("image", image), ("mask", "u1")):
             if samples.get(name) is not None:
-                group.create_dataset(name, data=np.asarray(samples[name], np.uint8), compression="gzip", shuffle=True)
+                group.create_dataset(name, data=np.asarray(samples[name], dtype), compression="gzip", shuffle=True)
+        if samples.get("target") is not None:
+            values = np.asarray(samples["target"])
+            dtype = predicted if values.ndim == 1 else "u1" if values.dtype.kind in "bu" else "f4"
+            group.create_dataset("target", data=values.astype(dtype))
         for name, values in (samples.get("factors") or {}).items():
             group.create_dataset(f"factors/{name}", data=np.asarray(values))
         for name, dtype in STEPS.items():
@@ -178,7 +186,7 @@ class RelevanceWriter:
             size,
             "f2",
             maxshape=(None, self.maps or None, *shape),  # a fixed axis of length 0 cannot be chunked
-            chunks=(BLOCK, max(1, min(10, self.maps)), *shape),
+            chunks=_chunk(self.maps, shape),
             compression="gzip",
             compression_opts=1,
             shuffle=True,
@@ -193,6 +201,20 @@ class RelevanceWriter:
             accum.create_dataset(f"{slot}/n", data=np.int64(0))
         # A dataset, not an attribute: in SWMR mode attributes of a file cannot change.
         accum.create_dataset("valid_slot", data=np.uint8(0))
+
+    def target(self) -> np.ndarray:
+        """Return the classes (N,) that are explained, as `put_target` wrote them."""
+        return self.file["samples/target"][()]
+
+    def put_target(self, target: np.ndarray) -> None:
+        """Write the classes (N,) that are explained, where they were not known when the file was made.
+
+        Raises
+        ------
+        StorageError
+            As of `append`.
+        """
+        self._put({"samples/target": target})
 
     def make_room(self) -> None:
         """Have the disk keep room for a block, so that its steps can be promised before they are written.
@@ -226,9 +248,9 @@ class RelevanceWriter:
         ----------
         steps : mapping of str to ndarray, shape (B,)
         scalars : mapping of str to ndarray, shape (B, N)
-        maps : ndarray of float32, shape (B, N', H, W)
+        maps : ndarray of float32, shape (B, N', *shape)
         accum : mapping
-            `ACCUMULATORS`, (N, H, W) float64 each, and "n", the number of steps that they hold.
+            `ACCUMULATORS`, (N, *shape) float64 each, and "n", the number of steps that they hold.
 
         Raises
         ------
@@ -236,7 +258,7 @@ class RelevanceWriter:
             If it cannot be written, or does not read back as it was written. The file is closed, and holds what earlier
             calls have written.
         """
-        values, scale = quantize(maps) if self.maps else (maps, np.zeros((len(maps), 0), np.float32))
+        values, scale = quantize(maps, maps.ndim - 2) if self.maps else (maps, np.zeros((len(maps), 0), np.float32))
         blocks = {f"steps/{k}": v for k, v in steps.items()} | {f"scalars/{k}": v for k, v in scalars.items()}
         slot = 1 - int(self.file["accum/valid_slot"][()])
         sums = {f"accum/{'AB'[slot]}/{name}": accum[name] for name in (*ACCUMULATORS, "n")}
@@ -245,7 +267,7 @@ class RelevanceWriter:
         self.whole += len(maps)
 
     def _put(self, blocks: Mapping[str, Any]) -> None:
-        """Write accumulators, and steps after the whole ones; return when they are on the disk and read back."""
+        """Write what has one value, and steps after the whole ones; return when it is on the disk and read back."""
         with self.writing():
             # Held until they are flushed: a dataset that cannot write says so then, but not from its destructor.
             held = {name: self.file[name] for name in blocks}
@@ -253,7 +275,8 @@ class RelevanceWriter:
                 written = {
                     name: np.asarray(block).astype(held[name].dtype, copy=False) for name, block in blocks.items()
                 }
-            rows = {name: ... if name.startswith("accum/") else slice(self.whole, None) for name in blocks}
+            once = ("accum/", "samples/")
+            rows = {name: ... if name.startswith(once) else slice(self.whole, None) for name in blocks}
             for name, dataset in held.items():
                 if rows[name] is not ...:
                     dataset.resize(self.whole + len(written[name]), axis=0)
@@ -309,6 +332,18 @@ class RelevanceWriter:
             self.file.close()
             if complete and steps:
                 rewrite(self.path, complete=True)
+
+
+def _chunk(maps: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of a chunk of maps: of images `BLOCK` steps of ten, of others no more values than `CHUNK`.
+
+    A volume is thus divided into slices, which are read by themselves, and no chunk is larger than HDF5 takes.
+    """
+    chunk = [BLOCK, max(1, min(10, maps)), *shape]
+    if len(shape) != 2:
+        for axis in range(1, len(chunk)):
+            chunk[axis] = min(chunk[axis], max(1, CHUNK * chunk[axis] // prod(chunk)))
+    return tuple(chunk)
 
 
 def _size(arrays: Mapping[str, Any]) -> int:

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from html import unescape
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +39,12 @@ class _ThisPython(AsyncKernelManager):
         return KernelSpec(argv=command, display_name="Python 3", language="python")
 
 
-def execute(source: Path, parameters: Mapping[str, Any]) -> nbformat.NotebookNode:
+def execute(source: Traversable, parameters: Mapping[str, Any]) -> nbformat.NotebookNode:
     """Run a notebook from the current folder.
 
     Parameters
     ----------
-    source : Path
+    source : path or traversable
         A Python file in jupytext's percent format, with one cell tagged "parameters".
     parameters : mapping
         Values of the variables that this cell sets; it is replaced by their assignments.
@@ -61,7 +62,7 @@ def execute(source: Path, parameters: Mapping[str, Any]) -> nbformat.NotebookNod
     nbclient.exceptions.CellExecutionError
         If a cell fails for another reason.
     """
-    notebook = jupytext.read(source, fmt="py:percent")
+    notebook = jupytext.reads(source.read_text(encoding="utf-8"), fmt="py:percent")
     targets = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     if len(targets) != 1:
         raise UserError(
@@ -91,7 +92,7 @@ def execute(source: Path, parameters: Mapping[str, Any]) -> nbformat.NotebookNod
     return notebook
 
 
-def _check_names(source: Path, cell: str, parameters: Mapping[str, Any]) -> None:
+def _check_names(source: Traversable, cell: str, parameters: Mapping[str, Any]) -> None:
     """Compare the keys of dictionaries among the parameters with those of the dictionaries they take the place of."""
     for node in ast.parse(cell).body:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):

@@ -15,6 +15,7 @@ from lrp_dynamics.base.files import atomic
 BLUE, VERMILION, GREEN, ORANGE, SKY, GREY = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#888888"
 SIGNED = "RdBu_r"  # red supports the class, blue speaks against it, white is zero
 AMOUNT = "magma"  # from nothing (dark) to much (bright)
+STRIPES = 400  # at most, in a strip
 
 RC = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so that every machine draws the same
@@ -84,18 +85,76 @@ def show_image(axes: Axes, picture: np.ndarray) -> None:
     bare(axes)
 
 
-def show_signed(axes: Axes, relevance: np.ndarray, limit: float):
-    """Show a relevance map (H, W) on a scale from -limit to limit; return the image artist."""
-    artist = axes.imshow(relevance, cmap=SIGNED, vmin=-limit, vmax=limit)
+def show_sample(axes: Axes, sample: np.ndarray) -> None:
+    """Show a sample: an image as `show_image` takes it, uint8; lines of a signal, bars of a table, a volume's slice."""
+    if sample.dtype == np.uint8:
+        show_image(axes, sample)
+        return
+    if sample.ndim > 3:
+        axes.imshow(central_slice(sample.mean(axis=0)), cmap="gray")
+    elif sample.ndim == 2:
+        axes.plot(sample.T, linewidth=0.6)
+    else:
+        axes.stairs(sample, np.arange(len(sample) + 1) - 0.5, fill=True, color=GREY)
     bare(axes)
-    return artist
+    if sample.ndim < 3:
+        _positions(axes, sample.shape[-1])
+
+
+def show_signed(axes: Axes, relevance: np.ndarray, limit: float):
+    """Show a relevance map on a scale from -limit to limit; return the image artist.
+
+    Parameters
+    ----------
+    axes : Axes
+    relevance : ndarray
+        (H, W); (L,) of a signal or (F,) of a table is drawn as a strip above its positions, (D, H, W) of a volume as
+        its central slice.
+    limit : float
+    """
+    return _show_map(axes, relevance, SIGNED, -limit, limit)
 
 
 def show_amount(axes: Axes, amount: np.ndarray, limit: float):
-    """Show a map of non-negative values (H, W) on a scale from 0 to limit; return the image artist."""
-    artist = axes.imshow(amount, cmap=AMOUNT, vmin=0, vmax=limit)
+    """Show a map of non-negative values on a scale from 0 to limit, shaped as `show_signed` takes it."""
+    return _show_map(axes, amount, AMOUNT, 0, limit)
+
+
+def _show_map(axes: Axes, values: np.ndarray, colours: str, low: float, high: float):
+    if values.ndim > 1:
+        artist = axes.imshow(central_slice(values), cmap=colours, vmin=low, vmax=high)
+        bare(axes)
+        return artist
+    # Of more values than fit, each stripe shows the largest of its part: a picture would leave out some of them.
+    parts = np.array_split(values, min(len(values), STRIPES))
+    stripes = np.array([[part[np.abs(part).argmax()] for part in parts]])
+    ends = (-0.5, len(values) - 0.5, 0, 1)
+    artist = axes.imshow(stripes, cmap=colours, vmin=low, vmax=high, aspect="auto", extent=ends)
     bare(axes)
+    _positions(axes, len(values))
     return artist
+
+
+def central_slice(values: np.ndarray) -> np.ndarray:
+    """Return the slice (H, W) in the middle of a volume (D, H, W); a map of an image is its own.
+
+    Examples
+    --------
+    >>> central_slice(np.arange(3)[:, None, None] * np.ones((3, 1, 2))).tolist()
+    [[1.0, 1.0]]
+    """
+    while values.ndim > 2:
+        values = values[len(values) // 2]
+    return values
+
+
+def _positions(axes: Axes, count: int) -> None:
+    """Name the first and the last position of a signal or table below what is shown of it."""
+    axes.set_xlim(-0.5, count - 0.5)
+    axes.set_xticks(sorted({0, count - 1}))
+    axes.tick_params(axis="x", labelsize=5, length=1.5, pad=1)
+    for label, side in zip(axes.get_xticklabels(), ("left", "right"), strict=False):
+        label.set_horizontalalignment(side)
 
 
 def limit_of(maps: np.ndarray, percentile: float = 99.5) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from docutils.core import publish_parts
@@ -17,12 +18,12 @@ class Telling:
         Name of each figure to its title, the first of a tuple.
     figures : path
         Folder of the figures.
-    captions : path
+    captions : path or traversable
         Folder of their captions, <figure>.rst.
     """
 
-    def __init__(self, titles: Mapping[str, Sequence[str]], figures: str, captions: str):
-        self._titles, self._figures, self._captions, self._count = titles, Path(figures), Path(captions), 0
+    def __init__(self, titles: Mapping[str, Sequence[str]], figures: str, captions: Traversable):
+        self._titles, self._figures, self._captions, self._count = titles, Path(figures), captions, 0
 
     def tell(self, text: str | Sequence[str]) -> None:
         """Show Markdown; of several sentences, one paragraph."""

@@ -8,18 +8,20 @@ from xml.etree import ElementTree
 import matplotlib
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from synthetic import maps_of_a_walk, write_recording
+from torch import nn
 
+from lrp_dynamics import Recorder
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.tables import write_csv
 from lrp_dynamics.commands import dynamics
 from lrp_dynamics.commands import figures as drawing
+from lrp_dynamics.reports.material import material
 from lrp_dynamics.studies.blog import figures, outliers
 from lrp_dynamics.studies.blog.results import open_results
 from lrp_dynamics.studies.blog.study import FIGURES
-
-ROOT = Path(__file__).parents[3]
 
 
 def stage(module, **options):
@@ -37,12 +39,17 @@ def draw(files: dict[str, Path], folder: Path, params: str = "{}") -> None:
 
 
 def results(
-    folder: Path, maps: np.ndarray, stored: int | None = None, every: int = 1, seed: int = 0
+    folder: Path, maps: np.ndarray, stored: int | None = None, every: int = 1, seed: int = 0, table: bool = False
 ) -> dict[str, Path]:
     """Run the stages before the figures on a made-up recording."""
     folder.mkdir(exist_ok=True)
+    recording = write_recording(folder / "relevance.h5", maps, stored, seed, every=every, table=table)
+    return stages(folder, recording, len(maps), every)
+
+
+def stages(folder: Path, recording: Path, steps: int, every: int = 1) -> dict[str, Path]:
     files = {
-        "relevance": write_recording(folder / "relevance.h5", maps, stored, seed, every=every),
+        "relevance": recording,
         "dynamics": folder / "dynamics.h5",
         "samples": folder / "samples.csv",
         "outliers": folder / "outliers.csv",
@@ -57,7 +64,7 @@ def results(
         out=files["outliers"],
         metrics=folder / "metrics.json",
     )
-    step = np.arange(1, len(maps)) * every
+    step = np.arange(1, steps) * every
     write_csv(files["training"], {"iteration": step, "loss": 2.0 / step, "accuracy": 1 - 1 / step})
     return files
 
@@ -79,9 +86,7 @@ def drawn(files, tmp_path_factory):
 
 def test_every_figure_is_listed_drawn_and_captioned(drawn):
     assert sorted(path.name for path in drawn.iterdir()) == sorted(f"{n}.{s}" for n in FIGURES for s in ("png", "svg"))
-    assert all(
-        (ROOT / f"workflow/report/blog/{name}.rst").read_text(encoding="utf-8").startswith("**") for name in FIGURES
-    )
+    assert all(material("blog", f"captions/{name}.rst").is_file() for name in FIGURES)
 
 
 def test_listing_the_figures_imports_nothing_heavy():
@@ -180,6 +185,62 @@ def test_very_small_runs_and_many_samples_and_steps_can_be_drawn(tmp_path, steps
     draw(files, tmp_path / "figures", params=json.dumps({"samples": 3, "snapshots": 3}))
     for name in FIGURES:
         pixels_of(tmp_path / f"figures/{name}.png")
+
+
+OTHERS = {"signals": (60,), "long signals": (5000,), "tables": (5,), "volumes": (5, 8, 6)}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_every_figure_of_other_samples_than_images_can_be_drawn(tmp_path, kind):
+    """And shows every map whole: as a strip with its positions, or the central slice of a volume, and says so."""
+    maps = maps_of_a_walk(12, 9, shape=OTHERS[kind])
+    maps[:, :, ..., 3] *= 5  # what must not be left out
+    files = results(tmp_path / "run", maps, table=kind == "tables")
+    draw(files, tmp_path / "figures")
+    for name in FIGURES:
+        pixels_of(tmp_path / f"figures/{name}.png")
+    with open_results(files, {}) as run:
+        row = figures.heatmaps(run).axes[1 : 1 + len(run.moments())]
+        shown = [np.asarray(axes.images[0].get_array()) for axes in row]
+        sample, origin = run.one_per_class(1)[0], run.origin
+        moments = [run.recording.maps(int(moment), sample) for moment in run.moments()]
+    for axes, picture, relevance in zip(row, shown, moments, strict=True):
+        if kind == "volumes":
+            np.testing.assert_array_equal(picture, relevance[2])
+            continue
+        assert picture.max() == relevance.max()
+        assert axes.images[0].get_extent() == [-0.5, len(relevance) - 0.5, 0, 1]
+        assert axes.get_xticks().tolist() == [0, len(relevance) - 1]
+        if kind != "long signals":
+            np.testing.assert_array_equal(picture, relevance[None])
+    assert origin.endswith("5×8×6 voxels, drawn by the central slice") == (kind == "volumes")
+
+
+def test_figures_of_a_recording_that_knows_neither_classes_nor_labels(tmp_path):
+    """As a recorder makes it that is told no more than it needs."""
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(72, 1))
+    for targets, kind in (("predicted", "one"), ([0, 0, 0], "label")):
+        folder = tmp_path / kind
+        folder.mkdir()
+        options = {"attributes": {"seed": 0}}
+        with Recorder(folder / "r.h5", model, torch.rand(3, 1, 8, 8), targets, **options) as recorder:
+            for iteration in range(5):
+                recorder.record(iteration)
+                with torch.no_grad():
+                    model[0].weight.mul_(1.1)
+        draw(stages(folder, folder / "r.h5", 5), folder / "figures")
+        for name in FIGURES:
+            pixels_of(folder / f"figures/{name}.png")
+
+
+def test_maps_that_never_change_can_be_drawn(tmp_path):
+    """All of them, or those of one sample."""
+    for count in (3, 1):
+        maps = maps_of_a_walk(6, 3)
+        maps[:, :count] = maps[:1, :count]
+        draw(results(tmp_path / f"run{count}", maps), tmp_path / f"figures{count}")
+        for name in FIGURES:
+            pixels_of(tmp_path / f"figures{count}/{name}.png")
 
 
 def test_unknown_parameters_are_refused(files, tmp_path):

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib import rc_context
+from synthetic import maps_of_a_walk, write_recording
 from torch import nn
 from torch.nn import functional as F
 
@@ -14,17 +16,20 @@ from lrp_dynamics import lrp, models, open_relevance
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.files import sha256
 from lrp_dynamics.base.tables import read_csv
-from lrp_dynamics.commands import figures, report
+from lrp_dynamics.commands import cli, figures, report
 from lrp_dynamics.data import prepared, shapes10
 from lrp_dynamics.recording.recovery import validate
+from lrp_dynamics.reports.material import material
+from lrp_dynamics.reports.style import RC
 from lrp_dynamics.studies.homework import explaining as homework
+from lrp_dynamics.studies.homework.figures import accuracy
+from lrp_dynamics.studies.homework.results import open_results
 from lrp_dynamics.studies.homework.study import FIGURES
 from lrp_dynamics.training import checkpoints
 from lrp_dynamics.training import run as experiment
 from lrp_dynamics.training.checkpoints import Checkpoints
 from lrp_dynamics.training.loop import Images
 
-ROOT = Path(__file__).parents[3]
 PARAMS = {
     "model": "homework_cnn",
     "inputs": {"low": -1.0, "high": 1.0},
@@ -198,6 +203,19 @@ def stage(module, *words):
     module.run(parser.parse_args([str(word) for word in words]))
 
 
+def test_the_legends_of_the_accuracy_figure_lie_above_curves_and_lines(finished):
+    files = {name: finished / f"{name}.csv" for name in ("accuracy", "training", "evidence")}
+    files |= {name: finished / name / "relevance.h5" for name in homework.METHODS}
+    files |= {"published": material("homework", "published.json")}
+    with rc_context(RC), open_results(files, {"samples": 3, "published": True}) as results:
+        figure = accuracy(results)
+        figure.draw_without_rendering()
+        for axes in figure.axes:
+            legend = axes.get_legend().get_window_extent()
+            assert legend.y0 > axes.bbox.y1 - 1  # pixels
+            assert figure.bbox.x0 <= legend.x0 < legend.x1 <= figure.bbox.x1
+
+
 @pytest.mark.parametrize("published", [True, False])
 def test_report_draws_and_tells_the_results(finished, tmp_path, monkeypatch, published):
     params, literature = {"samples": 3, "published": published}, tmp_path / "published.json"
@@ -210,8 +228,8 @@ def test_report_draws_and_tells_the_results(finished, tmp_path, monkeypatch, pub
     names = {"metrics": "metrics.json", "accuracy": "accuracy.csv", "evidence": "evidence.csv"}
     inputs = {name: finished / file for name, file in names.items()}
     inputs |= {"recording": finished / "deep_taylor/relevance.h5", "published": literature, "figures": "figures"}
-    words = [f"{name}={path}" for name, path in (inputs | {"captions": ROOT / "workflow/report/homework"}).items()]
-    notebook = ["--notebook", ROOT / "workflow/notebooks/homework.py", "--inputs", *words]
+    words = [f"{name}={path}" for name, path in inputs.items()]
+    notebook = ["homework", "--inputs", *words]
     told = json.dumps({"published": published, "batch_size": 24})
     stage(report, *notebook, "--params", told, "--ipynb", "report.ipynb", "--html", "report.html")
     html = Path("report.html").read_text(encoding="utf-8")
@@ -244,3 +262,11 @@ def test_checkpoints_survive_an_interruption(tmp_path):
     assert read_csv(tmp_path / "accuracy.csv")["accuracy"].tolist() == [0.75, 0.75]
     with pytest.raises(UserError, match="found no checkpoint of iteration 7"):
         checkpoints.load(tmp_path / "checkpoints.safetensors", 7)
+
+
+def test_figures_of_images_refuse_recordings_of_signals(tmp_path, capsys):
+    path = write_recording(tmp_path / "signals.h5", maps_of_a_walk(5, 3, shape=(40,)))
+    inputs = [f"{name}={path}" for name in ("sensitivity", "deep_taylor")]
+    assert cli.main(["figures", "homework", "--inputs", *inputs, "--out-dir", str(tmp_path / "figures")]) == 2
+    assert "signals.h5: found maps of 40 positions, expected a recording of images" in capsys.readouterr().err
+    assert not (tmp_path / "figures").exists()

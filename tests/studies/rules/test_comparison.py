@@ -3,7 +3,6 @@
 import argparse
 import json
 from itertools import pairwise
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -23,7 +22,6 @@ from lrp_dynamics.studies.rules.comparison import agreement_table, comparison_ta
 from lrp_dynamics.studies.rules.study import FIGURES
 from lrp_dynamics.training import run as experiment
 
-ROOT = Path(__file__).parents[3]
 OUTLIERS = {"threshold": 3.5, "fwer": None, "numerical_share": 0.25, "min_abs_z": 1e-7}
 STEPS, SAMPLES = 30, 25
 
@@ -45,15 +43,18 @@ def measured(path):
 @pytest.fixture(scope="module")
 def walks(tmp_path_factory):
     """Explanations: a walk, the same twice as large, an unrelated one, and the walk with one jump of one sample."""
-    folder = tmp_path_factory.mktemp("walks")
-    walk = maps_of_a_walk(STEPS, SAMPLES, seed=1)
-    mask = np.zeros((SAMPLES, 8, 8), np.uint8)
+    return walks_of(tmp_path_factory.mktemp("walks"))
+
+
+def walks_of(folder, shape=(8, 8)):
+    walk = maps_of_a_walk(STEPS, SAMPLES, seed=1, shape=shape)
+    mask = np.zeros((SAMPLES, *shape), np.uint8)
     mask[:, :2] = 1
     maps = {
         "walk": walk,
         "twice": 2 * walk,
-        "other": maps_of_a_walk(STEPS, SAMPLES, seed=9),
-        "jump": maps_of_a_walk(STEPS, SAMPLES, seed=1, jump=(17, 3, 300.0)),
+        "other": maps_of_a_walk(STEPS, SAMPLES, seed=9, shape=shape),
+        "jump": maps_of_a_walk(STEPS, SAMPLES, seed=1, jump=(17, 3, 300.0), shape=shape),
     }
     return maps, {name: recording(folder, name, m, mask=mask) for name, m in maps.items()}
 
@@ -62,16 +63,18 @@ def row(table, name, column):
     return table[column][list(table["explanation"]).index(name)]
 
 
-def test_numbers_are_those_of_plain_loops(walks):
-    maps, paths = walks
+@pytest.mark.parametrize("shape", [(8, 8), (40,), (3, 4, 5)], ids=["images", "signals", "volumes"])
+def test_numbers_are_those_of_plain_loops(tmp_path, shape):
+    maps, paths = walks_of(tmp_path, shape)
+    own = tuple(range(1, 1 + len(shape)))
     table = comparison_table([measured(path) for path in paths.values()])
     for name, values in maps.items():
         values = values.astype(np.float64)
         changes = [[np.abs(b - a).sum() for a, b in pairwise(sample)] for sample in values.swapaxes(0, 1)]
-        divergence, net = np.sum(changes, axis=1), np.abs(values[-1] - values[0]).sum(axis=(1, 2))
+        divergence, net = np.sum(changes, axis=1), np.abs(values[-1] - values[0]).sum(axis=own)
         positive = np.maximum(values[-1], 0)
-        on_object = positive[:, :2].sum(axis=(1, 2)) / positive.sum(axis=(1, 2))
-        relevance = np.abs(values).mean(axis=0).sum(axis=(1, 2))
+        on_object = positive[:, :2].sum(axis=own) / positive.sum(axis=own)
+        relevance = np.abs(values).mean(axis=0).sum(axis=own)
         expected = {
             "divergence_max_over_median": divergence.max() / np.median(divergence),
             "path_to_net_change_median": np.median(divergence / net),
@@ -100,8 +103,9 @@ def test_a_jump_is_found_and_called_numerical(walks):
     assert samples["worst_step_iteration"][3] in (17, 18)
 
 
-def test_agreement_sees_shape_and_not_size(walks):
-    _, paths = walks
+@pytest.mark.parametrize("shape", [(8, 8), (40,), (3, 4, 5)], ids=["images", "signals", "volumes"])
+def test_agreement_sees_shape_and_not_size(tmp_path, shape):
+    _, paths = walks_of(tmp_path, shape)
     table = agreement_table([measured(paths[name]) for name in ("walk", "twice", "other")])
     pairs = {(str(a), str(b)): i for i, (a, b) in enumerate(zip(table["a"], table["b"], strict=True))}
     for column in ("divergence", "last_map", "dynamics_map"):
@@ -207,9 +211,9 @@ def test_the_report_tells_what_the_tables_say(trained, monkeypatch):
     folder, recordings = trained
     monkeypatch.chdir(folder)
     inputs = {name: f"one/{name}.csv" for name in ("comparison", "agreement")} | {"metrics": "one/metrics.json"}
-    inputs |= {"recording": recordings[0], "figures": "one/figures", "captions": ROOT / "workflow/report/rules"}
+    inputs |= {"recording": recordings[0], "figures": "one/figures"}
     words = [f"{name}={path}" for name, path in inputs.items()]
-    notebook = ["--notebook", ROOT / "workflow/notebooks/rules.py", "--inputs", *words]
+    notebook = ["rules", "--inputs", *words]
     stage(report, *notebook, "--ipynb", folder / "report.ipynb", "--html", folder / "report.html")
     html = (folder / "report.html").read_text(encoding="utf-8")
     table = read_csv(folder / "one" / "comparison.csv")

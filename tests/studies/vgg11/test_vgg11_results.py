@@ -22,7 +22,6 @@ from lrp_dynamics.studies.vgg11.results import METHODS
 from lrp_dynamics.studies.vgg11.study import FIGURES
 from lrp_dynamics.training import run as experiment
 
-ROOT = Path(__file__).parents[3]
 CPU = torch.device("cpu")
 VALIDATION = {"share": 0.2, "seed": 0, "every": 1, "patience": None}
 TRAINING = {"epochs": 2, "batch_size": 20, "optimizer": "adam", "learning_rate": 0.001, "threads": 1, "device": "cpu"}
@@ -211,13 +210,10 @@ def test_figures_and_report(finished, data, tmp_path, monkeypatch):
     inputs = {"training": "training.json", "metrics": "metrics.json", "classes": "classes.csv", "speed": "speed.json"}
     inputs = {name: finished / file for name, file in inputs.items()}
     inputs |= {name: finished / name / "relevance.h5" for name in METHODS}
-    words = [
-        f"{name}={path}"
-        for name, path in (inputs | {"figures": "figures", "captions": ROOT / "workflow/report/vgg11"}).items()
-    ]
+    words = [f"{name}={path}" for name, path in (inputs | {"figures": "figures"}).items()]
     training = TRAINING | {"precision": "float32", "augmentation": None}
     params = {"training": training, "validation": VALIDATION, "explanations": PARAMS["explanations"]}
-    words = ["--notebook", ROOT / "workflow/notebooks/vgg11.py", "--params", json.dumps(params), "--inputs", *words]
+    words = ["vgg11", "--params", json.dumps(params), "--inputs", *words]
     for name in ("report", "again"):
         stage(report, *words, "--ipynb", f"{name}.ipynb", "--html", f"{name}.html")
     assert Path("report.html").read_bytes() == Path("again.html").read_bytes()

@@ -19,7 +19,7 @@ from lrp_dynamics.base.tables import read_csv
 from lrp_dynamics.commands.cli import main
 from lrp_dynamics.data import photos, prepared
 from lrp_dynamics.models.trained import load
-from lrp_dynamics.studies.vgg16.story import place_of
+from lrp_dynamics.studies.vgg16.story import PhotoStory, place_of
 from lrp_dynamics.studies.vgg16.study import FIGURES
 from lrp_dynamics.studies.vgg16.weights import get_weights
 
@@ -46,17 +46,22 @@ def run_study(folder, model, data, params, training=()):
     )
 
 
+def fit(folder, model, *outs):
+    """Train a network for a few steps on shapes10, once for each folder named."""
+    dataset = {"kind": "shapes10", "n_train": 60, "n_test": 30, "title": "shapes10 (synthetic)", "preset": "easy"}
+    command("prepare", "--name", "shapes10", "--params", dataset, "--raw", folder, "--out", folder / "shapes10.h5")
+    training = {"epochs": 2, "batch_size": 20, "learning_rate": 0.001, "threads": 1}
+    params = {"model": model, "inputs": {"low": -1.0, "high": 1.0}, "training": training, "seed": 3}
+    for out in outs:
+        data = ("--data", folder / "shapes10.h5", "--params", params)
+        command("train", "--no-record", *data, "--out", folder / out, "--cache", folder / "cache")
+
+
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory):
     """A narrow VGG-16 after a few steps on shapes10, and the study of it."""
     folder = tmp_path_factory.mktemp("fitted")
-    dataset = {"kind": "shapes10", "n_train": 60, "n_test": 30, "title": "shapes10 (synthetic)", "preset": "easy"}
-    command("prepare", "--name", "shapes10", "--params", dataset, "--raw", folder, "--out", folder / "shapes10.h5")
-    training = {"epochs": 2, "batch_size": 20, "learning_rate": 0.001, "threads": 1}
-    params = {"model": "vgg16_narrow", "inputs": {"low": -1.0, "high": 1.0}, "training": training, "seed": 3}
-    for out in ("run", "again"):
-        data = ("--data", folder / "shapes10.h5", "--params", params)
-        command("train", "--no-record", *data, "--out", folder / out, "--cache", folder / "cache")
+    fit(folder, "vgg16_narrow", "run", "again")
     run_study(folder, folder / "run/model.safetensors", folder / "shapes10.h5", PARAMS, [folder / "run/training.json"])
     return folder
 
@@ -112,9 +117,9 @@ def test_figures_and_report_are_made_and_the_same_each_time(fitted):
         first = (fitted / "figures" / f"{name}.png").read_bytes()
         assert first == (fitted / "figures-again" / f"{name}.png").read_bytes()
     command(
-        *("report", "--notebook", "workflow/notebooks/vgg16.py", "--params", {"images": 3}, "--inputs"),
+        *("report", "vgg16", "--params", {"images": 3}, "--inputs"),
         *(f"{name}={fitted / file}" for name, file in (("maps", "explanations.h5"), ("measures", "measures.csv"))),
-        *(f"metrics={fitted / 'metrics.json'}", f"figures={fitted / 'figures'}", "captions=workflow/report/vgg16"),
+        *(f"metrics={fitted / 'metrics.json'}", f"figures={fitted / 'figures'}"),
         *("--ipynb", fitted / "report.ipynb", "--html", fitted / "report.html"),
     )
     page = (fitted / "report.html").read_text(encoding="utf-8")
@@ -122,7 +127,17 @@ def test_figures_and_report_are_made_and_the_same_each_time(fitted):
     assert "The network sees" in page
     assert "vgg16_narrow, trained on shapes10 (synthetic)" in page
     assert "ImageNet" not in page
+    assert "VGG-16 is 13 convolutions in 5 blocks, each ended by a max-pool, and 3 dense layers." in page
     assert "nan" not in page.split("<body>")[1].lower().replace("finance", "")[:3000]
+
+
+def test_the_report_tells_the_depth_of_the_network_that_was_explained(tmp_path):
+    fit(tmp_path, "vgg11_bn_narrow", "run")
+    params = PARAMS | {"images": 2, "composites": ["epsilon_plus_flat"], "mprt_images": 1}
+    run_study(tmp_path, tmp_path / "run/model.safetensors", tmp_path / "shapes10.h5", params)
+    files = (tmp_path / name for name in ("explanations.h5", "measures.csv", "metrics.json"))
+    story = PhotoStory(*files, figures=tmp_path, images=1)
+    assert story.network() == "VGG-11 is 8 convolutions in 5 blocks, each ended by a max-pool, and 3 dense layers."
 
 
 def test_images_are_chosen_class_by_class(fitted):

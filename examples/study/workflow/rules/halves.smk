@@ -11,10 +11,6 @@ KINDS["halves"] = Kind(
 use rule train as halves_train with:
     output:
         **in_folder(RUN, WEIGHTS),
-    log:
-        "logs/halves_train/{experiment}-{seed}.log",
-    benchmark:
-        "logs/benchmarks/halves_train/{experiment}-{seed}.tsv"
     wildcard_constraints:
         experiment=experiments_of("halves"),
     params:
@@ -30,10 +26,6 @@ rule halves_measure:
         code=code_of("halves-measure"),
     output:
         metrics=f"{RUN}/metrics.json",
-    log:
-        "logs/halves_measure/{experiment}-{seed}.log",
-    benchmark:
-        "logs/benchmarks/halves_measure/{experiment}-{seed}.tsv"
     wildcard_constraints:
         experiment=experiments_of("halves"),
     message:

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from lrp_dynamics.reports.style import limit_of, new_figure, short, show_amount, show_image, show_signed
+from lrp_dynamics.reports.style import limit_of, new_figure, short, show_amount, show_sample, show_signed
 from lrp_dynamics.studies.blog.results import Run
 
 _ROWS = 6  # one sample each of so many classes
@@ -14,13 +14,13 @@ def heatmaps(run: Run) -> Figure:
     """Show the relevance maps of a few samples along the training, each sample on its own symmetric scale."""
     moments, chosen = run.moments(), run.one_per_class(_ROWS)
     figure, grid = _grid("Heatmaps along training", run, moments, chosen)
-    probability = run.scalar("probability")
+    name, score = ("p", run.scalar("probability")) if run.scored else ("output", run.scalar("logit"))
     for sample, row in zip(chosen, grid, strict=True):
         maps = np.stack([run.recording.maps(int(moment), sample) for moment in moments])
         limit = limit_of(maps)
         for moment, relevance, axes in zip(moments, maps, row[1:], strict=True):
             artist = show_signed(axes, relevance, limit)
-            axes.set_xlabel(f"p = {probability[moment, sample]:.2f}", fontsize=6.5, labelpad=1.5)
+            axes.set_xlabel(f"{name} = {score[moment, sample]:.2f}", fontsize=6.5, labelpad=1.5)
         _scale_note(row[-1], f"±{short(limit)}")
     for moment, axes in zip(moments, grid[0, 1:], strict=True):
         axes.set_title(_step_name(run, moment))
@@ -57,7 +57,7 @@ def _grid(title: str, run: Run, moments: np.ndarray, chosen: list[int]) -> tuple
     figure = new_figure(f"{title} – {run.title}", run.origin, width, height)
     grid = figure.subplots(len(chosen), columns, squeeze=False)
     for sample, row in zip(chosen, grid, strict=True):
-        show_image(row[0], run.image(sample))
+        show_sample(row[0], run.image(sample))
         row[0].set_ylabel(run.class_name(sample), fontsize=8)
     grid[0, 0].set_title("sample")
     return figure, grid

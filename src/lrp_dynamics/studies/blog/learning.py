@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lrp_dynamics.reports.style import BLUE, GREEN, SKY, VERMILION, bare, new_figure
+from lrp_dynamics.reports.style import BLUE, GREEN, SKY, VERMILION, bare, new_figure, show_sample
 from lrp_dynamics.studies.blog.results import Run
 
 _STEP = "training step"
@@ -24,8 +24,8 @@ def samples(run: Run) -> Figure:
     for sample, axes in enumerate(grid.flat):
         bare(axes)
         if sample < count:
-            picture = run.image(sample)
-            axes.imshow(picture, cmap="gray" if picture.ndim == 2 else None, vmin=0, vmax=255)
+            show_sample(axes, run.image(sample))
+            axes.set_xticks([])
             wrong = not run.samples["correct"][sample]
             axes.set_xlabel(
                 run.class_name(sample)[:10],
@@ -73,7 +73,7 @@ def prediction_and_relevance(run: Run) -> Figure:
     _lines(left, run.iteration, prediction - prediction[0], BLUE)
     _lines(right, run.iteration, relevance - relevance[0], VERMILION)
     left.set(
-        xlabel=_STEP, ylabel="change since step 0 (logit units)", title=r"prediction  $P_i - P_0$  (label's logit)"
+        xlabel=_STEP, ylabel="change since step 0 (logit units)", title=rf"prediction  $P_i - P_0$  ({run.output})"
     )
     right.set(xlabel=_STEP, title=r"relevance  $R_i - R_0$  (sum over the map)")
     left.legend(loc="upper left")

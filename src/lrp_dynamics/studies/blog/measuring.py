@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 
-from lrp_dynamics.reports.style import GREY, limit_of, new_figure, short, show_amount, show_image, show_signed
+from lrp_dynamics.reports.style import GREY, limit_of, new_figure, short, show_amount, show_sample, show_signed
 from lrp_dynamics.studies.blog.results import Run
 
 _WIDTH, _HEIGHT, _TILE = 8.6, 4.75, 0.95  # inches
@@ -21,7 +21,7 @@ def schematic(run: Run) -> Figure:
     figure.set_layout_engine("none")  # everything below has its place in inches
     top, middle, bottom = 3.1, 1.72, 0.35
     picture = _axes(figure, 0.08, top)
-    show_image(picture, run.image(sample))
+    show_sample(picture, run.image(sample))
     picture.set_title(f"sample: {run.class_name(sample)}")
 
     starts = sorted({0, last // 2, last - 1})
@@ -49,7 +49,7 @@ def schematic(run: Run) -> Figure:
         _arrow(figure, (centre, middle - 0.04), (0.5 * centre + 0.5 * centres[1 % len(centres)], bottom + _TILE + 0.04))
     for before, after in pairwise(centres):
         _write(figure, (before + after) / 2, top + _TILE / 2, "…", 15)
-    _write(figure, 0.7, middle + _TILE / 2, "how much\neach pixel changes\nin each step", 8.5)
+    _write(figure, 0.7, middle + _TILE / 2, f"how much\neach {run.recording.unit} changes\nin each step", 8.5)
     _write(figure, 0.7, bottom + _TILE / 2, "summed over\nall steps", 8.5)
 
     centre = centres[1 % len(centres)]
@@ -57,7 +57,7 @@ def schematic(run: Run) -> Figure:
     show_amount(total, run.dynamics[sample], limit_of(run.dynamics[sample]))
     _write(figure, centre - _TILE / 2 - 0.85, bottom + _TILE / 2, "Dynamics\n$= \\Sigma_i\\,|R_i - R_{i+1}|$", 9)
     _arrow(figure, (centre + _TILE / 2 + 0.06, bottom + _TILE / 2), (centre + _TILE / 2 + 1.06, bottom + _TILE / 2))
-    _write(figure, centre + _TILE / 2 + 0.56, bottom + _TILE / 2 + 0.1, "sum over pixels", 7.5)
+    _write(figure, centre + _TILE / 2 + 0.56, bottom + _TILE / 2 + 0.1, f"sum over {run.recording.unit}s", 7.5)
     value = short(float(run.samples["divergence"][sample]), 3)
     text = f"divergence = {value}\n(logit units;\nrank {run.rank(sample)} of {len(run.dynamics)})"
     _write(figure, centre + _TILE / 2 + 1.75, bottom + _TILE / 2, text, 9)

@@ -58,7 +58,8 @@ class Run:
         attrs = self.recording.attrs
         count = self.recording.steps - 1
         steps = f"{count} recorded training {'step' if count == 1 else 'steps'}"
-        return f"{self.title} · {attrs['model']} · rules: {attrs['composite']} · seed {attrs['seed']} · {steps}"
+        text = f"{self.title} · {attrs['model']} · rules: {attrs['composite']} · seed {attrs['seed']} · {steps}"
+        return text + self.recording.drawn
 
     @property
     def iteration(self) -> np.ndarray:
@@ -69,17 +70,30 @@ class Run:
         """Return a scalar of /scalars as float64 (T, N)."""
         return self.recording.scalar(name).astype(np.float64)
 
+    @property
+    def scored(self) -> bool:
+        """Whether classes have scores to choose from, so that their probabilities tell something."""
+        return not np.isnan(self.recording.scalar("margin")).all()
+
+    @property
+    def output(self) -> str:
+        """What is explained, in words."""
+        return "explained output" if self.recording.has_sample("target") else "label's logit"
+
     def class_name(self, sample: int) -> str:
-        """Return the name of a sample's labelled class."""
-        return str(self.recording.attrs["classes"][self.samples["label"][sample]])
+        """Return the name of the class that is explained of a sample, usually the labelled one."""
+        return self.recording.class_name(sample)
 
     def image(self, sample: int) -> np.ndarray:
-        """Return a sample as u1 (H, W, 3) or, of one channel, (H, W)."""
-        return as_picture(self.recording.image(sample))
+        """Return a sample: an image as u1 (H, W, 3) or, of one channel, (H, W); the values of others as recorded."""
+        values = self.recording.image(sample)
+        return as_picture(values) if values.ndim == 3 else values
 
     def one_per_class(self, count: int) -> list[int]:
         """Return the first recorded sample of each of the first `count` classes, among those with stored maps."""
-        labels = self.samples["label"][: self.recording.map_samples]
+        labels = self.recording.explained[: self.recording.map_samples]
+        if (labels < 0).all():
+            return list(range(min(count, len(labels))))
         classes, first = np.unique(labels, return_index=True)
         return [int(i) for i in first[np.argsort(classes)][:count]]
 

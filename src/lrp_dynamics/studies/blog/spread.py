@@ -14,7 +14,7 @@ from lrp_dynamics.reports.style import (
     new_figure,
     short,
     show_amount,
-    show_image,
+    show_sample,
     show_signed,
 )
 from lrp_dynamics.studies.blog.results import Run
@@ -29,7 +29,7 @@ def dynamics_maps(run: Run) -> Figure:
     for axes, title in zip(grid[0], titles, strict=True):
         axes.set_title(title)
     for sample, row in zip(chosen, grid, strict=True):
-        show_image(row[0], run.image(sample))
+        show_sample(row[0], run.image(sample))
         row[0].set_ylabel(_name(run, sample), fontsize=8)
         final = run.recording.maps(-1, sample)
         limit = limit_of(final)
@@ -50,7 +50,7 @@ def differences(run: Run) -> Figure:
     )
     grid = figure.subplots(len(chosen), 5, squeeze=False, width_ratios=[3.2, 1, 1, 1, 1])
     for sample, row in zip(chosen, grid, strict=True):
-        worst = int(steps[:, sample].argmax())
+        worst = 1 + int(steps[1:, sample].argmax())
         shown = sorted({max(1, last // 10), max(1, last // 2), last})[:3]
         row[0].semilogy(run.iteration[1:], steps[1:, sample], color=BLUE, linewidth=0.6, rasterized=True)
         row[0].plot(run.iteration[worst], steps[worst, sample], "o", color=VERMILION, markersize=5, fillstyle="none")
@@ -77,6 +77,10 @@ def divergence(run: Run) -> Figure:
     """Draw the distribution of divergence with flagged outliers, on a linear and on a logarithmic axis."""
     values = run.samples["divergence"]
     positive = values[values > 0]
+    if not len(positive):
+        figure = new_figure(f"Divergence of {len(values)} samples – {run.title}", run.origin, 8.6, 1.5)
+        figure.text(0.5, 0.5, "No map of any sample changed: every divergence is 0.", ha="center", va="center")
+        return figure
     logs = np.log(positive)
     centre, spread = np.median(logs), median_abs_deviation(logs, scale="normal")
     cut = float(run.outliers["threshold"][0])

@@ -9,6 +9,7 @@ from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.tables import read_csv
 from lrp_dynamics.recording.dynamics_file import open_dynamics
 from lrp_dynamics.reports import words as sentences
+from lrp_dynamics.reports.material import material
 from lrp_dynamics.reports.telling import Telling
 from lrp_dynamics.reports.words import correlation, number, percent, plural
 from lrp_dynamics.studies.blog.study import FIGURES
@@ -35,18 +36,16 @@ class Story(Telling):
         dynamics.h5 (attributes only) and samples.csv of the seed that the figures show.
     figures : path
         Folder of the figures.
-    captions : path
-        Folder of their captions, <figure>.rst.
     """
 
-    def __init__(self, metrics: str, outliers: str, dynamics: str, samples: str, figures: str, captions: str):
+    def __init__(self, metrics: str, outliers: str, dynamics: str, samples: str, figures: str):
         self.metrics = _metrics(metrics)
         self.samples = read_csv(samples, require=("split", "correct"))
         with open_dynamics(dynamics) as file:
             self.run = dict(file.attrs) | {"classes": json.loads(file.attrs["classes"])}
         table = read_csv(outliers, require=("seed", "index", "label", "divergence", "z", "worst_step_share", "kind"))
         self.outliers = {name: column[table["seed"] == self.run["seed"]] for name, column in table.items()}
-        super().__init__(FIGURES, figures, captions)
+        super().__init__(FIGURES, figures, material("blog", "captions"))
 
     def largest(self, count: int) -> None:
         """Show the samples of largest divergence."""

@@ -6,7 +6,7 @@ from lrp_dynamics.studies.blog.parameters import EXPERIMENTS as EXPERIMENTS
 # Each a module of this package, and a subcommand `blog-<step>`.
 STEPS = ("outliers",)
 # name: (title, which post it retells). A figure is drawn by the function of that name in figures.py; its caption is
-# workflow/report/blog/<figure>.rst.
+# captions/<figure>.rst.
 FIGURES = {
     "samples": ("Fixed samples", "1 training and relevance"),
     "training_loss": ("Training loss", "1 training and relevance"),

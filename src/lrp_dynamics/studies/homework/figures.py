@@ -38,7 +38,6 @@ def accuracy(run: Homework) -> Figure:
     left.axhline(1 / classes, color=GREY, linestyle=":", label="chance")
     left.set(ylabel=f"accuracy on {run.accuracy['test_images'][-1]} test images", ylim=(0, None))
     left.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    left.legend(loc="upper left")
     loss, iteration = run.training["loss"], run.training["iteration"]
     right.plot(iteration, loss, color=BLUE, alpha=0.25, linewidth=0.5, rasterized=True, label="each batch")
     if len(loss) >= 2 * _WINDOW:
@@ -47,10 +46,12 @@ def accuracy(run: Homework) -> Figure:
     untrained = np.log(1 + classes)  # all classes and the default class are equally likely
     right.axhline(untrained, color=GREY, linestyle=":", label=f"untrained: log {1 + classes}")
     right.set(ylabel="training loss (nats)", ylim=(0, 1.15 * max(untrained, np.quantile(loss, 0.99))))
-    right.legend(loc="upper right")
     for axes in (left, right):
         axes.set_xlabel("training step")
         _log_steps(axes)
+        # Above the axes: curves and lines may lie anywhere in them.
+        place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0}
+        axes.legend(ncols=3, handlelength=1.5, columnspacing=1, **place)
     return figure
 
 

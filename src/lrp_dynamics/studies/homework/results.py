@@ -104,7 +104,7 @@ def open_results(inputs: Mapping[str, Path], params: Mapping[str, Any]) -> Itera
     chosen = parse(Figures, params, "figures")
     with ExitStack() as stack:
         yield Homework(
-            {name: stack.enter_context(open_relevance(inputs[name])) for name in METHODS},
+            {name: stack.enter_context(open_relevance(inputs[name], images=True)) for name in METHODS},
             accuracy=read_csv(inputs["accuracy"], require=("iteration", "accuracy", "test_images")),
             training=read_csv(inputs["training"], require=("iteration", "loss")),
             evidence=read_csv(inputs["evidence"], require=("index", "label", "evidence", "predicted")),

@@ -6,7 +6,7 @@ from lrp_dynamics.studies.homework.parameters import EXPERIMENTS as EXPERIMENTS
 # Each a module of this package, and a subcommand `homework-<step>`.
 STEPS = ("train", "explain")
 # name: (title, part of the report). A figure is drawn by the function of that name in figures.py; its caption is
-# workflow/report/homework/<figure>.rst.
+# captions/<figure>.rst.
 FIGURES = {
     "accuracy": ("Accuracy along training", "1 training"),
     "evidence": ("Images with most evidence for their class", "2 explanations"),

@@ -49,7 +49,7 @@ class Measured:
     seed : int
     samples : Table
         One row a sample.
-    last, dynamics : ndarray (N', H, W)
+    last, dynamics : ndarray (N', *shape)
         The last maps, and the Dynamics of the same samples.
     curves : Table
         Along the training.
@@ -135,7 +135,7 @@ def curves(recording: RelevanceFile, masks: np.ndarray | None) -> Table:
     for i, moment in enumerate(moments):
         maps = recording.maps(slice(max(moment - 1, 0), moment + 1))
         if moment:
-            successive[i] = _median(correlation(maps[0], maps[1]))
+            successive[i] = _median(correlation(maps[0], maps[1], maps.ndim - 2))
         if masks is not None:
             on_object[i] = _mass(maps[-1], masks)
     return result | {"successive_correlation": successive, "mass_on_object": on_object}
@@ -241,13 +241,14 @@ def agreement_table(measured: Sequence[Measured]) -> Table:
             (one, other) for one in measured for other in measured if (one.name, other.name) == (a, b)
             if one.seed == other.seed
         ]  # fmt: skip
+        axes = measured[0].last.ndim - 1
         rows.append(
             {
                 "a": a,
                 "b": b,
                 "divergence": np.mean([spearman(x.samples["divergence"], y.samples["divergence"]) for x, y in pairs]),
-                "last_map": np.mean([_median(rank_correlation(x.last, y.last)) for x, y in pairs]),
-                "dynamics_map": np.mean([_median(rank_correlation(x.dynamics, y.dynamics)) for x, y in pairs]),
+                "last_map": np.mean([_median(rank_correlation(x.last, y.last, axes)) for x, y in pairs]),
+                "dynamics_map": np.mean([_median(rank_correlation(x.dynamics, y.dynamics, axes)) for x, y in pairs]),
             }
         )
     return {key: np.array([row[key] for row in rows]) for key in ("a", "b", "divergence", "last_map", "dynamics_map")}
@@ -286,4 +287,5 @@ def _median(values: np.ndarray) -> float:
 
 
 def _mass(maps: np.ndarray, masks: np.ndarray) -> float:
-    return float(mass_accuracy(torch.from_numpy(np.asarray(maps)), torch.from_numpy(masks)).nanmedian())
+    maps, masks = (torch.from_numpy(np.asarray(values)).flatten(1)[:, None] for values in (maps, masks))
+    return float(mass_accuracy(maps, masks).nanmedian())

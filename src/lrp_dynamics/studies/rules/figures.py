@@ -121,7 +121,7 @@ def placement(run: Rules) -> Figure:
             left.plot(*run.curve(name, "mass_on_object"), **run.style(name))
         right.plot(*run.curve(name, "entropy"), **run.style(name), label=name.replace("_", " "))
     for left in left_if_known:
-        area = float(np.median((run.first.sample("mask") == 1).mean(axis=(1, 2))))
+        area = float(np.median((run.first.sample("mask") == 1).reshape(run.first.samples, -1).mean(axis=1)))
         left.axhline(area, color="black", linewidth=0.8, linestyle=":")
         left.annotate("object's area", (0, area), (2, 2), textcoords="offset points", fontsize=7)
         left.set(xlabel="training step", ylabel="R⁺ on the object (median)", ylim=(0, None))

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from lrp_dynamics.reports.style import AMOUNT, bare, limit_of, new_figure, short, show_amount, show_image, show_signed
+from lrp_dynamics.reports.style import AMOUNT, bare, limit_of, new_figure, short, show_amount, show_sample, show_signed
 from lrp_dynamics.studies.rules.results import Rules
 
 _TILE = 0.78
@@ -19,7 +19,7 @@ def maps(run: Rules) -> Figure:
         for axes in grid[0]:
             axes.set_axis_off()
         grid[0, 0].set_axis_on()
-        show_image(grid[0, 0], run.picture(sample))
+        show_sample(grid[0, 0], run.image(sample))
         grid[0, 0].set_title(run.class_name(sample), fontsize=8)
         for row, name in zip(grid[1:], run.names, strict=True):
             recording, amount = run.recordings[name], run.never_negative(name)
@@ -42,7 +42,7 @@ def dynamics_maps(run: Rules) -> Figure:
     figure = new_figure(f"Dynamics by explanation – {run.title}", run.origin, width, height)
     grid = figure.subplots(len(chosen), len(run.names) + 1, squeeze=False)
     for sample, row in zip(chosen, grid, strict=True):
-        show_image(row[0], run.picture(sample))
+        show_sample(row[0], run.image(sample))
         row[0].set_ylabel(run.class_name(sample), fontsize=8)
         for name, axes in zip(run.names, row[1:], strict=True):
             values = run.recordings[name].accumulated("dynamics")[sample]

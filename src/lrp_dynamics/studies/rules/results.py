@@ -64,6 +64,7 @@ class Rules:
         return (
             f"{self.title} · {attrs['model']} · seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))} · "
             f"{self.first.samples} samples, {self.first.steps} records to training step {self.iteration[-1]:,}"
+            f"{self.first.drawn}"
         )
 
     @property
@@ -97,16 +98,20 @@ class Rules:
 
     def chosen(self, count: int) -> list[int]:
         """Return one sample each of the first classes, among those with stored maps."""
-        _, first = np.unique(self.first.sample("label")[: self.first.map_samples], return_index=True)
+        classes = self.first.explained[: self.first.map_samples]
+        if (classes < 0).all():
+            return list(range(min(count, len(classes))))
+        _, first = np.unique(classes, return_index=True)
         return [int(i) for i in first[:count]]
 
-    def picture(self, sample: int) -> np.ndarray:
-        """Return a sample as matplotlib shows it, values 0 to 255."""
-        return as_picture(self.first.image(sample))
+    def image(self, sample: int) -> np.ndarray:
+        """Return a sample: an image as u1 (H, W, 3) or, of one channel, (H, W); the values of others as recorded."""
+        values = self.first.image(sample)
+        return as_picture(values) if values.ndim == 3 else values
 
     def class_name(self, sample: int) -> str:
-        """Return the class of a sample."""
-        return str(self.first.attrs["classes"][self.first.sample("label")[sample]])
+        """Return the class that is explained of a sample."""
+        return self.first.class_name(sample)
 
 
 @contextmanager

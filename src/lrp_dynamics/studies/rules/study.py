@@ -6,7 +6,7 @@ from lrp_dynamics.studies.rules.parameters import EXPERIMENTS as EXPERIMENTS
 # Each a module of this package, and a subcommand `rules-<step>`.
 STEPS = ("compare",)
 # name: (title, part of the report). A figure is drawn by the function of that name in figures.py; its caption is
-# workflow/report/rules/<figure>.rst.
+# captions/<figure>.rst.
 FIGURES = {
     "maps": ("Maps along training", "1 maps"),
     "dynamics_maps": ("Dynamics by explanation", "1 maps"),

@@ -100,7 +100,7 @@ def open_results(inputs: Mapping[str, Path], params: Mapping[str, Any]) -> Itera
         shown = read["mistakes"]["index"][:MISTAKES].astype(np.int64)
         pictures = prepared.read_images(inputs["data"], shown)
         yield Results(
-            {name: stack.enter_context(open_relevance(inputs[name])) for name in METHODS},
+            {name: stack.enter_context(open_relevance(inputs[name], images=True)) for name in METHODS},
             **read,
             pictures=pictures,
             show=chosen.images,

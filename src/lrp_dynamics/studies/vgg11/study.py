@@ -6,7 +6,7 @@ from lrp_dynamics.studies.vgg11.parameters import EXPERIMENTS as EXPERIMENTS
 # Each a module of this package, and a subcommand `vgg11-<step>`.
 STEPS = ("trial", "search", "classify", "explain")
 # name: (title, part of the report). A figure is drawn by the function of that name in figures.py; its caption is
-# workflow/report/vgg11/<figure>.rst.
+# captions/<figure>.rst.
 FIGURES = {
     "training": ("Training and validation", "1 training"),
     "confusion": ("Confusion matrix", "2 test"),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lrp_dynamics.reports.material import material
 from lrp_dynamics.reports.telling import Telling
 from lrp_dynamics.reports.words import number, percent, times
 from lrp_dynamics.studies.vgg16.results import PhotoRun
@@ -20,18 +21,27 @@ class PhotoStory(Telling):
     ----------
     maps, measures, metrics : path
         explanations.h5, measures.csv and metrics.json.
-    figures, captions : path
-        Folders of the figures and of their captions.
+    figures : path
+        Folder of the figures.
     images : int
         How many images are told of one by one: those that the figures show.
     """
 
-    def __init__(self, maps: str, measures: str, metrics: str, figures: str, captions: str, images: int):
-        super().__init__(FIGURES, figures, captions)
+    def __init__(self, maps: str, measures: str, metrics: str, figures: str, images: int):
+        super().__init__(FIGURES, figures, material("vgg16", "captions"))
         self.metrics = json.loads(Path(metrics).read_text(encoding="utf-8"))
         self.run = PhotoRun(maps, measures, images)
         self.first = self.run.composites[0]
         self.masked = self.run.masked
+
+    def network(self) -> str:
+        """Say of how many layers the network is; those with weights give a VGG its name."""
+        layers, _ = self.run.mprt(self.first)
+        dense = sum(name.startswith("classifier.") for name in layers)
+        return (
+            f"VGG-{len(layers)} is {len(layers) - dense} convolutions in {len(self.run.blocks)} blocks, "
+            f"each ended by a max-pool, and {dense} dense layers."
+        )
 
     def photo(self, i: int) -> None:
         """Tell of one image: prediction, place of the relevance, runner-up, books."""

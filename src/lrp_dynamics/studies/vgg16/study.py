@@ -6,7 +6,7 @@ from lrp_dynamics.studies.vgg16.parameters import EXPERIMENTS as EXPERIMENTS
 # Each a module of this package, and a subcommand `vgg16-<step>`.
 STEPS = ("weights", "explain")
 # name: (title, part of the report). A figure is drawn by the function of that name in figures.py; its caption is
-# workflow/report/vgg16/<figure>.rst.
+# captions/<figure>.rst.
 FIGURES = {
     "predictions": ("Predictions", "1 what the network sees"),
     "composites": ("Explanations by different rules", "2 explanations"),

@@ -20,7 +20,6 @@ inputs = {
     "dynamics": "results/demo/seed-0/dynamics.h5",
     "samples": "results/demo/seed-0/samples.csv",
     "figures": "reports/demo/figures",
-    "captions": "workflow/report/blog",
 }
 params = {}
 

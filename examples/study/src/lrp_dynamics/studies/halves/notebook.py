@@ -17,7 +17,6 @@
 inputs = {
     "metrics": "results/demo_halves/seed-0/metrics.json",
     "figures": "reports/demo_halves/figures",
-    "captions": "workflow/report/halves",
 }
 params = {}
 
@@ -25,11 +24,12 @@ params = {}
 import json
 from pathlib import Path
 
+from lrp_dynamics.reports.material import material
 from lrp_dynamics.reports.telling import Telling
 from lrp_dynamics.reports.words import number
 from lrp_dynamics.studies.halves.study import FIGURES
 
-page = Telling(FIGURES, inputs["figures"], inputs["captions"])
+page = Telling(FIGURES, inputs["figures"], material("halves", "captions"))
 m = json.loads(Path(inputs["metrics"]).read_text(encoding="utf-8"))
 
 # %%

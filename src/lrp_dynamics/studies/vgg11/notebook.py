@@ -22,7 +22,6 @@ inputs = {
     "top_k": "results/demo_vgg11/top_k/relevance.h5",
     "speed": "results/demo_vgg11/speed.json",
     "figures": "reports/demo_vgg11/figures",
-    "captions": "workflow/report/vgg11",
 }
 params = {"training": {}, "validation": {}, "explanations": {}}
 
@@ -35,11 +34,12 @@ import numpy as np
 
 from lrp_dynamics.base.tables import read_csv
 from lrp_dynamics.recording.store import open_relevance
+from lrp_dynamics.reports.material import material
 from lrp_dynamics.reports.telling import Telling
 from lrp_dynamics.reports.words import percent
 from lrp_dynamics.studies.vgg11.study import FIGURES
 
-page = Telling(FIGURES, inputs["figures"], inputs["captions"])
+page = Telling(FIGURES, inputs["figures"], material("vgg11", "captions"))
 tell = page.tell
 t, m, speed = (json.loads(Path(inputs[name]).read_text(encoding="utf-8")) for name in ("training", "metrics", "speed"))
 classes, setting, shown = read_csv(inputs["classes"]), params["training"], params["explanations"]

@@ -19,9 +19,8 @@ inputs = {
     "accuracy": "results/demo_homework/seed-0/accuracy.csv",
     "evidence": "results/demo_homework/seed-0/evidence.csv",
     "recording": "results/demo_homework/seed-0/deep_taylor/relevance.h5",
-    "published": "workflow/literature/homework.json",
+    "published": "src/lrp_dynamics/studies/homework/published.json",
     "figures": "reports/demo_homework/figures",
-    "captions": "workflow/report/homework",
 }
 params = {"published": False, "batch_size": 25}
 
@@ -34,12 +33,13 @@ import torch
 
 from lrp_dynamics.base.tables import read_csv
 from lrp_dynamics.recording.store import open_relevance
+from lrp_dynamics.reports.material import material
 from lrp_dynamics.reports.telling import Telling
 from lrp_dynamics.reports.words import number, percent
 from lrp_dynamics.studies.homework.study import FIGURES
 from lrp_dynamics.training.losses import class_probabilities, default_class, default_class_gradient
 
-page = Telling(FIGURES, inputs["figures"], inputs["captions"])
+page = Telling(FIGURES, inputs["figures"], material("homework", "captions"))
 m, tell = json.loads(Path(inputs["metrics"]).read_text(encoding="utf-8")), page.tell
 accuracy, evidence = read_csv(inputs["accuracy"]), read_csv(inputs["evidence"])
 published = json.loads(Path(inputs["published"]).read_text(encoding="utf-8")) if params["published"] else None

@@ -20,7 +20,6 @@ inputs = {
     "agreement": "results/demo_rules/agreement.csv",
     "recording": "results/demo_rules/seed-0/z_plus/relevance.h5",
     "figures": "reports/demo_rules/figures",
-    "captions": "workflow/report/rules",
 }
 params = {}
 
@@ -33,11 +32,12 @@ import numpy as np
 from lrp_dynamics.base.tables import read_csv
 from lrp_dynamics.measures.advice import CRITERIA, reasons
 from lrp_dynamics.recording.store import open_relevance
+from lrp_dynamics.reports.material import material
 from lrp_dynamics.reports.telling import Telling
 from lrp_dynamics.reports.words import number, percent
 from lrp_dynamics.studies.rules.study import FIGURES
 
-page = Telling(FIGURES, inputs["figures"], inputs["captions"])
+page = Telling(FIGURES, inputs["figures"], material("rules", "captions"))
 m, tell = json.loads(Path(inputs["metrics"]).read_text(encoding="utf-8")), page.tell
 table, agreement = read_csv(inputs["comparison"]), read_csv(inputs["agreement"])
 with open_relevance(inputs["recording"]) as recording:

@@ -11,7 +11,7 @@
 # ---
 
 # %% [markdown]
-# # What does VGG-16 see, and by which pixels?
+# # What does a VGG see, and by which pixels?
 
 # %% tags=["parameters"]
 inputs = {
@@ -19,7 +19,6 @@ inputs = {
     "measures": "results/demo_vgg16/measures.csv",
     "metrics": "results/demo_vgg16/metrics.json",
     "figures": "reports/demo_vgg16/figures",
-    "captions": "workflow/report/vgg16",
 }
 params = {"images": 6}
 
@@ -36,10 +35,10 @@ tell(
     f"{', '.join(f'`{name}`' for name in run.composites)}*"
 )
 tell(
-    "VGG-16 is thirteen convolutions in five blocks, each block ended by a max-pool, and three dense layers. The dense "
-    "layers are turned into convolutions here, which changes no output but makes every layer's relevance a map. "
-    "Layer-wise relevance propagation then hands the logit of a class back, layer by layer, to the pixels: red speaks "
-    "for the class, blue against it. Every number on this page was computed from this run's result files."
+    f"{story.network()} The dense layers are turned into convolutions here, which changes no output but makes every "
+    "layer's relevance a map. Layer-wise relevance propagation then hands the logit of a class back, layer by layer, "
+    "to the pixels: red speaks for the class, blue against it. Every number on this page was computed from this run's "
+    "result files."
 )
 if "test_accuracy" in m:
     tell(

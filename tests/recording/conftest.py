@@ -1,0 +1,16 @@
+"""The images of most trainings here."""
+
+from pathlib import Path
+
+import pytest
+
+from lrp_dynamics.data import prepared, shapes10
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """200 training images, some of them labelled wrongly, and 50 test images."""
+    path = tmp_path_factory.mktemp("data") / "shapes10.h5"
+    options = {"title": "shapes10 (synthetic)", "n_train": 200, "n_test": 50, "preset": "easy", "label_noise": 0.1}
+    prepared.write(path, shapes10.prepare("shapes10", options, path.parent))
+    return path
