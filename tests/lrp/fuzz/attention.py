@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .pieces import ALL, SPATIAL, after_dense, only, piece, pointwise, run, times
+from .pieces import ALL, SPATIAL, before_bias, only, piece, pointwise, run, times
 
 # Normalisation by data --------------------------------------------------------------------------------------------
 
@@ -259,7 +259,7 @@ def tokens(g, v):
         cat = lambda m, x: torch.cat([x, getattr(m, c).expand(len(x), -1, -1)][:: 1 if last else -1], 1)  # noqa: E731
         return g.step("move", cat, v, label=how, piecewise=False)
     if how == "position":
-        only(not after_dense(g, v))
+        only(not before_bias(g, v))
         c = g.constant(1, t, width)
         return g.step("fixed", lambda m, x: x + getattr(m, c), v, label="position", type="Shift")
     if how == "drop token":

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .pieces import ALL, SPATIAL, only, piece, pointwise, run
+from .pieces import ALL, SPATIAL, activation, only, piece, pointwise, run
 
 
 def norm_of(g, kind: str, features: int, affine: bool = True):
@@ -47,6 +47,7 @@ def weighted(g, v, function, kind: str, label: str, name: str = "", norm: int = 
 
 @piece(SPATIAL, 8)
 def convolution(g, v):
+    v = activation(g, v) if g.rng.random() < 0.4 else v
     shape = g.shape(v)
     n, width = len(shape) - 1, shape[0]
     transposed = g.rng.random() < 0.3
@@ -77,7 +78,7 @@ def convolution(g, v):
     module = kind_of(width, out, kernel, **options, **({"padding_mode": pad} if pad else {}))
     label = str(module)
     name = g.add(nn.utils.parametrizations.weight_norm(module) if g.rng.random() < 0.1 else module)
-    function = run(name)
+    function, known = run(name), name  # as a function, it is not known by the module's name
     norm = out if g.rng.random() < 0.5 else 0
     if pad:
         amounts = tuple(module._reversed_padding_repeated_twice)
@@ -92,10 +93,8 @@ def convolution(g, v):
         g.call((result,), (v,), function)
         return result
     if g.rng.random() < 0.3:  # called as a function, perhaps with weights that are computed
-        call, standard = (
-            getattr(F, "conv_transpose" + f"{n}d" if transposed else kind.lower()),
-            g.rng.random() < 0.5 and module.weight.numel() > 1,
-        )
+        call = getattr(F, f"conv_transpose{n}d" if transposed else kind.lower())
+        standard = g.rng.random() < 0.5 and module.weight.numel() > 1
         rest = ("output_padding", "groups", "dilation") if transposed else ("dilation", "groups")
 
         def function(m, x):
@@ -103,9 +102,16 @@ def convolution(g, v):
             w = (c.weight - c.weight.mean()) * 0.9 if standard else c.weight
             return call(x, w, c.bias, c.stride, c.padding, *(getattr(c, r) for r in rest))
 
-        result = weighted(g, v, function, kind, "F. " + label + " standardized" * standard, "", norm)
-    else:
-        result = weighted(g, v, function, kind, label, name, norm)
+        label, known = f"F. {label}" + " standardized" * standard, ""
+    whole = function
+    if not options["bias"] and g.rng.random() < 0.2:
+        c, before = g.constant(out, *[1] * n, scale=0.3), function
+        whole, label = (lambda m, x: before(m, x) + getattr(m, c)), label + " + c"
+    elif not transposed and g.rng.random() < 0.15:
+        amounts, before = [g.rng.randint(0, 2) for _ in range(2 * n)], function
+        whole, label = (lambda m, x: before(m, F.pad(x, amounts))), f"F.pad({amounts}) + {label}"
+    result = weighted(g, v, whole, kind, label, known, norm)
+    if whole is function and known:
         same = g.shape(result) == shape and len(g.steps[result].names) == 1
         if same and g.rng.random() < 0.4:  # a shared module
             a = pointwise(g, result, "relu", torch.relu, True)
@@ -115,6 +121,7 @@ def convolution(g, v):
 
 @piece("flat tok", 6)
 def dense(g, v):
+    v = activation(g, v) if g.rng.random() < 0.4 else v
     layout, width = g.layouts[v], g.shape(v)[-1]
     out = g.pick(2, 4, 6) if layout == "tok" else g.rng.randint(2, 8)
     how = g.pick("module", "module", "F.linear", "x @ W + b", "W + b", "einsum", "addmm", "x @ W", "matmul")
@@ -155,6 +162,27 @@ def dense(g, v):
 
     function = g.pick(in_place, lambda m, x: x @ getattr(m, w) + getattr(m, b))
     return weighted(g, v, function, "Linear", "x @ W + b" + " in place" * (function is in_place), "", norm)
+
+
+@piece(ALL, 2)
+def branches(g, v):
+    """Two layers that read one rectified value, and are added or joined."""
+    width, n = g.shape(v)[0], len(g.shape(v)) - 1
+    spatial = g.layouts[v] in ("seq", "img", "vol")
+    make, more = (getattr(nn, f"Conv{n}d"), (1,)) if spatial else (nn.Linear, ())
+    width = width if spatial else g.shape(v)[-1]
+    out = g.rng.randint(1, 3)
+
+    def layer(x, wide):
+        name = g.add(make(wide, out, *more))
+        return g.step("weighted", run(name), x, label=str(getattr(g.net, name)), type=make.__name__, names=(name,))
+
+    first = layer(v, width)
+    x = pointwise(g, first, "relu", torch.relu, True)
+    a, b = layer(x, out), layer(x, out) if g.rng.random() < 0.7 else x
+    if g.rng.random() < 0.5:
+        return g.step("fixed", lambda m, x, y: x + y, a, b, label="x + y", type="Add")
+    return g.step("move", lambda m, x, y: torch.cat([x, y], 1), a, b, label="cat", layout=g.layouts[v])
 
 
 def follows_layer(g, v) -> bool:

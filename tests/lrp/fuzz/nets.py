@@ -114,6 +114,8 @@ class Builder:
         out = max(self.values) + 1
         gated, tanh = self.gates(kind, reads, info)
         piecewise = info.pop("piecewise", kind in ("weighted", "fixed", "move", "winner"))
+        if kind == "weighted" and info["type"].startswith("Conv") and self.zero_padded(reads[0]):
+            raise Skip  # it would be the convolution's own padding
         if self.plain and not piecewise and kind != "output":
             raise Skip
         self.steps[out] = Step(kind, function, reads, piecewise=piecewise, gated=gated, tanh=tanh, **info)
@@ -127,6 +129,14 @@ class Builder:
         if user is not False:
             self.call((out,), reads, function if user is True else user)
         return out
+
+    def zero_padded(self, v: int) -> bool:
+        """Tell whether a value was padded with zeros last."""
+        while v and self.steps[v].label.startswith(("Identity", "Dropout")):
+            v = self.steps[v].reads[0]
+        return (
+            v > 0 and self.steps[v].label.startswith("F.pad") and self.steps[v].label.endswith(("constant)", "crop)"))
+        )
 
     def gates(self, kind: str, reads: tuple[int, ...], info: dict) -> tuple[bool, bool]:
         """Tell whether a step's value is a gate, and whether it would be once a constant is added."""

@@ -111,11 +111,11 @@ def hand_written_activation(g, v):
     return times(g, *(v, s) if how == "silu" else (s, v))
 
 
-def after_dense(g, v) -> bool:
-    """Tell whether a value is that of a dense layer, whose bias a constant would be."""
+def before_bias(g, v) -> bool:
+    """Tell whether a value is that of a layer whose bias an added constant would be."""
     while v and g.steps[v].kind == "move":
         v = g.steps[v].reads[0]
-    return bool(v) and g.steps[v].type == "Linear"
+    return bool(v) and (g.steps[v].type == "Linear" or "bias=False" in g.steps[v].label)
 
 
 def times(g, a, b):
@@ -137,7 +137,7 @@ def with_constant(g, v):
         get, label = (lambda m: getattr(m, c)), f"{c}{tuple(shape)}"
     inplace = g.writable(v) and g.rng.random() < 0.3
     if g.rng.random() < 0.5:
-        only(not after_dense(g, v))
+        only(not before_bias(g, v))
         how = g.pick("x + c", "c + x", "x - c", "c - x", "torch.add alpha")
         function = {
             "x + c": lambda m, x: x + get(m),

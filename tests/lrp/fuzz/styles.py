@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .pieces import ALL, SPATIAL, after_dense, only, piece, pointwise, run, times
+from .pieces import ALL, SPATIAL, before_bias, only, piece, pointwise, run, times
 
 
 @piece("tok", 2)
@@ -104,7 +104,7 @@ def stacked(g, v):
     how = g.pick("sum", "mean", "amax", "python sum", "stack(1)")
     if how == "python sum":
         out = g.step("fixed", lambda m, x: x + 0, v, label="0 + x", type="Shift", user=False)
-        only(not after_dense(g, v))
+        only(not before_bias(g, v))
         for i in others:
             out = g.step("fixed", lambda m, x, y: x + y, out, i, label="x + y", type="Add", user=False)
         g.call((out,), tuple(values), lambda m, *xs: sum(xs))
@@ -202,7 +202,7 @@ def written_gelu(g, v):
         return times(g, half, e)
     if how == "mish":
         return times(g, v, pointwise(g, v, "tanh(softplus)", lambda x: torch.tanh(F.softplus(x))))
-    only(not after_dense(g, v))
+    only(not before_bias(g, v))
     s = g.step("fixed", lambda m, x: x + 3, v, label="x + 3", type="Shift")
     s = pointwise(g, s, "F.relu6", F.relu6, gate=True)
     s = g.step("pass", lambda m, x: x / 6, s, label="x / 6", scale=True)
