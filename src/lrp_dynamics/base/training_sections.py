@@ -30,7 +30,8 @@ from lrp_dynamics.base.parameters import Section, parameter, same
 COMPOSITES = (
     *("z_plus", "deep_taylor", "lrp0", "epsilon", "epsilon_rms", "gamma", "alpha2_beta1", "alpha2_beta1_conserving"),
     *("w_square_plus", "epsilon_plus", "epsilon_plus_flat", "epsilon_gamma_box", "epsilon_alpha2_beta1"),
-    *("epsilon_alpha2_beta1_flat", "homework", "tutorial_vgg16", "from_scratch", "from_scratch_top_k"),
+    *("epsilon_alpha2_beta1_flat", "attnlrp", "cp_lrp"),
+    *("homework", "tutorial_vgg16", "from_scratch", "from_scratch_top_k"),
     *("zennit_z_plus", "zennit_epsilon_plus", "zennit_epsilon_plus_flat", "zennit_epsilon_gamma_box"),
     *("zennit_epsilon_alpha2_beta1", "zennit_epsilon_alpha2_beta1_flat", "captum_epsilon", "captum_alpha1_beta0"),
     *("captum_gamma", "innvestigate_z_plus", "innvestigate_alpha1_beta0", "innvestigate_epsilon"),
@@ -58,7 +59,7 @@ _RULES = replace(
         {str(key): rule for key, rule in value.items()} if isinstance(value, Mapping) else value
     ),
 )
-_FIELDS = {"name": text(), "rules": _RULES, "initial": one_of("logit", "relu", "softmax", "one")}
+_FIELDS = {"name": text(), "rules": _RULES, "initial": one_of("logit", "relu", "softmax", "one", "contrast")}
 _FIELDS |= {"top_k": number("a number greater than 0, at most 1", above=0, most=1)}
 
 

@@ -64,11 +64,23 @@ def few_channels_back(s: Tensor, x: Tensor, weight: Tensor, geometry: tuple) -> 
     return result[..., padding[1] : padding[1] + width]
 
 
+def adaptive_average(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return the adaptive average pool of images as matrix products, whose way back is deterministic on a GPU."""
+    for dim, count in zip((-2, -1), size, strict=True):
+        length = x.shape[dim]
+        cell, position = torch.arange(count, device=x.device).unsqueeze(1), torch.arange(length, device=x.device)
+        inside = (position >= cell * length // count) & (position < -(-(cell + 1) * length // count))
+        weights = inside.to(x.dtype) / inside.sum(1, keepdim=True)
+        x = (x.movedim(dim, -1) @ weights.T).movedim(-1, dim)
+    return x
+
+
 @contextmanager
-def deterministic() -> Iterator[None]:
-    """Let operations with a deterministic form take it, whatever is set outside."""
+def deterministic(tensor: Tensor) -> Iterator[None]:
+    """Let operations on a GPU that have a deterministic form take it; the others run as they are."""
     enabled, warn = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    torch.use_deterministic_algorithms(True)
+    if tensor.is_cuda:
+        torch.use_deterministic_algorithms(True, warn_only=True)
     try:
         yield
     finally:

@@ -61,7 +61,7 @@ class MaxPool(Layer):
         if self.call.name == "max_pool2d_with_indices" and not r.is_cuda:
             like = blank(r, shape)  # only its shape is read
             return [(i, torch.ops.aten.max_pool2d_with_indices_backward(r, like, *self.options(), saved))]
-        with deterministic():
+        with deterministic(r):
             flat = r.new_zeros(shape).flatten(-self.dims)
             flat.scatter_add_(-1, saved.flatten(-self.dims), r.flatten(-self.dims))
         return [(i, flat.view(shape))]

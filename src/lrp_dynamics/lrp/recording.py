@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import zip_longest
 from math import prod
 from types import FrameType
@@ -193,9 +193,8 @@ class Recording(TorchDispatchMode):
                     sizes.append((size - 1) * stride[k] - 2 * padding[k] + reach + output_padding[k] + 1)
                 else:
                     sizes.append((size + 2 * padding[k] - reach - 1) // stride[k] + 1)
-            fits = x.dim() == weight.dim() and x.shape[1] == (
-                weight.shape[0] if transposed else weight.shape[1] * groups
-            )
+            channels_read = weight.shape[0] if transposed else weight.shape[1] * groups
+            fits = x.dim() == weight.dim() and x.shape[1] == channels_read
             return self.unread((x.shape[0], channels, *sizes), x.dtype) if fits and min(sizes) > 0 else None
         if name in (aten.mm, aten.bmm, aten.addmm) and args[-1].dim() > 1:
             a, b = args[-2:]
@@ -242,7 +241,10 @@ def plain_operations() -> Iterator[None]:
     try:
         cuda.enable_flash_sdp(False), cuda.enable_mem_efficient_sdp(False), cuda.enable_math_sdp(True)
         mha.set_fastpath_enabled(False)
-        with torch.inference_mode(False), torch.no_grad(), torch.autocast("cpu", enabled=False), torch.device("cpu"):
+        compiled = "torch._dynamo" in sys.modules  # then parts of the forward may be compiled functions
+        eager = torch.compiler.set_stance("force_eager") if compiled else nullcontext()
+        plain = torch.inference_mode(False), torch.no_grad(), torch.autocast("cpu", enabled=False)
+        with eager, plain[0], plain[1], plain[2], torch.device("cpu"):
             yield
     finally:
         torch._C._jit_set_profiling_mode(graph)

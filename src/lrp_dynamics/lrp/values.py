@@ -8,8 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lrp_dynamics.lrp.kernels import adaptive_average, deterministic
 from lrp_dynamics.lrp.operations import FILLED, FILLED_WITH, IDENTITIES, RESHAPES
 from lrp_dynamics.lrp.program import Call, Count, Program, Ref, mapped
+
+# The first counts on memory as it was recorded; torch computes the others wrongly for images of width 1, channels last.
+CONTIGUOUS = {"as_strided", "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa"}
 
 
 class Values:
@@ -68,8 +72,10 @@ class Values:
             return args[0].reshape(self.shape(call.output))
         if call.name in IDENTITIES - {"_to_copy"}:
             return args[0]
-        if call.name == "as_strided":
+        if call.name in CONTIGUOUS:
             args = (args[0].contiguous(), *args[1:])
+        if call.name == "_adaptive_avg_pool2d" and args[0].is_cuda:
+            return adaptive_average(args[0], args[1])
         result = call.op(*args, **kwargs)
         result = result if call.item is None else result[call.item]
         return result.to(self.dtype) if result.is_floating_point() else result
@@ -89,7 +95,7 @@ class Values:
             return [s.permute(sorted(range(len(order)), key=lambda k: order[k] % len(order)))]
         if call.name in ("transpose", "t"):
             return [s.transpose(*(call.args[1:] or (0, 1)))]
-        with torch.enable_grad():
+        with torch.enable_grad(), deterministic(s):
             made = [self.empty(i) if blank else self.tensors[i].detach() for i in inputs]
             leaves = [tensor.requires_grad_() for tensor in made]
             result = self.run(call, dict(zip(inputs, leaves, strict=True)))
