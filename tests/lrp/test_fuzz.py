@@ -1,5 +1,6 @@
 """Random networks of the whole set of operations against dense float64 algebra; see the package fuzz."""
 
+import itertools
 import random
 from functools import partial
 
@@ -18,16 +19,16 @@ def described(failures):
 
 
 def test_random_networks():
-    tally, failures = run(5, seed=0)
+    tally, failures = run(range(40))
     assert not failures, described(failures)
-    assert tally["nets"] > 10
+    assert tally["nets"] > 30
+    assert tally["gradients"] > 5
 
 
 @pytest.mark.long
 def test_many_random_networks():
-    tally, failures = run(60, seed=1_000_000)
+    failures = run(itertools.count(1_000_000), seconds=60)[1]
     assert not failures, described(failures)
-    assert tally["nets"] > 100
 
 
 def networks(count, samples=2):
@@ -39,7 +40,7 @@ def networks(count, samples=2):
 
 
 def test_jacobians_are_those_of_torch():
-    for g in networks(30, samples=1):
+    for g in networks(15, samples=1):
         for out, step in g.steps.items():
             xs = [g.values[i] for i in step.reads]
             if g.values[out].isinf().any() or any(x.isinf().any() for x in xs):
@@ -55,13 +56,13 @@ def alone(function, net, xs, k, x):
 
 
 def test_the_steps_are_what_the_network_computes():
-    for g in networks(100):
+    for g in networks(40):
         with torch.no_grad():
             assert distance(g.net(g.values[0].clone()), g.values[max(g.values)]) < 1e-10, g.description()
 
 
 def test_the_oracle_s_flat_rule_conserves():
-    for g in networks(100):
+    for g in networks(40):
         scores = max(g.values)
         if g.steps[scores].kind != "weighted":
             continue

@@ -6,8 +6,11 @@
 from __future__ import annotations
 
 import argparse
+import itertools
+import math
 import time
 from collections import Counter
+from collections.abc import Iterable
 
 import torch
 
@@ -31,16 +34,17 @@ def smallest(seed: int, wrong: list[str]) -> tuple[frozenset[int], list[str]]:
     return without, wrong
 
 
-def run(seconds: float, seed: int, stop_at: int = 20) -> tuple[Counter, dict[int, list[str]]]:
-    """Check networks for some time; return counts and what is wrong with which seed."""
+def run(seeds: Iterable[int], seconds: float = math.inf, stop_at: int = 20) -> tuple[Counter, dict[int, list[str]]]:
+    """Check the networks of some seeds, for some time at most; return counts and what is wrong with which seed."""
     end, tally, failures = time.monotonic() + seconds, Counter(), {}
-    while time.monotonic() < end and len(failures) < stop_at:
+    for seed in seeds:
         try:
             if wrong := check(seed, tally=tally):
                 failures[seed] = wrong
         except Skip:
             pass
-        seed += 1
+        if time.monotonic() > end or len(failures) == stop_at:
+            break
     return tally, failures
 
 
@@ -52,7 +56,7 @@ def main() -> int:
     parser.add_argument("--stop-at", type=int, default=20, help="number of failing networks")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    tally, failures = run(options.seconds, options.seed, options.stop_at)
+    tally, failures = run(itertools.count(options.seed), options.seconds, options.stop_at)
     for seed, wrong in failures.items():
         without, now = smallest(seed, wrong)
         print(f"seed {seed} without {sorted(without)}: {'; '.join(now)}")
