@@ -14,6 +14,7 @@ from torch.nn.utils import parametrizations, prune
 
 from lrp_dynamics import lrp
 from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.lrp import kinds
 
 from .nets import randomize
 
@@ -403,3 +404,28 @@ def test_values_of_one_number_per_sample():
     rule = {"Add": {"rule": "norm", "relative": 0.25}, "*": "epsilon"}
     together = lrp.relevance(net, x, "predicted", rule).input
     torch.testing.assert_close(together[:1], lrp.relevance(net, x[:1], "predicted", rule).input)
+
+
+@pytest.mark.parametrize("name", ["trunc", "special_i0", "channel_reversal", "cumsum", "frac", "logcumsumexp"])
+def test_what_no_table_knows_is_tried(name, monkeypatch):
+    """As for an operation of a torch to come: by random values it is linear, a move, of single values, or refused."""
+    functions = {
+        "trunc": (lambda h: torch.trunc(h), "Trunc", "pass"),
+        "special_i0": (lambda h: torch.special.i0(h), "I0", "pass"),
+        "channel_reversal": (lambda h: h.flip(1), "Flip", "pass"),
+        "cumsum": (lambda h: h.cumsum(1), "Cumsum", "norm"),
+        "frac": (lambda h: h.frac(), "Frac", "pass"),
+        "logcumsumexp": (lambda h: h.logcumsumexp(1), None, None),
+    }
+    function, kind, rule = functions[name]
+    monkeypatch.setattr(kinds, "MOVES", set())
+    monkeypatch.setattr(kinds, "AVERAGES", set())
+    monkeypatch.setattr(kinds, "POINTWISE", set())
+    monkeypatch.setattr(torch.Tag, "pointwise", None, raising=False)
+    net = Net(lambda s, x: s.c(function(s.a(x))))
+    if kind is None:
+        with pytest.raises(UserError, match="no propagation rule"):
+            lrp.relevance(net, inputs(), "predicted", "epsilon")
+        return
+    table = {row["layer"]: row["rule"] for row in lrp.Explainer(net, "epsilon", shape=(6,)).describe().values()}
+    assert table[kind] == rule

@@ -166,7 +166,8 @@ def comes_from(
 def tried(call: Call, inputs: tuple[int, ...], program: Program) -> Layer:
     """Return the layer that an operation is which nothing above knows, by trying it on random values.
 
-    It is a move if each value that comes out is one that went in, linear if it is affine in all its inputs at once.
+    It is a move if each value that comes out is one that went in, linear if it is affine in all its inputs at once, and
+    a function of single values if each that comes out depends on one that went in, in its place.
     """
     generator = torch.Generator().manual_seed(0)
 
@@ -196,13 +197,17 @@ def tried(call: Call, inputs: tuple[int, ...], program: Program) -> Layer:
         with torch.no_grad():
             zero, one, other = run(0.0, *a), run(1.0, *a), run(1.0, *b)
             both = run(1.0, *(x + 3 * y for x, y in zip(a, b, strict=True)))
+            chosen = [x > 0 for x in a]
+            mixed = run(1.0, *(torch.where(c, x, y) for c, x, y in zip(chosen, a, b, strict=True)))
     except (RuntimeError, TypeError, IndexError, ValueError):
         return unknown
     if not torch.isfinite(both).all() or zero.is_complex():
         return unknown
     affine = (both - (one + 3 * other - 3 * zero)).abs().max() <= 1e-9 * (1 + both.abs().max())
     if not affine:
-        return unknown
+        single = len(inputs) == 1 and mixed.shape == chosen[0].shape
+        single = single and torch.equal(mixed, torch.where(chosen[0], one, other))
+        return Pointwise(call, inputs, call.output, kind_of(call.name)) if single else unknown
     if torch.isin(one, torch.cat([x.flatten() for x in a])).logical_or(one == zero).all():
         return Move(call, inputs, call.output, kind_of(call.name))
     return Linear(call, inputs, call.output, kind_of(call.name))

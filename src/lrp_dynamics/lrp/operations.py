@@ -36,9 +36,12 @@ SOFTMAX = {"_softmax", "_safe_softmax"}
 # What says how much of another value goes on, and what a value is divided by: constants under the rule `gate`.
 GATES = SOFTMAX | {"sigmoid", "hardsigmoid", "hardtanh", "clamp", "erf", "tanh"}
 STATISTICS = {"rsqrt", "sqrt", "reciprocal", "linalg_vector_norm", "norm", "var", "std", "logsumexp"}
-# Of single values, beside those that torch says are.
-POINTWISE = {"_prelu_kernel", "log_sigmoid_forward", "hardswish", "rrelu_with_noise", "rrelu_with_noise_functional"}
-POINTWISE |= {"fake_quantize_per_tensor_affine", "special_erf"}
+# Of single values, beside those that torch says are: not all, and in each version others.
+POINTWISE = {
+    "_prelu_kernel", "celu", "elu", "gelu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu",
+    "log_sigmoid_forward", "mish", "relu", "rrelu_with_noise", "rrelu_with_noise_functional", "selu", "sigmoid", "silu",
+    "softplus", "softshrink", "special_erf", "tanh", "threshold",
+}  # fmt: skip
 # Of single values: their output is >= 0.
 POSITIVE = {"relu", "sigmoid", "hardsigmoid", "softplus", "exp", "abs", "sqrt", "rsqrt", "square", "cosh"}
 # At the very end: they give a score below 0 another sign, and so each contribution to it; those of classes mix them.
