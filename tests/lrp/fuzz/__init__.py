@@ -1,0 +1,1 @@
+"""Random small networks against an oracle of dense algebra."""
