@@ -398,7 +398,9 @@ def make_rule(spec: str | dict | Rule) -> Rule:
     if not isinstance(spec, str | Mapping):
         raise UserError(f"rule {spec!r}: expected a name, or a mapping of 'rule' and its options")
     options = {"rule": spec} if isinstance(spec, str) else dict(spec)
-    name = options.pop("rule", None)
+    if "rule" not in options:
+        raise UserError(f"rule {spec!r}: the key 'rule' is missing, which names one of {', '.join(RULES)}")
+    name = options.pop("rule")
     if not isinstance(name, str) or name not in RULES:
         raise UserError(f"rule {name!r} is unknown; choose one of {', '.join(RULES)}")
     known = [field.name for field in fields(RULES[name])]
