@@ -9,7 +9,8 @@ z'_j = \sum_{(u, v)} \sum_i u_i v_{ij} + b'_j$$
 A rule names these forms; :mod:`~lrp_dynamics.lrp.propagate` evaluates them. A form of weights or bias is a pair: the
 factor of the positive values and the factor of the negative values.
 
-To add a rule, write one class here, list it in ``RULES``, and add its dense formula to ``tests/lrp/test_rules.py``.
+To add a rule, write one class here, list it in ``RULES``, and add its dense formula to ``tests/lrp/test_rules.py``; if
+random networks shall draw it, to ``tests/lrp/fuzz/oracle.py`` too.
 """
 
 from __future__ import annotations
