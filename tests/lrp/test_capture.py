@@ -1,10 +1,16 @@
 """A network is recorded once for each structure and shape, from a copy, and what is kept never goes stale."""
 
 import copy
+import gc
+import pickle
+import random
 import subprocess
 import sys
+from types import SimpleNamespace
 from unittest.mock import patch
+from weakref import ref
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -134,9 +140,6 @@ def test_a_value_of_the_model_that_its_forward_looks_at_is_looked_at_anew():
 
 
 def test_a_model_is_let_go():
-    import gc
-    from weakref import ref
-
     net = small_cnn()
     lrp.relevance(net, images(2, 12), "predicted")
     kept = ref(net)
@@ -219,3 +222,58 @@ def test_what_a_model_keeps_of_its_weights_in_eval_mode_is_not_stale():
     net.eval()(x)
     torch.testing.assert_close(explain(x, "predicted").output, net(x))
     torch.testing.assert_close(lrp.relevance(net, x, "predicted", "epsilon").output, net(x))
+
+
+class Settings(nn.Module):
+    """A forward that reads settings of every kind."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.words, self.sizes = nn.Linear(4, 3), {"scale": 1.0}, [2.0]
+        self.options, self.array = SimpleNamespace(shift=1.0), np.ones(3)
+
+    def forward(self, x):
+        y = self.layer(x) * self.words["scale"] * self.sizes[0] + self.options.shift
+        return y * torch.as_tensor(self.array)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda net: net.words.update(scale=3.0),
+        lambda net: net.sizes.append(0) or net.sizes.__setitem__(0, 5.0),
+        lambda net: setattr(net.options, "shift", 7.0),
+        lambda net: net.array.__setitem__(1, 4.0),
+    ],
+)
+def test_settings_in_containers_are_looked_at_too(change):
+    net, x = Settings().double(), torch.rand(2, 4).double()
+    explain = lrp.Explainer(net, "epsilon")
+    explain(x, "predicted")
+    change(net)
+    for found in (explain(x, "predicted"), lrp.relevance(net, x, "predicted", "epsilon")):
+        torch.testing.assert_close(found.output, net(x))
+
+
+def test_random_numbers_are_those_that_would_have_come():
+    class Drawing(nn.Linear):
+        def forward(self, x):
+            torch.rand(3), np.random.rand(), random.random()  # noqa: NPY002
+            return super().forward(x)
+
+    drawn = []
+    for explained in (False, True):
+        torch.manual_seed(0), random.seed(0), np.random.seed(0)  # noqa: NPY002
+        net = Drawing(4, 3)
+        if explained:
+            lrp.relevance(net, torch.ones(2, 4), "predicted")
+        drawn.append((torch.rand(1).item(), random.random(), np.random.rand()))  # noqa: NPY002
+    assert drawn[0] == drawn[1]
+
+
+def test_an_explainer_can_be_copied_and_pickled():
+    net, x = small_cnn(), images(2, 12)
+    explain = lrp.Explainer(net, "deep_taylor", bounds=(0.0, 1.0))
+    expected = explain(x, "predicted").input
+    for other in (copy.deepcopy(explain), pickle.loads(pickle.dumps(explain))):
+        assert torch.equal(other(x, "predicted").input, expected)

@@ -429,3 +429,51 @@ def test_what_no_table_knows_is_tried(name, monkeypatch):
         return
     table = {row["layer"]: row["rule"] for row in lrp.Explainer(net, "epsilon", shape=(6,)).describe().values()}
     assert table[kind] == rule
+
+
+class Attending(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed, self.attend = nn.Linear(4, 8), nn.MultiheadAttention(8, 2, batch_first=True)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x):
+        h = self.embed(x)
+        return self.head((h + self.attend(h, h, h, need_weights=False)[0]).mean(1))
+
+
+def test_the_parts_of_attention_are_named_after_it():
+    explain = lrp.Explainer(Attending(), {"attend*": "gamma", "*": "epsilon"}, shape=(5, 4))
+    rules = {name: row["rule"] for name, row in explain.describe().items()}
+    assert [rules[f"attend.{part}"] for part in ("in_proj", "softmax", "out_proj")] == ["gamma", "constant", "gamma"]
+    assert "attend.softmax" in str(explain)
+    assert "view" not in str(explain)
+
+
+def test_a_forward_that_changes_the_precision():
+    class Mixed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.norm, self.b = nn.Linear(6, 5), nn.LayerNorm(5), nn.Linear(5, 3).half()
+
+        def forward(self, x):
+            return self.b(self.norm(self.a(x).double().float()).half())
+
+    torch.manual_seed(0)
+    net, x = Mixed(), torch.randn(2, 6)
+    found = lrp.relevance(net, x, "predicted", "epsilon")
+    assert found.output.dtype == torch.float32
+    torch.testing.assert_close(found.output, net(x).float(), rtol=1e-2, atol=1e-2)
+
+
+def test_a_graph_module_is_a_module():
+    net, x = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)).double(), inputs()
+    found = lrp.relevance(torch.fx.symbolic_trace(net), x, "predicted", "z_plus").input
+    assert torch.equal(found, lrp.relevance(net, x, "predicted", "z_plus").input)
+
+
+def test_relevance_that_comes_to_a_comparison_stays_there():
+    net = Net(lambda s, x: s.c(torch.cat([s.a(x)[:, :3], (s.a(x)[:, 3:] > 0).double()], 1)))
+    found = lrp.relevance(net, inputs(), "predicted", "lrp0")
+    torch.testing.assert_close(found.input, lrp.gradient_x_input(net, inputs(), "predicted"))
+    torch.testing.assert_close(found.initial, found.input.sum(1) + sum(found.absorbed.values()))

@@ -7,9 +7,13 @@ what depends on the number of samples.
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -43,9 +47,10 @@ def capture(model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) -> Pro
     refuse_lazy(model)
     few, outputs = None, []
     for n in (FEW, MORE):
-        recording = Recording()
+        recording = Recording(dtype)
         try:
-            output = record(model, (n, *shape), dtype, recording)
+            with random_states_kept():
+                output = record(model, (n, *shape), dtype, recording)
         except (UserError, torch.OutOfMemoryError):
             raise
         except Exception as error:
@@ -74,6 +79,18 @@ def capture(model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) -> Pro
         few.reads, {path: value for path, value in few.outputs.items() if value is not None},
     )  # fmt: skip
     return needed(program)
+
+
+@contextmanager
+def random_states_kept() -> Iterator[None]:
+    """Leave the generators of random numbers as they were, which a forward may draw from."""
+    own, numpys = random.getstate(), np.random.get_state()  # noqa: NPY002 (what a forward may use)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        random.setstate(own)
+        np.random.set_state(numpys)  # noqa: NPY002
 
 
 def both(few: Any, more: Any, where: str) -> Any:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
 from lrp_dynamics.base.errors import UserError
-from lrp_dynamics.lrp.layers import Layer
+from lrp_dynamics.lrp.layers import Layer, Move
 from lrp_dynamics.lrp.rules import Rule, is_number, make_rule
 
 DEPTH = re.compile(r"first|last|\d+(-\d*)?")
@@ -54,6 +54,8 @@ class Composite:
     top_k: float = 1.0
 
     def __post_init__(self):
+        if not isinstance(self.name, str):
+            raise UserError(f"composite: its name is {self.name!r}; expected a word, and the rules as rules=")
         if self.initial not in INITIAL:
             raise UserError(
                 f"composite {self.name!r}: initial is {self.initial!r}; expected one of {', '.join(INITIAL)}"
@@ -141,13 +143,15 @@ def make_composite(spec: str | Mapping[str, Any] | Composite) -> Composite:
     return Composite(**{"name": "custom", **options})
 
 
-def table(layers: list[Layer], rules: list[Rule], merged: Mapping[str, str]) -> str:
-    """Return a table of layers and their rules."""
+def table(layers: list[Layer], rules: list[Rule], merged: Mapping[str, str], modules: Container[str]) -> str:
+    """Return a table of layers and their rules, but for what only moves values and is no module."""
     into = {}
     for norm, layer in merged.items():
         into.setdefault(layer, []).append(norm)
     rows = [("layer", "type", "rule")]
     for layer, rule in zip(layers, rules, strict=True):
+        if type(layer) is Move and layer.name not in modules:
+            continue
         rows.append((" + ".join([layer.name, *into.get(layer.name, ())]), layer.kind, str(rule)))
     widths = [max(len(row[c]) for row in rows) for c in range(2)]
     return "\n".join(f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c}" for a, b, c in rows)

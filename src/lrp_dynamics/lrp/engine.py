@@ -118,6 +118,8 @@ class Explainer:
         as_eval: bool = False,
         shape: tuple[int, ...] | None = None,
     ):
+        if not isinstance(model, nn.Module):
+            raise UserError(f"the model is a {type(model).__name__}; expected a torch.nn.Module")
         self.model, self.composite, self.bounds, self.as_eval = model, make_composite(composite), bounds, as_eval
         refuse_lazy(model)
         self._modules = [ref(module) for module in paths(model).values()]
@@ -127,8 +129,13 @@ class Explainer:
         if any(isinstance(rule, ZBox) for rule in self.composite.rules.values()) and bounds is None:
             raise UserError(f"composite {self.composite.name!r} needs bounds=(low, high) of the input")
         if shape is not None:
+            if not isinstance(shape, tuple | list) or not all(isinstance(size, int) and size > 0 for size in shape):
+                raise UserError(f"shape is {shape!r}; expected the sizes of one sample, such as (3, 32, 32)")
             with TURNS:
                 self._use(plan_for(model, paths(model), tuple(shape), precision(model)))
+
+    def __reduce__(self) -> tuple:
+        return remade, (self.model, self.composite, self.bounds, self.as_eval)
 
     @property
     def plan(self) -> Plan:
@@ -140,7 +147,7 @@ class Explainer:
 
     def __str__(self) -> str:
         plan = self.plan
-        return table(plan.layers, self._rules, plan.merged)
+        return table(plan.layers, self._rules, plan.merged, plan.program.outputs)
 
     def describe(self) -> dict[str, dict]:
         """Return the rule of every layer, with all options, as plain data."""
@@ -239,6 +246,11 @@ class Explainer:
             if name not in names:
                 raise UserError(f"the model has no layer {name!r}; it has {', '.join(names)}")
         return {name: names[name] for name in layers or []}
+
+
+def remade(model: nn.Module, composite: Composite, bounds: Any, as_eval: bool) -> Explainer:
+    """Return an Explainer made anew, as of a copy."""
+    return Explainer(model, composite, bounds=bounds, as_eval=as_eval)
 
 
 def reads_input(layer: Layer, plan: Plan, bounds: Any) -> bool:

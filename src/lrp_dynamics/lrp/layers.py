@@ -135,6 +135,13 @@ class Detached(Layer):
     def signals(self, rule: Rule) -> tuple[int, ...]:
         return ()
 
+    def backward(self, step: Step, r: Tensor, z: Tensor, saved: Any, values: Values, balance: Balance) -> Parts:
+        balance.absorb(self.name, balance.total(r, self.output), [])
+        return []
+
+    def vanishes(self, rule: Rule, output: bool) -> bool:
+        return True
+
 
 @dataclass(frozen=True)
 class Unknown(Detached):

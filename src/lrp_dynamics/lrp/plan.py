@@ -27,6 +27,8 @@ from lrp_dynamics.lrp.program import Call, Count, Program, Ref, mapped
 from lrp_dynamics.lrp.values import Values
 from lrp_dynamics.lrp.weighted import Batched, BatchNorm, Conv, Dense, Diagonal, Weighted
 
+CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -300,7 +302,11 @@ def named(build: Builder) -> tuple[dict[str, int], list[Layer], dict[str, str]]:
                 continue
             base = f"{leaf[0]}.{name_of(layer.call.name)}"
         else:
-            base = name_of(layer.call.name)
+            base = weights_name(build, layer)
+            if base is not None:
+                found.append(replace(layer, name=unique(base, taken)))
+                continue
+            base = scoped(build, layer)
         found.append(replace(layer, name=unique(base, taken, paths, "_" if leaf is None else "#")))
     for path, value in build.program.outputs.items():
         names[path] = build.resolve(value)
@@ -312,6 +318,24 @@ def named(build: Builder) -> tuple[dict[str, int], list[Layer], dict[str, str]]:
         leaf = leaf_of(build, call)
         merged[unique(leaf[0] if leaf else name_of(call.name), taken, paths if leaf is None else ())] = by_output[value]
     return names, found, merged
+
+
+def weights_name(build: Builder, layer: Layer) -> str | None:
+    """Return the module whose weight a layer reads that no module ran, as torch's attention does with `out_proj`."""
+    made = {call.output: call for call in build.constants}
+    value = layer.weight if isinstance(layer, Weighted) and not isinstance(layer, Diagonal) else None
+    while value in made and len(made[value].inputs) == 1:
+        value = made[value].inputs[0]
+    path, name = source if isinstance(source := build.program.sources.get(value), tuple) else ("", "")
+    return ".".join(part for part in (path, name.removesuffix("weight").rstrip("_")) if part) if path else None
+
+
+def scoped(build: Builder, layer: Layer) -> str:
+    """Return how a layer that no module names is called: within a module of torch after that as well."""
+    path = layer.call.scope[-1][0] if layer.call.scope else ""
+    module, name = build.modules.get(path), name_of(layer.call.name)
+    own = path and type(module).__module__.startswith("torch.nn.modules") and not isinstance(module, CONTAINERS)
+    return f"{path}.{name}" if own else name
 
 
 def unique(name: str, taken: Counter[str], paths: Any = (), mark: str = "#") -> str:

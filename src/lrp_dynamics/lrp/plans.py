@@ -50,7 +50,10 @@ def some_plan(model: nn.Module) -> Plan:
             return plan_for(model, modules, shape, precision(model))
         except UserError as refusal:
             error = error or refusal
-    raise error or UserError("the model has no layer that tells what it takes; give shape=, that of one sample")
+    found = f"none that was tried fits: {error}" if error else "no layer tells it"
+    raise UserError(
+        f"the shape of the model's input is not known, and {found}; give Explainer(..., shape=) that of one sample"
+    )
 
 
 def likely_shapes(modules: dict[str, nn.Module]) -> list[tuple[int, ...]]:

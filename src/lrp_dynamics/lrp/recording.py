@@ -100,8 +100,9 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
 class Recording(TorchDispatchMode):
     """Writes down every call."""
 
-    def __init__(self):
+    def __init__(self, dtype: torch.dtype):
         super().__init__()
+        self.dtype = dtype
         self.sources: dict[int, Any] = {}  # id of a stand-in -> the tensor that it stands for
         self.modules: dict[int, str] = {}  # id of a module's copy -> its path
         self.calls: list[Call] = []
@@ -148,6 +149,8 @@ class Recording(TorchDispatchMode):
                 return PLAINER[func.overloadpacket.__name__](*args)
         if kwargs.get("device") is not None:
             kwargs["device"] = torch.device("cpu")
+        if isinstance(kwargs.get("dtype"), torch.dtype) and kwargs["dtype"].is_floating_point:
+            kwargs["dtype"] = self.dtype  # all is computed in one precision
         kept = mapped((args, kwargs), self.reference)
         reads = [leaf.index for leaf in leaves(kept) if isinstance(leaf, Ref)]
         active = not self.active.isdisjoint(dependencies(func.overloadpacket.__name__, *kept))

@@ -9,7 +9,8 @@ z'_j = \sum_{(u, v)} \sum_i u_i v_{ij} + b'_j$$
 A rule names these forms; :mod:`~lrp_dynamics.lrp.propagate` evaluates them. A form of weights or bias is a pair: the
 factor of the positive values and the factor of the negative values.
 
-To add a rule, write one class here, list it in ``RULES``, and add its dense formula to ``tests/lrp/test_rules.py``.
+To add a rule, write one class here, list it in ``RULES``, and add its dense formula to ``tests/lrp/test_rules.py``; if
+random networks shall draw it, to ``tests/lrp/fuzz/oracle.py`` too.
 """
 
 from __future__ import annotations
@@ -398,7 +399,9 @@ def make_rule(spec: str | dict | Rule) -> Rule:
     if not isinstance(spec, str | Mapping):
         raise UserError(f"rule {spec!r}: expected a name, or a mapping of 'rule' and its options")
     options = {"rule": spec} if isinstance(spec, str) else dict(spec)
-    name = options.pop("rule", None)
+    if "rule" not in options:
+        raise UserError(f"rule {spec!r}: the key 'rule' is missing, which names one of {', '.join(RULES)}")
+    name = options.pop("rule")
     if not isinstance(name, str) or name not in RULES:
         raise UserError(f"rule {name!r} is unknown; choose one of {', '.join(RULES)}")
     known = [field.name for field in fields(RULES[name])]

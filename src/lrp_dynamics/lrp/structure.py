@@ -10,12 +10,14 @@ from collections.abc import Callable
 from typing import Any
 from weakref import ref
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune, spectral_norm, weight_norm  # noqa: F401 (their modules hold the hooks below)
 
 from lrp_dynamics.base.errors import UserError
 
+MANY = 1000  # items of a container, or numbers of an array, at most, are looked at one by one
 DEEPEST = 3  # plain objects within plain objects are copied so far; beyond, they are shared
 HOOKS = [name for name in vars(nn.Module()) if name.endswith(("_hooks", "_hooks_with_kwargs", "_hooks_always_called"))]
 INTERNAL = set(vars(nn.Module()))
@@ -66,9 +68,30 @@ def tensors(module: nn.Module) -> dict[str, Tensor]:
     return {name: value for name, value in found.items() if isinstance(value, Tensor)}
 
 
-def is_setting(value: Any) -> bool:
-    """Tell whether an attribute is a number, a word, or a tuple of them."""
-    return isinstance(value, SIMPLE) or (type(value) is tuple and all(isinstance(item, SIMPLE) for item in value))
+def setting(value: Any, depth: int = 0) -> Any:
+    """Return what tells whether an attribute is still the same: what numbers, words, lists, dicts and objects hold.
+
+    Tensors are left out, since their values may change; of what is large or of another kind it is the identity.
+    """
+    if isinstance(value, SIMPLE):
+        return value
+    if isinstance(value, (tuple, list, dict)) and len(value) <= MANY and depth < DEEPEST:
+        pairs = value.items() if isinstance(value, dict) else enumerate(value)
+        return [
+            (id(k) if callable(k) else str(k), setting(v, depth + 1)) for k, v in pairs if not isinstance(v, Tensor)
+        ]
+    if isinstance(value, np.ndarray) and value.size <= MANY:
+        return value.tobytes()
+    plain = isinstance(value, types.SimpleNamespace) or is_plain(value)
+    if depth < DEEPEST and plain and not isinstance(value, nn.Module):
+        return setting(vars(value), depth + 1)
+    return id(value)
+
+
+def is_plain(value: Any) -> bool:
+    """Tell whether an object is of a class written in Python, all of whose state is in its ``__dict__``."""
+    kind = type(value)
+    return kind.__new__ is object.__new__ and hasattr(value, "__dict__") and kind.__module__ != "builtins"
 
 
 def signature(modules: dict[str, nn.Module]) -> list[tuple]:
@@ -82,13 +105,12 @@ def signature(modules: dict[str, nn.Module]) -> list[tuple]:
             found.append((path, ref(module)))
             continue
         own = [(k, v) for k, v in vars(module).items() if k not in INTERNAL]
-        settings = {k: v for k, v in own if is_setting(v)}
-        functions = {k: id(v) for k, v in own if callable(v) and not isinstance(v, nn.Module)}
+        settings = {k: setting(v) for k, v in own if not isinstance(v, Tensor)}
         shapes = [
             (k, None if v is None else v.shape) for k, v in (*module._parameters.items(), *module._buffers.items())
         ]
         hooks = [type(hook) for hook in module._forward_pre_hooks.values() if recomputes_weights(hook)]
-        found.append((path, ref(module), type(module), settings, functions, shapes, hooks))
+        found.append((path, ref(module), type(module), settings, shapes, hooks))
     return found
 
 
@@ -112,11 +134,6 @@ def duplicate(model: nn.Module, stand_in: Callable[[Tensor], Tensor]) -> tuple[n
     known: dict[int, Any] = {}
     copies: dict[int, nn.Module] = {}
 
-    def plain(value: Any) -> bool:
-        """Tell whether an object is of a class written in Python, all of whose state is in its ``__dict__``."""
-        kind = type(value)
-        return kind.__new__ is object.__new__ and hasattr(value, "__dict__") and kind.__module__ != "builtins"
-
     def of_module(module: nn.Module) -> nn.Module:
         inner = unwrapped(module)
         if inner is not module:
@@ -125,7 +142,10 @@ def duplicate(model: nn.Module, stand_in: Callable[[Tensor], Tensor]) -> tuple[n
             found = copy.deepcopy(module).eval()
             known[id(module)] = copies[id(module)] = found
             return found
-        found = known[id(module)] = copies[id(module)] = module.__class__.__new__(module.__class__)
+        found = known[id(module)] = copies[id(module)] = object.__new__(type(module))
+        for slot in (name for kind in type(module).__mro__ for name in vars(kind).get("__slots__", ())):
+            if hasattr(module, slot):
+                object.__setattr__(found, slot, of(getattr(module, slot), 0))
         for name, value in vars(module).items():
             if name in HOOKS:
                 kept = {k: h for k, h in value.items() if name == "_forward_pre_hooks" and recomputes_weights(h)}
@@ -177,7 +197,7 @@ def duplicate(model: nn.Module, stand_in: Callable[[Tensor], Tensor]) -> tuple[n
             return of_function(value)
         if isinstance(value, functools.partial):
             return functools.partial(of(value.func, depth), *of(value.args, depth), **of(value.keywords, depth))
-        if depth < DEEPEST and plain(value):
+        if depth < DEEPEST and is_plain(value):
             found = known[id(value)] = object.__new__(type(value))
             found.__dict__.update({name: of(inner, depth + 1) for name, inner in vars(value).items()})
             return found
