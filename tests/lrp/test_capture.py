@@ -6,6 +6,7 @@ import pickle
 import random
 import subprocess
 import sys
+import warnings
 from types import SimpleNamespace
 from unittest.mock import patch
 from weakref import ref
@@ -277,3 +278,16 @@ def test_an_explainer_can_be_copied_and_pickled():
     expected = explain(x, "predicted").input
     for other in (copy.deepcopy(explain), pickle.loads(pickle.dumps(explain))):
         assert torch.equal(other(x, "predicted").input, expected)
+
+
+def test_hooks_are_told_of_since_they_may_change_values():
+    net = small_cnn()
+    nn.utils.parametrizations.weight_norm(net[0])
+    nn.utils.prune.l1_unstructured(net[3], "weight", 0.5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        lrp.relevance(net, images(2, 12), "predicted")
+    net = small_cnn()
+    net[3].register_forward_hook(lambda module, inputs, output: output * 0)
+    with pytest.warns(UserWarning, match="hooks of '3' do not run here"):
+        lrp.relevance(net, images(2, 12), "predicted")

@@ -8,6 +8,7 @@ what depends on the number of samples.
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,7 +22,7 @@ from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.lrp.program import Count, Program, arguments, dependencies
 from lrp_dynamics.lrp.recording import Recording, is_users, record
 from lrp_dynamics.lrp.samples import axis_of, outer_of
-from lrp_dynamics.lrp.structure import refuse_lazy
+from lrp_dynamics.lrp.structure import hooked, refuse_lazy
 
 FEW, MORE = 2, 3  # samples of the two runs
 
@@ -45,6 +46,12 @@ def capture(model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) -> Pro
         the line of its code.
     """
     refuse_lazy(model)
+    if names := hooked(model):
+        warnings.warn(
+            f"hooks of {', '.join(map(repr, names[:3]))} do not run here: if they change values, the network is "
+            "explained as it would be without them",
+            stacklevel=2,
+        )
     few, outputs = None, []
     for n in (FEW, MORE):
         recording = Recording(dtype)

@@ -214,6 +214,16 @@ def empty(cell: types.CellType) -> bool:
         return True
 
 
+def hooked(model: nn.Module) -> list[str]:
+    """Return the modules with hooks of the user's on their forward."""
+    found = []
+    for path, module in paths(model).items():
+        hooks = (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
+        if any(not recomputes_weights(hook) for hook in hooks):
+            found.append(path or type(module).__name__)
+    return found
+
+
 def refuse_lazy(model: nn.Module) -> None:
     """Refuse a network of which a layer has not made its weights yet."""
     for path, module in paths(model).items():
