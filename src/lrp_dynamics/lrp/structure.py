@@ -22,6 +22,7 @@ DEEPEST = 3  # plain objects within plain objects are copied so far; beyond, the
 HOOKS = [name for name in vars(nn.Module()) if name.endswith(("_hooks", "_hooks_with_kwargs", "_hooks_always_called"))]
 INTERNAL = set(vars(nn.Module()))
 SIMPLE = (bool, int, float, str, type(None))
+QUICK = set(SIMPLE)
 
 
 def recomputes_weights(hook: Any) -> bool:
@@ -73,8 +74,11 @@ def setting(value: Any, depth: int = 0) -> Any:
 
     Tensors are left out, since their values may change; of what is large or of another kind it is the identity.
     """
-    if isinstance(value, SIMPLE):
+    kind = type(value)
+    if kind in QUICK:
         return value
+    if kind in (tuple, list) and QUICK.issuperset(map(type, value)):
+        return tuple(value)
     if isinstance(value, (tuple, list, dict)) and len(value) <= MANY and depth < DEEPEST:
         pairs = value.items() if isinstance(value, dict) else enumerate(value)
         return [
@@ -104,8 +108,8 @@ def signature(modules: dict[str, nn.Module]) -> list[tuple]:
         if isinstance(module, torch.jit.ScriptModule):
             found.append((path, ref(module)))
             continue
-        own = [(k, v) for k, v in vars(module).items() if k not in INTERNAL]
-        settings = {k: setting(v) for k, v in own if not isinstance(v, Tensor)}
+        own = vars(module).items()
+        settings = [(k, setting(v)) for k, v in own if k not in INTERNAL and not isinstance(v, Tensor)]
         shapes = [
             (k, None if v is None else v.shape) for k, v in (*module._parameters.items(), *module._buffers.items())
         ]
