@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -92,15 +92,18 @@ def arguments(call: Call) -> dict[str, Any]:
     return {**defaults, **dict(zip(names, call.args, strict=False)), **call.kwargs}
 
 
-def leaves(tree: Any) -> Iterator[Any]:
-    """Yield what tuples, lists and dicts hold."""
-    if isinstance(tree, (tuple, list)):
-        for item in tree:
-            yield from leaves(item)
-    elif isinstance(tree, dict):
-        yield from leaves(list(tree.values()))
-    else:
-        yield tree
+def leaves(tree: Any) -> list[Any]:
+    """Return what tuples, lists and dicts hold, in order."""
+    found, waiting = [], [tree]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, (tuple, list)):
+            waiting.extend(reversed(item))
+        elif isinstance(item, dict):
+            waiting.extend(reversed(item.values()))
+        else:
+            found.append(item)
+    return found
 
 
 def mapped(tree: Any, function: Callable[[Any], Any]) -> Any:

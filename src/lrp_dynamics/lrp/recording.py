@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import cache
 from itertools import zip_longest
 from math import prod
 from types import FrameType
@@ -38,6 +39,7 @@ LEAVES_TORCH = {Tensor.numpy, Tensor.tolist, Tensor.__array__, Tensor.__dlpack__
 READS_VALUES = (torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape)
 
 
+@cache
 def is_whole(func: Any) -> bool:
     """Tell whether an operation is made of others, into which it should have been taken apart."""
     made = torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd")
@@ -221,7 +223,7 @@ class Recording(TorchDispatchMode):
         """Return zeros that nothing writes into: all lie in the same memory."""
         count = prod(shape)
         if dtype not in self.zeros or self.zeros[dtype].numel() < count:
-            self.zeros[dtype] = torch.zeros(count, dtype=dtype)
+            self.zeros[dtype] = torch.zeros(count, dtype=dtype, device="cpu")
         flat = self.zeros[dtype][:count]
         return flat.view(shape) if strides is None else flat.as_strided(shape, strides)
 
@@ -258,8 +260,7 @@ def plain_operations() -> Iterator[None]:
         mha.set_fastpath_enabled(False)
         compiled = "torch._dynamo" in sys.modules  # then parts of the forward may be compiled functions
         eager = torch.compiler.set_stance("force_eager") if compiled else nullcontext()
-        plain = torch.inference_mode(False), torch.no_grad(), torch.autocast("cpu", enabled=False)
-        with eager, plain[0], plain[1], plain[2], torch.device("cpu"):
+        with eager, torch.inference_mode(False), torch.no_grad(), torch.autocast("cpu", enabled=False):
             yield
     finally:
         torch._C._jit_set_profiling_mode(graph)
@@ -276,7 +277,9 @@ def record(model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype, recordi
         inner = tensor.detach()
         inner = inner.clone() if inner.is_inference() else inner
         kind = dtype if inner.is_floating_point() else inner.dtype
-        inner = torch.zeros((), dtype=kind).expand(inner.shape) if inner.is_meta else inner.to("cpu", kind)
+        inner = (
+            torch.zeros((), dtype=kind, device="cpu").expand(inner.shape) if inner.is_meta else inner.to("cpu", kind)
+        )
         held.append(inner)
         recording.sources[id(inner)] = addresses.get(id(tensor), tensor)
         return torch._to_functional_tensor(inner)
@@ -293,7 +296,7 @@ def record(model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype, recordi
                 recording.modules[id(found)] = path
                 found.register_forward_pre_hook(recording.enter(path), prepend=True)
                 found.register_forward_hook(recording.leave(path), always_call=True)
-        x = torch.zeros(shape, dtype=dtype)
+        x = torch.zeros(shape, dtype=dtype, device="cpu")
         recording.active.add(recording.add(x))
         with recording, Functions(recording):
             torch._enable_functionalization(reapply_views=True)
