@@ -1,6 +1,7 @@
 """Peers in processes of their own, started when first asked and shared by a file's tests."""
 
 import pytest
+import torch
 
 from .peers import processes
 
@@ -10,3 +11,12 @@ def peer():
     """Let a function run where a peer is installed: ``peer(name, function, *arguments)``."""
     with processes() as ask:
         yield ask
+
+
+@pytest.fixture(autouse=True)
+def algorithms_as_by_default():
+    """Trainings that ran in this process before may have left deterministic ones, which not every operation has."""
+    enabled = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(False)
+    yield
+    torch.use_deterministic_algorithms(enabled)
