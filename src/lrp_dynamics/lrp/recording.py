@@ -30,13 +30,19 @@ OWN = torch.library.Library("lrp_dynamics", "DEF")
 OWN.define("rms_norm(Tensor x, int[] shape, Tensor? weight, float? eps) -> Tensor")
 OWN.impl("rms_norm", F.rms_norm, "CompositeExplicitAutograd")
 PLAINER = {  # products by the operations that have rules
-    "baddbmm": lambda c, a, b: torch.bmm(a, b) + c,
+    "addmm": lambda c, a, b, beta=1, alpha=1: plus(torch.mm(a, b), c, beta, alpha),
+    "baddbmm": lambda c, a, b, beta=1, alpha=1: plus(torch.bmm(a, b), c, beta, alpha),
     "mv": lambda a, v: torch.mm(a, v.unsqueeze(1)).squeeze(1),
-    "addmv": lambda c, a, v: torch.mm(a, v.unsqueeze(1)).squeeze(1) + c,
+    "addmv": lambda c, a, v, beta=1, alpha=1: plus(torch.mm(a, v.unsqueeze(1)).squeeze(1), c, beta, alpha),
     "dot": lambda a, b: (a * b).sum(),
 }
 LEAVES_TORCH = {Tensor.numpy, Tensor.tolist, Tensor.__array__, Tensor.__dlpack__}
 READS_VALUES = (torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape)
+
+
+def plus(product: Tensor, other: Tensor, beta: float, alpha: float) -> Tensor:
+    """Return a product and what is added to it, each scaled."""
+    return (product if alpha == 1 else product * alpha) + (other if beta == 1 else other * beta)
 
 
 @cache
@@ -146,9 +152,9 @@ class Recording(TorchDispatchMode):
         if is_whole(func):  # in inference mode operations come whole that are made of others
             with self:
                 return func.decompose(*args, **kwargs)
-        if func.overloadpacket.__name__ in PLAINER and not kwargs:
+        if func.overloadpacket.__name__ in PLAINER and not self.is_dense(func, args, kwargs):
             with self:
-                return PLAINER[func.overloadpacket.__name__](*args)
+                return PLAINER[func.overloadpacket.__name__](*args, **kwargs)
         if kwargs.get("device") is not None:
             kwargs["device"] = torch.device("cpu")
         if isinstance(kwargs.get("dtype"), torch.dtype) and kwargs["dtype"].is_floating_point:
@@ -173,6 +179,11 @@ class Recording(TorchDispatchMode):
                 if active:
                     self.active.add(value)
         return result
+
+    def is_dense(self, func: Any, args: tuple, kwargs: dict) -> bool:
+        """Tell whether an operation is a product with a bias that does not depend on the input."""
+        bias = self.index.get(id(args[0]))
+        return func is torch.ops.aten.addmm.default and not kwargs and bias not in self.active
 
     @staticmethod
     def run(func: Any, args: tuple, kwargs: dict) -> Any:
