@@ -24,6 +24,7 @@ import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
+import pages
 import torch
 from torch import nn
 
@@ -209,17 +210,9 @@ def main() -> None:
     parser.add_argument("--set", action="append", choices=["torchvision", "video", "segmentation", "timm", "idioms"])
     parser.add_argument("--network", action="append", help="only this one, also if it is in the result file")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/coverage.json"))
-    parser.add_argument("--table", type=Path, help="print the tables of a result file, and run nothing")
-    parser.add_argument("--into", type=Path, help="put the tables between the markers of this page instead")
+    pages.add_options(parser)
     arguments = parser.parse_args()
-    if arguments.table:
-        text = table(json.loads(arguments.table.read_text()))
-        if arguments.into:
-            page = arguments.into.read_text()
-            start, end = page.index("-->\n") + 4, page.index("<!-- end -->")
-            arguments.into.write_text(f"{page[:start]}\n{text}\n\n{page[end:]}")
-        else:
-            print(text)
+    if pages.shown(arguments, table):
         return
     has_timm = importlib.util.find_spec("timm") is not None
     if not has_timm:

@@ -34,6 +34,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
+import pages
 import torch
 from torch import nn
 
@@ -371,21 +372,13 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/lrp.json"))
     parser.add_argument("--rounds", type=int, help="instead of each case's own number")
     parser.add_argument("--only", "--case", action="append", choices=CASES, metavar="ROW", help="this row, as in CASES")
-    parser.add_argument("--table", type=Path, help="print the table of a result file, and run nothing")
-    parser.add_argument("--into", type=Path, help="put the table between the markers of this page instead")
+    pages.add_options(parser)
     parser.add_argument("--peak", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     full_float32()
     keep_freed_memory()  # as in every stage of the pipeline; otherwise the system's work of clearing pages is timed too
-    if arguments.table:
-        text = table(json.loads(arguments.table.read_text()))
-        if arguments.into:
-            page = arguments.into.read_text()
-            start, end = page.index("-->\n") + 4, page.index("<!-- end -->")
-            arguments.into.write_text(f"{page[:start]}\n{text}\n\n{page[end:]}")
-        else:
-            print(text)
+    if pages.shown(arguments, table):
         return
     if arguments.peak:
         print(peak(arguments.peak[0], arguments.device, arguments.peak[1]))

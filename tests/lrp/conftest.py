@@ -1,9 +1,14 @@
 """Peers in processes of their own, started when first asked and shared by a file's tests."""
 
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
 from .peers import processes
+
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))  # where its scripts find each other
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,7 @@ def test_the_speed_table_is_that_of_the_result_file():
 def test_the_benchmark_runs_nothing_in_less_than_float32():
     """TF32, which torch takes for convolutions on a GPU unless told otherwise, gives peers another map."""
     code = (
-        "import runpy, sys, torch; sys.argv = ['lrp.py', '--table', sys.argv[1]];"
+        "import runpy, sys, torch; sys.path.append('benchmarks'); sys.argv = ['lrp.py', '--table', sys.argv[1]];"
         "torch.backends.cudnn.conv.fp32_precision = torch.backends.cuda.matmul.fp32_precision = 'tf32';"
         "runpy.run_path('benchmarks/lrp.py', run_name='__main__');"
         "print(torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision)"
