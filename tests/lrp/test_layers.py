@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from lrp_dynamics import lrp
@@ -97,3 +98,26 @@ def test_relevance_that_comes_to_a_comparison_stays_there():
     found = lrp.relevance(net, inputs(), "predicted", "lrp0")
     torch.testing.assert_close(found.input, lrp.gradient_x_input(net, inputs(), "predicted"))
     torch.testing.assert_close(found.initial, found.input.sum(1) + sum(found.absorbed.values()))
+
+
+@pytest.mark.parametrize("branch", ["circular", "padded by a function", "circular first"])
+def test_a_relu_does_not_overwrite_what_a_padding_convolution_reads(branch):
+    class Branches(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.plain, self.head = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3), nn.Linear(4, 3)
+            self.circular = nn.Conv2d(4, 4, 3, padding=1, padding_mode="circular")
+
+        def forward(self, x):
+            h = self.stem(x)
+            if branch == "circular first":
+                h = self.circular(h) + h.relu()
+            else:
+                h = h.relu() + (self.circular(h) if branch == "circular" else self.plain(F.pad(h, (1, 1, 1, 1))))
+            return self.head(h.mean((2, 3)))
+
+    torch.manual_seed(0)
+    net, x = Branches().double(), torch.randn(3, 1, 8, 8).double()
+    found = lrp.relevance(net, x, "predicted", "lrp0")
+    torch.testing.assert_close(found.output, net(x))
+    torch.testing.assert_close(found.input, lrp.gradient_x_input(net, x, "predicted"))

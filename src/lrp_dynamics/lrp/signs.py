@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import replace
 
 from lrp_dynamics.base.errors import UserError
-from lrp_dynamics.lrp.layers import Linear, Pointwise, Step, Unknown
+from lrp_dynamics.lrp.layers import Layer, Linear, Pointwise, Step, Unknown
 from lrp_dynamics.lrp.plan import Plan
-from lrp_dynamics.lrp.program import Ref, leaves
 from lrp_dynamics.lrp.rules import Rule
 from lrp_dynamics.lrp.weighted import Weighted
 
@@ -30,7 +28,7 @@ def annotate(plan: Plan, rules: list[Rule], input_nonnegative: bool) -> list[Ste
     nonnegative, readers = {0: input_nonnegative}, Counter({plan.output: 1})
     for layer in layers:
         nonnegative[layer.output] = layer.positive(all(nonnegative.get(i, False) for i in layer.inputs))
-        readers.update(reads(layer.call))
+        readers.update(reads(layer))
 
     # vanishes[i]: wherever value i is 0, no relevance arrives at it.
     vanishes = {layer.output: layer.output != plan.output for layer in layers}
@@ -56,15 +54,15 @@ def annotate(plan: Plan, rules: list[Rule], input_nonnegative: bool) -> list[Ste
     return steps
 
 
-def reads(call: object) -> Iterable[int]:
-    """Return the values that a call reads, each once."""
-    return {leaf.index for leaf in leaves((call.args, call.kwargs)) if isinstance(leaf, Ref)}
+def reads(layer: Layer) -> set[int]:
+    """Return the values that a layer reads, each once; a convolution that pads its input reads what it pads."""
+    return {*layer.call.inputs, *layer.inputs}
 
 
 def releases(plan: Plan, steps: list[Step]) -> list[list[int]]:
     """Return, per step, the values that are done with once it ran."""
     needed = {0, plan.output}.union(*(step.layer.needs(step) for step in steps if step.reached))
-    last = {i: k for k, step in enumerate(steps) for i in reads(step.layer.call)}
+    last = {i: k for k, step in enumerate(steps) for i in reads(step.layer)}
     active = {layer.output for layer in plan.layers}
     released: list[list[int]] = [[] for _ in steps]
     for value, k in last.items():
