@@ -93,6 +93,11 @@ def part_in_place(h):
 
 
 RIGHT = {
+    "less a mask": lambda s, x: s.c(s.a(x) - (s.g(x) > 0).double()),
+    "a mask less it": lambda s, x: s.c((s.g(x) > 0).double() - s.a(x)),
+    "a product with a mask": lambda s, x: s.c(
+        ((s.g(x) > 0).double()[:, :, None] * torch.ones(5) @ s.a(x)[:, :, None])[..., 0]
+    ),
     "addmm of two activations and weights": lambda s, x: s.c(torch.addmm(s.g(x), s.a(x).relu(), s.b.weight)),
     "addmm with factors": lambda s, x: s.c(torch.addmm(s.g(x), s.a(x).relu(), s.b.weight, beta=0.5, alpha=2)),
     "addmm of a bias with factors": lambda s, x: s.c(torch.addmm(s.b.bias, s.a(x), s.b.weight, beta=0.5, alpha=2)),

@@ -111,7 +111,7 @@ class MatMul(Product):
     """A matrix product of two activations, as in attention: shares are those of the bilinear map."""
 
     def needs(self, step: Step) -> set[int]:
-        return {*self.inputs, self.output}
+        return {*self.call.inputs, self.output}
 
     def backward(self, step: Step, r: Tensor, z: Tensor, saved: Any, values: Values, balance: Balance) -> Parts:
         signals, before = self.signals(step.rule), balance.total(r, self.output)

@@ -226,7 +226,7 @@ class Linear(Layer):
         return Norm()
 
     def needs(self, step: Step) -> set[int]:
-        return {*self.inputs, self.output}
+        return {*self.call.inputs, self.output}
 
     def backward(self, step: Step, r: Tensor, z: Tensor, saved: Any, values: Values, balance: Balance) -> Parts:
         before, sign = balance.total(r, self.output), self.sign(step)

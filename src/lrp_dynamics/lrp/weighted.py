@@ -65,7 +65,8 @@ class Weighted(Layer):
         return None
 
     def needs(self, step: Step) -> set[int]:
-        return {*self.inputs, *([self.output] if reads_output(step) else [])}
+        made_of = {self.weight, *([] if self.bias is None else [self.bias])}  # they may depend on the input as well
+        return {*self.inputs, *made_of, *([self.output] if reads_output(step) else [])}
 
     def vanishes(self, rule: Rule, output: bool) -> bool:
         return all(form in ("x", "x+", "x-") for part in rule.parts() for form, _ in part.terms)
