@@ -23,12 +23,12 @@ def with_logits(model: nn.Module, inputs: Tensor, target) -> tuple[Tensor, Tenso
     refuse_input(inputs)
     if not torch.isfinite(inputs).all():
         raise UserError("the input holds NaN or infinite values; clean it first")
-    twin = eval_copy(unwrapped(model))
+    model_copy = eval_copy(unwrapped(model))
     with torch.inference_mode(False), torch.enable_grad():
-        dtype = next(twin.parameters(), inputs).dtype
+        dtype = next(model_copy.parameters(), inputs).dtype
         x = inputs.detach().clone().to(dtype).requires_grad_()
         try:
-            logits = twin(x * 1)  # not the leaf, which a first layer could not overwrite
+            logits = model_copy(x * 1)  # not the leaf, which a first layer could not overwrite
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:  # such as for images of a size not meant

@@ -296,7 +296,7 @@ def record(model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype, recordi
         return torch._to_functional_tensor(inner)
 
     with plain_operations():
-        twin, copies = duplicate(model, stand_in)
+        run_instead, copies = duplicate(model, stand_in)
         for path, module in paths(model).items():
             found = copies.get(id(module))
             if isinstance(module, torch.jit.ScriptModule):
@@ -312,11 +312,11 @@ def record(model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype, recordi
         with recording, Functions(recording):
             torch._enable_functionalization(reapply_views=True)
             try:
-                output = twin(torch._to_functional_tensor(x))
+                output = run_instead(torch._to_functional_tensor(x))
                 output = plain(output) if isinstance(output, Tensor) else output
             finally:
                 torch._disable_functionalization()
-    recording.held = held, twin  # so that no id is used again
+    recording.held = held, run_instead  # so that no id is used again
     return output
 
 

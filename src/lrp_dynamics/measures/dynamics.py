@@ -122,12 +122,12 @@ def _recompute_group(maps, scale: np.ndarray, group: slice) -> dict[str, np.ndar
         mass = np.abs(relevance).sum(axis=axes, keepdims=True)
         shares = normalize(relevance, len(axes))
         # |R/S - R'/S'| <= |R - R'|/S' + |R/S| |S - S'|/S' for the sums S, S' of absolute values
-        doubt = error + np.abs(shares) * error.sum(axis=axes, keepdims=True)
-        doubt = np.divide(doubt, mass, out=np.zeros_like(doubt), where=mass > 0)
+        uncertainty = error + np.abs(shares) * error.sum(axis=axes, keepdims=True)
+        uncertainty = np.divide(uncertainty, mass, out=np.zeros_like(uncertainty), where=mass > 0)
         total += dynamics(relevance)
         total_normalized += dynamics(shares)
         bound += error[1:].sum(axis=0) + error[:-1].sum(axis=0)
-        bound_normalized += doubt[1:].sum(axis=0) + doubt[:-1].sum(axis=0)
+        bound_normalized += uncertainty[1:].sum(axis=0) + uncertainty[:-1].sum(axis=0)
         correlations.append(correlation(relevance[:-1], relevance[1:], len(axes)))
         first = relevance[0] if first is None else first
         last = relevance[-1]
