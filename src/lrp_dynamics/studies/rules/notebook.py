@@ -151,9 +151,9 @@ page.table(header, rows, numeric=range(1, len(header)))
 # %% [markdown]
 # ### Conservation
 # %%
-books = table["unaccounted_relevance_max"]
-kept = [name for name, c, b in zip(names, conserve, books, strict=True) if not c and b < 1e-3]
-open_ = [name for name, c, b in zip(names, conserve, books, strict=True) if not c and b >= 1e-3]
+unaccounted = table["unaccounted_relevance_max"]
+kept = [name for name, c, b in zip(names, conserve, unaccounted, strict=True) if not c and b < 1e-3]
+open_ = [name for name, c, b in zip(names, conserve, unaccounted, strict=True) if not c and b >= 1e-3]
 tell(
     (
         f"Some explanations lose relevance on the way, but the loss is booked: biases and stabilizers absorb it "
@@ -162,7 +162,7 @@ tell(
         else ""
     )
     + (
-        f"{listed(open_)} keep no books: nothing says where the difference between sum and output goes."
+        f"{listed(open_)} keep no balance: nothing says where the difference between sum and output goes."
         if open_
         else ""
     )

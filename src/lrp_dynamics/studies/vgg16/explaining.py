@@ -21,7 +21,7 @@ TARGETS = ("predicted", "runner_up")
 
 @dataclass
 class Explained:
-    """Maps of a batch, and the books of each image.
+    """Maps of a batch, and the balance of each image.
 
     Attributes
     ----------
@@ -118,7 +118,7 @@ def ends_of_blocks(model: nn.Module) -> list[str]:
 
 
 def explain(explainer: Explainer, images: Images, targets: Tensor, layers: Sequence[str] = ()) -> Explained:
-    """Return maps and books of all images."""
+    """Return maps and balances of all images."""
     parts = [
         explainer(x, t, layers=list(layers))
         for x, t in zip(images.inputs.split(images.step), targets.split(images.step), strict=True)

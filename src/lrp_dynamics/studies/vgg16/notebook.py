@@ -81,7 +81,7 @@ story.figure("activations")
 tell("On the way back, relevance takes the same path from coarse to fine:")
 story.figure("layers")
 tell("Not all of the logit need arrive: biases and stabilizers in the denominators absorb their part.")
-tell(story.books())
+tell(story.balance())
 story.figure("absorption")
 
 # %% [markdown]

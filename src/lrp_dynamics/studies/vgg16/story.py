@@ -44,7 +44,7 @@ class PhotoStory(Telling):
         )
 
     def photo(self, i: int) -> None:
-        """Tell of one image: prediction, place of the relevance, runner-up, books."""
+        """Tell of one image: prediction, place of the relevance, runner-up, balance."""
         self.tell(f"**{self.run.names[i]}.** " + " ".join([*self._seen(i), *self._place(i), *self._rival(i)]))
 
     def _class(self, i: int, rank: int) -> str:
@@ -105,7 +105,7 @@ class PhotoStory(Telling):
         )
         return [f"{likeness} (correlation {number(round(r, 3))}); the two maps differ most in the {where}."]
 
-    def books(self) -> list[str]:
+    def balance(self) -> list[str]:
         """Say how much of the logit arrives at the pixels, and which layer takes most of the rest."""
         result = []
         for method in self.run.composites:

@@ -18,7 +18,7 @@ TOP = 5
 
 
 def write_h5(path: Path, study: Study, about: Description, data: Prepared, params: dict[str, Any]) -> None:
-    """Write images, logits, maps of pixels and layers, books, curves; equal studies give equal bytes."""
+    """Write images, logits, maps of pixels and layers, balances, curves; equal studies give equal bytes."""
     images = study.images
     with atomic(path) as temporary, h5py.File(temporary, "w") as file:
         file.attrs["schema"], file.attrs["schema_version"] = "lrp-dynamics/photos", 1
