@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.lrp.operations import BATCH_NORMS
-from lrp_dynamics.lrp.program import Call, Ref, dependencies, leaves, mapped
+from lrp_dynamics.lrp.program import Call, Ref, dependencies, mapped
 from lrp_dynamics.lrp.structure import duplicate, paths, tensors
 
 DROPOUTS = {
@@ -37,6 +37,7 @@ PLAINER = {  # products by the operations that have rules
     "dot": lambda a, b: (a * b).sum(),
 }
 LEAVES_TORCH = {Tensor.numpy, Tensor.tolist, Tensor.__array__, Tensor.__dlpack__}
+SHAPED_AS_FIRST = {"slice_scatter", "select_scatter", "diagonal_scatter", "copy"}  # writes in place, made functional
 READS_VALUES = (torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape)
 
 
@@ -160,7 +161,6 @@ class Recording(TorchDispatchMode):
         if isinstance(kwargs.get("dtype"), torch.dtype) and kwargs["dtype"].is_floating_point:
             kwargs["dtype"] = self.dtype  # all is computed in one precision
         kept = mapped((args, kwargs), self.reference)
-        reads = [leaf.index for leaf in leaves(kept) if isinstance(leaf, Ref)]
         active = not self.active.isdisjoint(dependencies(func.overloadpacket.__name__, *kept))
         if active and self.looks_at_values(func, kept[0]):
             raise UserError(f"the model's forward branches on the values of its input at {users_line()}")
@@ -169,7 +169,9 @@ class Recording(TorchDispatchMode):
         result = self.shaped(func, args) if active and not kwargs else None
         result = self.run(func, args, kwargs) if result is None else result
         if not active and func.overloadpacket is torch.ops.aten._local_scalar_dense:
-            self.reads[reads[0]] = result
+            self.reads[kept[0][0].index] = result
+        if active and not func.is_view:
+            result = mapped(result, self.emptied)
         line = users_line()
         items = enumerate(result) if isinstance(result, (tuple, list)) else [(None, result)]
         for item, tensor in items:
@@ -205,6 +207,8 @@ class Recording(TorchDispatchMode):
     def shaped(self, func: Any, args: tuple) -> Tensor | None:
         """Return zeros in the shape of a result that need not be computed, None for other operations."""
         aten, name = torch.ops.aten, func.overloadpacket
+        if name.__name__ in SHAPED_AS_FIRST:
+            return self.unread(args[0].shape, args[0].dtype, args[0].stride())
         if torch.Tag.pointwise in func.tags and torch.Tag.nondeterministic_seeded not in func.tags:
             tensors = [a for a in args if isinstance(a, Tensor)]
             one = [a[(slice(0, 1),) * a.dim()] if isinstance(a, Tensor) else a for a in args]
@@ -230,9 +234,15 @@ class Recording(TorchDispatchMode):
             return self.unread((*a.shape[:-1], b.shape[-1]), a.dtype) if fits else None
         return None
 
+    def emptied(self, leaf: Any) -> Any:
+        """Return zeros instead of a tensor that depends on the input: nothing may read it, and its memory is freed."""
+        return self.unread(leaf.shape, leaf.dtype, leaf.stride()) if isinstance(leaf, Tensor) else leaf
+
     def unread(self, shape: tuple[int, ...], dtype: torch.dtype, strides: tuple[int, ...] | None = None) -> Tensor:
         """Return zeros that nothing writes into: all lie in the same memory."""
         count = prod(shape)
+        if strides is not None and count:
+            count = 1 + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
         if dtype not in self.zeros or self.zeros[dtype].numel() < count:
             self.zeros[dtype] = torch.zeros(count, dtype=dtype, device="cpu")
         flat = self.zeros[dtype][:count]
