@@ -231,7 +231,10 @@ class Explainer:
         if not self.as_eval:
             for name, module in modules.items():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
-                    raise UserError(f"layer {name!r} is a BatchNorm in training mode; call model.eval() first")
+                    raise UserError(
+                        f"layer {name!r} is a BatchNorm in training mode; call model.eval() first, or let an "
+                        "Explainer take it as in eval mode, by as_eval=True"
+                    )
 
     def _prepare(self, inputs: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor] | None, bool]:
         """Return the input as the engine computes with it, its bounds, and whether it is >= 0; refuse what is wrong."""
