@@ -68,8 +68,8 @@ class Composite:
             low, _, high = key.partition("-")
             if DEPTH.fullmatch(key) and low.isdigit() and not 1 <= int(low) <= int(high or low):
                 raise UserError(
-                    f"composite {self.name!r}: found depth {key!r}; depths count from 1, the smaller first; for a layer of "
-                    f"that name write '[{key}]'"
+                    f"composite {self.name!r}: found depth {key!r}; depths count from 1, the smaller first; for a "
+                    f"layer of that name write '[{key}]'"
                 )
         if not is_number(self.top_k) or not 0 < self.top_k <= 1:
             raise UserError(f"composite {self.name!r}: top_k is {self.top_k}; expected a share in (0, 1]")
