@@ -10,7 +10,6 @@ from dataclasses import fields
 import jsonschema
 import pytest
 import yaml
-from workflow.conftest import ROOT
 
 from lrp_dynamics import lrp, models
 from lrp_dynamics.base import training_sections
@@ -19,6 +18,7 @@ from lrp_dynamics.data import scenes
 from lrp_dynamics.data.parameters import KINDS
 from lrp_dynamics.recording import explainers
 from lrp_dynamics.training import loop
+from workflow.conftest import ROOT
 
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 import reference

@@ -28,6 +28,7 @@ from lrp_dynamics.base.errors import StorageError, UserError
 from lrp_dynamics.base.files import atomic
 from lrp_dynamics.base.hdf5 import open_hdf5
 from lrp_dynamics.base.locks import holder
+from lrp_dynamics.recording import chunks
 
 SCHEMA = "lrp-dynamics/relevance"
 VERSION = 1
@@ -135,6 +136,15 @@ def sum_of_maps(maps: np.ndarray) -> np.ndarray:
 def time_series(file: h5py.File) -> list[h5py.Dataset]:
     """Return every dataset whose first axis is the recorded steps."""
     return [file[f"{group}/{name}"] for group in ("steps", "scalars", "relevance") for name in file[group]]
+
+
+def cut(file: h5py.File, steps: int) -> None:
+    """Leave the first steps of a recording; what is left is as if no others had been there."""
+    for dataset in time_series(file):
+        if len(dataset) > steps:
+            dataset.resize(steps, axis=0)
+            if dataset.name == "/relevance/map":  # HDF5 has compressed the last chunk, in its own way
+                chunks.rewrite_rows(dataset, steps - steps % dataset.chunks[0])
 
 
 class RelevanceFile:
@@ -357,8 +367,7 @@ def _copy(recording: RelevanceFile, file: h5py.File, complete: bool) -> None:
     for name in sorted(names):
         if isinstance(recording.file[name], h5py.Dataset) and not name.startswith("accum/"):
             recording.file.copy(name, file, name)
-    for dataset in time_series(file):
-        dataset.resize(recording.steps, axis=0)
+    cut(file, recording.steps)
     for name in (*ACCUMULATORS, "n"):
         for slot in "AB":
             file[f"accum/{slot}/{name}"] = recording.accumulated(name)
