@@ -12,7 +12,7 @@ from PIL import Image
 
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.commands import cli
-from lrp_dynamics.data import cifar10, download, prepared
+from lrp_dynamics.data import cifar10, prepared
 from lrp_dynamics.data.cifar10 import read_members
 
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
@@ -126,8 +126,7 @@ def test_wrong_labels_are_refused(good, tmp_path):
         cifar10.prepare("cifar10", params(archive, str(archive)), tmp_path)
 
 
-def test_offline_the_command_prints_one_message_and_leaves_no_file(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(download, "_PAUSE", 0.0)
+def test_offline_the_command_prints_one_message_and_leaves_no_file(tmp_path, capsys):
     given = {"kind": "cifar10", "urls": ["http://127.0.0.1:9/cifar-10-binary.tar.gz"], "sha256": "0" * 64}
     out, raw = tmp_path / "cifar10.h5", tmp_path / "raw"
     arguments = ["prepare", "--params", json.dumps(given), "--raw", str(raw), "--name", "cifar10", "--out", str(out)]
