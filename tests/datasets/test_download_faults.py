@@ -375,7 +375,7 @@ def test_headers_that_never_end_are_given_up(server, raw):
 
 def test_a_local_file_of_another_size_is_not_read(server, raw, tmp_path):
     (tmp_path / "other").write_bytes(b"another file")
-    with pytest.raises(UserError, match=r"other has 12 bytes, expected 1,048,576"):
+    with pytest.raises(UserError, match=r"other has 12 bytes, expected 1,048,576 \(parameter `bytes`\)"):
         fetch(raw, str(tmp_path / "other"), known=len(CONTENT))
 
 

@@ -136,7 +136,7 @@ def _verified(path: Path, remote: Remote) -> Path:
             raise UserError(f"{path} is no file" if path.exists() else "there is no such file")
         size = path.stat().st_size
         if remote.size not in (None, size):
-            found, expected = f"{size:,} bytes", f"{remote.size:,}"
+            found, expected = f"{size:,} bytes", f"{remote.size:,} (parameter `bytes`)"
         else:
             found, expected = f"SHA-256 {sha256_of(path)}", remote.sha256
             if found == f"SHA-256 {remote.sha256.lower()}":

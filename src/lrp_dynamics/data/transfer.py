@@ -161,7 +161,7 @@ class Transfer:
         """Write the body to `part` from byte `begin` on."""
         expected = self.size
         if expected is not None and total not in (None, expected):
-            raise _Hopeless(f"the server has a file of {total:,} bytes, expected {expected:,}")
+            raise _Hopeless(f"the server has a file of {total:,} bytes, expected {expected:,} (parameter `bytes`)")
         most = self.limits.size if expected is None else expected
         too_long = _Hopeless(
             f"the server sends more than {most:,} bytes, "
