@@ -66,6 +66,7 @@ class Cifar10(Section):
     title: str = _title("CIFAR-10")
     urls: list[str] = parameter(URLS, "tried in turn: addresses or local files")
     sha256: str = parameter(SHA256, "checksum of the archive")
+    bytes: int | None = parameter(optional(COUNT), "its size; null: not known", None)
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class Mnist(Section):
     title: str = _title("MNIST")
     urls: list[str] = parameter(URLS, "folders that hold the four files")
     sha256: dict[str, str] = parameter(mapping_of(SHA256, "a mapping from files to their checksums"), "of each file")
+    bytes: dict[str, int] = parameter(mapping_of(COUNT, "a mapping from files to their sizes"), "of each file", {})
     size: int = parameter(whole(1), "pixels; 28 as published", 28)
     channels: int = parameter(one_of(1, 3), "1, or 3 equal ones", 1)
 

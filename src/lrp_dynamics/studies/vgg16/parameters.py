@@ -31,6 +31,7 @@ class Weights(Section):
     trained_on: str = parameter(TEXT, "title of the data", "ImageNet")
     urls: list[str] = parameter(URLS, "of any state_dict of this network, tried in turn: addresses or local files")
     sha256: str = parameter(SHA256, "checksum of the file")
+    bytes: int | None = parameter(optional(COUNT), "its size; null: not known", None)
 
 
 @dataclass(frozen=True)
