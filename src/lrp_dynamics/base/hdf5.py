@@ -15,9 +15,7 @@ from lrp_dynamics.base.errors import StorageError, UserError
 from lrp_dynamics.base.locks import holder
 
 DENSEST = 1100  # so many bytes of values, at most, HDF5's compression makes one byte of
-HARMLESS = (
-    2**26
-)  # bytes of values that any machine has room for: sums of a recording that has only begun are not stored
+HARMLESS = 2**26  # bytes of values that any machine has room for; the sums of a recording that has only begun take none
 
 
 @dataclass(frozen=True)
@@ -64,19 +62,19 @@ def open_hdf5(path: str | Path, layout: Layout) -> h5py.File:
         raise UserError(f"{path}: found {found}, expected {layout.what}")
     try:
         file = _File(path, "r")
-    except OSError as plain:
+    except Exception as plain:  # OSError, or RuntimeError of a head that HDF5 cannot read
         try:
             file = _File(path, "r", libver="latest", swmr=True)  # one that is being written live
-        except OSError:
+        except Exception:
             if (who := holder(path)) or isinstance(plain, BlockingIOError):
                 raise StorageError(
                     f"{path}: is being written by {who or 'another process'}; wait until that has ended, or record "
                     "with live=True to read meanwhile"
                 ) from None
-            if plain.errno:
+            if getattr(plain, "errno", None):
                 raise UserError(f"{path}: cannot be opened ({os.strerror(plain.errno)})") from None
             raise UserError(
-                f"{path}: HDF5 cannot open it: it is no HDF5 file, or damaged ({plain}); expected {layout.what}"
+                f"{path}: HDF5 cannot open it: it is no HDF5 file, or damaged ({_line(plain)}); expected {layout.what}"
             ) from None
     try:
         _check_schema(path, file, layout)
@@ -184,7 +182,7 @@ def _check_datasets(path: Path, file: h5py.File, layout: Layout) -> None:
         if group != name:
             members = [f"{group}/{member}" for member in sorted(file[group])] if group in file else []
         for member in members:
-            item = file[member] if member in file else None
+            item = file.get(member, None)
             if not isinstance(item, h5py.Dataset):
                 _wrong(path, f"no dataset /{member}", "one of axes " + " × ".join(axes))
             if item.dtype.kind not in kinds:
@@ -203,7 +201,7 @@ def _fits(shape: tuple[int, ...], axes: list[str], known: dict[str, Any]) -> boo
     count = len(axes) - len(rest)
     if len(shape) < count or (len(shape) > count and not rest):
         return False
-    parts = dict(zip(axes[:count], shape[:count], strict=True)) | {axis: shape[count:] for axis in rest}
+    parts = dict(zip(axes[:count], shape[:count], strict=True)) | dict.fromkeys(rest, shape[count:])
     found = [(axis, size) for axis, size in parts.items() if axis not in ("_", "*")]
     for axis, size in found:
         known.setdefault(axis, size)

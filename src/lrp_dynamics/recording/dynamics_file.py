@@ -20,7 +20,7 @@ LAYOUT = Layout(
     SCHEMA,
     (SCHEMA_VERSION,),
     "a dynamics.h5, which `lrp-dynamics dynamics` writes",
-    {name: "text, a number, true or false" for name in ORIGIN}
+    dict.fromkeys(ORIGIN, "text, a number, true or false")
     | {"classes": "names in a JSON list", "steps": "a whole number", "largest_step_gap": "a whole number"},
     dict.fromkeys(MAPS, "f N *shape"),
 )

@@ -69,7 +69,7 @@ LAYOUT = Layout(
     SCHEMA,
     (VERSION,),
     "a recording (relevance.h5)",
-    {name: "text, a number, true or false" for name in ATTRIBUTES}
+    dict.fromkeys(ATTRIBUTES, "text, a number, true or false")
     | {"complete": "true or false", "classes": "names in a JSON list"},
     {
         "relevance/map": "f _ m *shape",

@@ -43,7 +43,7 @@ LAYOUT = Layout(
     SCHEMA,
     (SCHEMA_VERSION,),
     "explanations of photos, which `lrp-dynamics vgg16-explain` writes",
-    {name: "text" for name in ("model", "trained_on", "dataset_title")}
+    dict.fromkeys(("model", "trained_on", "dataset_title"), "text")
     | dict.fromkeys(("classes", "names", "composites", "methods", "blocks"), "names in a JSON list"),
     _datasets,
 )
@@ -71,7 +71,6 @@ class PhotoRun:
         self.title = attrs["dataset_title"]
         self.origin = f"{attrs['model']}, trained on {attrs['trained_on']}"
         self.show = min(show, len(self.names))
-        self.measures = read_csv(measures)
         logits = self._file["logits"][()]
         exponential = np.exp(logits - logits.max(1, keepdims=True))
         self.probability = exponential / exponential.sum(1, keepdims=True)
@@ -79,6 +78,7 @@ class PhotoRun:
         if problem := self._contradiction():
             self._file.close()
             raise UserError(f"{maps}: {problem}: it is damaged, or was made by something else")
+        self.measures = read_csv(measures, require=("image", "method", "abpc"))
 
     def _contradiction(self) -> str | None:
         """Return what of the file does not go together."""
@@ -89,7 +89,7 @@ class PhotoRun:
                 f"{len(self.classes)} of {classes} classes, the best {top} of them; expected all names, and the best 2"
             )
         labels = self._file["labels"][()] if "labels" in self._file else self.order
-        if not all(((0 <= index) & (index < classes)).all() for index in (self.order, labels)):
+        if not all(((index >= 0) & (index < classes)).all() for index in (self.order, labels)):
             return f"found classes that are not among the {classes}"
         return None
 
