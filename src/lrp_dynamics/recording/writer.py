@@ -12,6 +12,7 @@ import numpy as np
 
 from lrp_dynamics.base import disk
 from lrp_dynamics.base.errors import StorageError, UserError
+from lrp_dynamics.base.files import check_output
 from lrp_dynamics.base.locks import Lock, is_open
 from lrp_dynamics.recording import chunks
 from lrp_dynamics.recording.background import Background
@@ -80,6 +81,7 @@ class RelevanceWriter:
         self._lock = Lock(self.path)
         self._real = real = self.path.resolve()  # wherever the process works when the file is closed
         try:
+            check_output(self.path)
             _give_way(real, overwrite)
             # SWMR needs the newest file format; without SWMR a killed writer's file in that format does not open again.
             self.file = h5py.File(real, "x", libver="latest" if live else None)
@@ -128,6 +130,7 @@ class RelevanceWriter:
         _check_same(writer.path, accum, iteration)
         writer._lock = Lock(writer.path)
         try:
+            check_output(writer.path)
             if is_open(writer.path):
                 raise StorageError(f"{path}: is open in this or another process; close it there first")
             if live or not _can_go_on(writer.path):
