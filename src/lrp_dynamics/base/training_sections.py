@@ -10,11 +10,13 @@ from lrp_dynamics.base.kinds import (
     NAMES,
     NOT_NEGATIVE,
     PART,
+    PLAIN,
     POSITIVE,
     SEED,
     TEXT,
     Kind,
     Mistake,
+    brief,
     either,
     list_of,
     mapping_of,
@@ -24,7 +26,7 @@ from lrp_dynamics.base.kinds import (
     text,
     whole,
 )
-from lrp_dynamics.base.parameters import Section, parameter, same
+from lrp_dynamics.base.parameters import Section, parameter, same, unknown_keys
 
 # By name, so that a Snakefile need not import the rules; a test compares them with `lrp.COMPOSITES`.
 COMPOSITES = (
@@ -67,8 +69,8 @@ def _read_composite(value: Any) -> dict[str, Any]:
     """Rules alone, or `rules` beside other fields, as in Python."""
     if not isinstance(value, Mapping) or "rules" not in value:
         return _RULES.read(value)
-    if unknown := [str(key) for key in value if key not in _FIELDS]:
-        raise Mistake("", f"unknown key {', '.join(unknown)}; the known keys are: {', '.join(_FIELDS)}")
+    if unknown := unknown_keys(value, _FIELDS):
+        raise Mistake("", f"unknown key {unknown}; the known keys are: {', '.join(_FIELDS)}")
     return {key: _FIELDS[key].parse(item, key) for key, item in value.items()}
 
 
@@ -86,7 +88,7 @@ def composite_name(*more: str) -> Kind:
         if isinstance(value, str) and value not in names:
             close = get_close_matches(value, names, 1)
             hint = f"did you mean {close[0]!r}?" if close else f"choose one of {', '.join(names)}"
-            raise Mistake("", f"found {value!r}, which no composite is called; {hint}")
+            raise Mistake("", f"found {brief(value)}, which no composite is called; {hint}")
         return TEXT.read(value)
 
     return Kind("the name of a composite", {"enum": list(names)}, read)
@@ -132,9 +134,9 @@ class Training(Section):
     momentum: float = parameter(number("a number of at least 0, less than 1", least=0, below=1), "of sgd", 0.0)
     weight_decay: float = parameter(NOT_NEGATIVE, "L2 penalty", 0.0)
     max_steps: int | None = parameter(optional(COUNT), "stop earlier than after the epochs", None)
-    threads: int = parameter(COUNT, "part of the result: sums depend on it in the last bit", 2)
+    threads: int = parameter(whole(1, 1024), "part of the result: sums depend on it in the last bit", 2)
     device: str = parameter(
-        text("cpu, cuda, cuda:N or auto", r"cpu|auto|cuda(:[0-9]+)?"), "cpu, cuda, cuda:N or auto", "cpu"
+        text("cpu, cuda, cuda:N or auto", r"cpu|auto|cuda(:[0-9]{1,3})?"), "cpu, cuda, cuda:N or auto", "cpu"
     )
 
 
@@ -150,7 +152,7 @@ class AugmentedTraining(Training):
     augmentation: Mapping[str, Any] | None = parameter(
         optional(
             mapping_of(
-                mapping_of(Kind("any option", {}, lambda value: value), "a mapping of the transform's options"),
+                mapping_of(PLAIN, "a mapping of the transform's options"),
                 "a mapping from transforms of torchvision.transforms.v2 to their options",
                 names="[A-Z][A-Za-z0-9]+",
             )

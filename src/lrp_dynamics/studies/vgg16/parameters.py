@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from lrp_dynamics.base.fit import Dataset, check_training, needs_test_images
 from lrp_dynamics.base.kinds import (
     COUNT,
     NAMES,
@@ -70,6 +71,10 @@ class Published(Section):
     explanations: Explanations = nested(Explanations)
     figures: Shown = nested(Shown)
 
+    def check_fit(self, dataset: Dataset) -> None:
+        """Refuse a dataset without images to explain."""
+        needs_test_images(dataset)
+
 
 @dataclass(frozen=True)
 class Fitted(Section):
@@ -82,6 +87,11 @@ class Fitted(Section):
     training: Training = nested(Training)
     explanations: Explanations = nested(Explanations)
     figures: Shown = nested(Shown)
+
+    def check_fit(self, dataset: Dataset) -> None:
+        """Refuse batches larger than the images, and a dataset without images to explain."""
+        needs_test_images(dataset)
+        check_training(self.training, dataset)
 
 
 EXPERIMENTS: dict[str, type[Section]] = {"vgg16": Published, "vgg16_fitted": Fitted}
