@@ -13,7 +13,7 @@ from snakemake.exceptions import WorkflowError
 
 from lrp_dynamics import studies
 from lrp_dynamics.base.errors import UserError
-from lrp_dynamics.base.kinds import BOOLEAN, NAMES, Mistake, brief
+from lrp_dynamics.base.kinds import BOOLEAN, NAMES, Mistake, alike, brief
 from lrp_dynamics.base.parameters import Section, normal, parameter, parse, unknown_keys
 from lrp_dynamics.data.parameters import KINDS, known
 from lrp_dynamics.recording.shards import rows_of
@@ -71,7 +71,7 @@ def normalised(params: Any) -> dict[str, Any]:
             raise Mistake(part, f"found {brief(entries)}, expected a mapping from names to {part}")
         if len(entries) > MOST_ENTRIES:
             raise Mistake(part, f"found {len(entries)} of them, expected {MOST_ENTRIES} at most")
-        if twice := alike([name for name in entries if isinstance(name, str)]):
+        if twice := alike(name for name in entries if isinstance(name, str)):
             raise Mistake(part, f"found the names {' and '.join(twice)}, which some disks take for the same")
         result[part] = {name: _entry(f"{part}.{name}", name, entry, kinds, part) for name, entry in entries.items()}
     for name, experiment in result["experiments"].items():
@@ -105,16 +105,6 @@ def _check_fit(name: str, experiment: Mapping[str, Any], dataset: Mapping[str, A
         section.check_fit(known(dataset["kind"], experiment["dataset"], dataset))
     except Mistake as mistake:
         raise mistake.within(f"experiments.{name}") from None
-
-
-def alike(names: list[str]) -> list[str]:
-    """Return two names that differ in the case of letters alone: macOS gives both the same folder."""
-    seen: dict[str, str] = {}
-    for name in names:
-        if other := seen.get(name.lower()):
-            return [other, name]
-        seen[name.lower()] = name
-    return []
 
 
 def _entry(where: str, name: Any, entry: Any, kinds: Mapping[str, type[Section]], part: str) -> dict[str, Any]:

@@ -8,11 +8,12 @@ from lrp_dynamics.base.kinds import Mistake
 
 @dataclass(frozen=True)
 class Dataset:
-    """Name and numbers of images of a dataset; None where only its files will tell."""
+    """Name of a dataset, its numbers of images, and their height and width, pixels; None where only files tell."""
 
     name: str
     train: int | None = None
     test: int | None = None
+    size: int | None = None
 
     def images(self, split: str) -> int | None:
         """Return the number of images in a split, "train" or "test"."""

@@ -4,7 +4,7 @@ import math
 import re
 import reprlib
 import unicodedata
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Callable, Iterable, Mapping, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,6 +85,7 @@ GREATEST = 1e38  # little less than float32 holds, in which networks compute
 
 
 LONGEST_TEXT = 1000  # characters
+_UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # control characters, halves of a character, ends of lines
 LONGEST = 1000  # entries of a list or mapping
 
 
@@ -175,8 +176,8 @@ def text(expected: str = "a text that is not empty", pattern: str = "", longest:
 
 
 def is_plain(value: str) -> bool:
-    """Tell whether a text can be printed on one line: no control characters, no halves of a character."""
-    return not any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in value)
+    """Tell whether a text can be shown on one line: not too long, no control characters, no halves of a character."""
+    return len(value) <= LONGEST_TEXT and not any(unicodedata.category(letter) in _UNPRINTABLE for letter in value)
 
 
 def anchored(pattern: str) -> str:
@@ -212,17 +213,29 @@ def mapping_of(kind: Kind, expected: str, least: int = 0, names: str = ".+") -> 
         if not isinstance(value, Mapping) or len(value) < least:
             raise ValueError
         _check_length(value)
-        if not all(
-            isinstance(name, str) and len(name) <= LONGEST_TEXT and re.fullmatch(names, name) and is_plain(name)
-            for name in value
-        ):
+        if not all(isinstance(name, str) and re.fullmatch(names, name) and is_plain(name) for name in value):
             raise ValueError
         return {name: kind.parse(item, name) for name, item in value.items()}
 
-    schema = {"type": "object", "additionalProperties": kind.schema, "maxProperties": LONGEST} | (
-        {"minProperties": least} if least else {}
-    )
-    return Kind(expected, schema | {"propertyNames": {"pattern": anchored(names)}}, read)
+    schema = {"type": "object", "additionalProperties": kind.schema, "maxProperties": LONGEST}
+    schema |= {"minProperties": least} if least else {}
+    return Kind(expected, schema | {"propertyNames": {"maxLength": LONGEST_TEXT, "pattern": anchored(names)}}, read)
+
+
+def alike(names: Iterable[str]) -> list[str]:
+    """Return two names that differ in the case of letters alone, which macOS takes for the same, or none.
+
+    Examples
+    --------
+    >>> alike(["gamma", "epsilon", "Gamma"])
+    ['gamma', 'Gamma']
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        if name.lower() in seen:
+            return [seen[name.lower()], name]
+        seen[name.lower()] = name
+    return []
 
 
 def either(first: Kind, *others: Kind) -> Kind:

@@ -16,6 +16,7 @@ from lrp_dynamics.base.kinds import (
     TEXT,
     Kind,
     Mistake,
+    alike,
     brief,
     either,
     list_of,
@@ -42,6 +43,18 @@ COMPOSITES = (
 GRADIENTS = ("gradient_x_input", "sensitivity")
 
 
+_STABILIZED = ("epsilon", "relative", "over", "signed")
+# Rules and their options, which a test compares with those of `lrp.rules`.
+RULES = {
+    "epsilon": (*_STABILIZED, "bias"),
+    "z_plus": (*_STABILIZED, "bias", "negative"),
+    "alpha_beta": (*_STABILIZED, "alpha", "beta", "bias", "conserving"),
+    "gamma": (*_STABILIZED, "gamma", "bias", "generalized"),
+    **dict.fromkeys(("z_box", "w_square", "flat", "norm", "average", "gate", "half"), _STABILIZED),
+    **dict.fromkeys(("winner", "constant", "taylor", "pass"), ()),
+}
+
+
 def _read_option(value: Any) -> Any:
     """Every number among the options of a rule is a real one."""
     if isinstance(value, bool | str):
@@ -49,9 +62,27 @@ def _read_option(value: Any) -> Any:
     return number().read(value)
 
 
-_RULE = either(
-    text("the name of a rule"),
-    mapping_of(Kind("a number, a text, true or false", {}, _read_option), "a mapping of `rule` and its options", 1),
+_OPTIONS = mapping_of(
+    Kind("a number, a text, true or false", {}, _read_option), "a mapping of `rule` and its options", 1
+)
+
+
+def _read_rule(value: Any) -> Any:
+    """A name, or a mapping of `rule`, a name, and options that the rule has."""
+    options = _OPTIONS.read(value) if isinstance(value, Mapping) else {"rule": TEXT.read(value)}
+    name = options.get("rule")
+    if name not in RULES:
+        raise Mistake("", f"found {brief(name)}, which no rule is called; choose one of {', '.join(RULES)}")
+    if unknown := unknown_keys(options, ("rule", *RULES[name])):
+        has = f"the known keys are: {', '.join(RULES[name])}" if RULES[name] else "it has none"
+        raise Mistake("", f"unknown key {unknown} of rule {name}; {has}")
+    return options if isinstance(value, Mapping) else name
+
+
+_RULE = Kind(
+    "the name of a rule, or a mapping of `rule` and its options",
+    {"anyOf": [{"enum": list(RULES)}, _OPTIONS.schema]},
+    _read_rule,
 )
 _RULES_OF_TEXT = mapping_of(_RULE, "a mapping from layers to rules", 1)
 # YAML takes the key of the third layer for a number.
@@ -168,7 +199,9 @@ class Validation(Section):
 
     share: float = parameter(PART, "of the training images, held out", 0.1)
     seed: int = parameter(SEED, "of the draw", 0)
-    every: float = parameter(POSITIVE, "epochs from one measurement to the next", 0.5)
+    every: float = parameter(
+        number("a number of at least 0.000001", least=1e-6), "epochs from one measurement to the next", 0.5
+    )
     patience: int | None = parameter(
         optional(COUNT), "stop after so many measurements without a better one; null: never", None
     )
@@ -221,3 +254,9 @@ class Recordings(Samples):
         ),
         "results/<experiment>/seed-<k>/<name>/relevance.h5 each",
     )
+
+    def mistake(self) -> Mistake | None:
+        """Refuse names that some disks take for the same."""
+        if twice := alike(self.composites):
+            return Mistake("composites", f"found {' and '.join(twice)}, which some disks take for the same name")
+        return None

@@ -125,16 +125,17 @@ KINDS: dict[str, type[Section]] = {
 
 
 def known(kind: str, name: str, params: Mapping[str, Any]) -> Dataset:
-    """Return what the parameters of a dataset, in their normal form, tell of its numbers of images.
+    """Return what the parameters of a dataset, in their normal form, tell of its images.
 
     Examples
     --------
     >>> known("photos", "mine", {"path": "data/photos"})
-    Dataset(name='mine', train=0, test=None)
+    Dataset(name='mine', train=0, test=None, size=None)
     """
     sizes = {"shapes10": (params.get("n_train"), params.get("n_test")), "cifar10": (50_000, 10_000)}
     sizes |= {"mnist": (60_000, 10_000), "photos": (0, None)}
-    return Dataset(name, *sizes.get(kind, (None, None)))
+    pixels = 32 if kind in ("shapes10", "cifar10") else params.get("size")
+    return Dataset(name, *sizes.get(kind, (None, None)), pixels)
 
 
 def given(kind: str, name: str, params: Mapping[str, Any]) -> Any:

@@ -11,6 +11,7 @@ from lrp_dynamics.base.kinds import (
     SHA256,
     TEXT,
     URLS,
+    Mistake,
     either,
     list_of,
     mapping_of,
@@ -62,6 +63,14 @@ class Explanations(Section):
     threads: int = same(Training, "threads")
 
 
+def _check_images(explanations: Explanations, dataset: Dataset) -> None:
+    needs_test_images(dataset)
+    region = explanations.flipping.region
+    if dataset.size is not None and dataset.size % region:
+        what = f"a divisor of {dataset.size}, height and width of the images of dataset {dataset.name!r}"
+        raise Mistake("explanations.flipping.region", f"found {region}, expected {what}")
+
+
 @dataclass(frozen=True)
 class Published(Section):
     """A VGG with published weights."""
@@ -72,8 +81,8 @@ class Published(Section):
     figures: Shown = nested(Shown)
 
     def check_fit(self, dataset: Dataset) -> None:
-        """Refuse a dataset without images to explain."""
-        needs_test_images(dataset)
+        """Refuse a dataset without images to explain, or whose images the squares of the flipping do not fill."""
+        _check_images(self.explanations, dataset)
 
 
 @dataclass(frozen=True)
@@ -90,7 +99,7 @@ class Fitted(Section):
 
     def check_fit(self, dataset: Dataset) -> None:
         """Refuse batches larger than the images, and a dataset without images to explain."""
-        needs_test_images(dataset)
+        _check_images(self.explanations, dataset)
         check_training(self.training, dataset)
 
 
