@@ -23,6 +23,8 @@ from lrp_dynamics.base.kinds import (
 )
 from lrp_dynamics.base.parameters import Section, parameter, parse, same
 
+MAX_PIXELS = 100_000_000
+
 
 @dataclass(frozen=True)
 class Samples(Section):
@@ -93,7 +95,7 @@ class Folder(Section):
         0.2,
     )
     seed: int = parameter(SEED, "chooses which", 0)
-    max_pixels: int = parameter(COUNT, "leave out files of more, before they are decoded", 100_000_000)
+    max_pixels: int = parameter(COUNT, "leave out files of more, before they are decoded", MAX_PIXELS)
 
 
 @dataclass(frozen=True)
