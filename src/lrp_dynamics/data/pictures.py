@@ -41,10 +41,7 @@ def open_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
             raise ValueError("it is no file but a folder, pipe or device")
         with _limited(max_pixels), Image.open(path) as file:
             if file.width * file.height > max_pixels:
-                raise ValueError(
-                    f"found {file.width}×{file.height} pixels, expected {max_pixels:,} at most; "
-                    "make it smaller, or allow more by max_pixels"
-                )
+                raise Image.DecompressionBombError
             if max(file.size) > _LONGEST * min(file.size):  # scaled to the size of a photo, it would fill the memory
                 raise ValueError(f"of {file.width}×{file.height} pixels, one side is over {_LONGEST} times the other")
             if file.format in _PROGRAMS:
@@ -58,6 +55,8 @@ def open_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
             return image.convert("RGB")
     except Exception as error:  # Pillow's readers raise almost anything on a broken file
         reason = getattr(error, "strerror", None) or error
+        if isinstance(error, Image.DecompressionBombError):
+            reason = f"it has over {max_pixels:,} pixels; make it smaller, or allow more by max_pixels"
         reason = "there is no such file" if isinstance(error, FileNotFoundError) else shown(str(reason))
         raise UserError(f"{shown(path)} is not an image that can be read ({reason})") from error
 
@@ -80,10 +79,6 @@ def crop_image(image: Image.Image, resize: int, size: int) -> Image.Image:
 
     Bilinear and antialiased, like `torchvision.transforms.v2.Resize` and `CenterCrop` on PIL images.
     """
-    if max(image.size) > _LONGEST * min(image.size):
-        raise UserError(
-            f"found {image.width}×{image.height} pixels, expected sides that differ {_LONGEST} times at most"
-        )
     scale = resize / min(image.size)
     width, height = (resize if side == min(image.size) else int(side * scale) for side in image.size)
     image = image.resize((width, height), Image.Resampling.BILINEAR)

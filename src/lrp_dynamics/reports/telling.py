@@ -18,9 +18,9 @@ def plain(text: str) -> str:
     Examples
     --------
     >>> plain("shapes10 (synthetic)"), plain("<b>_$x$_")
-    ('shapes10 (synthetic)', '&lt;b&gt;&#95;&#36;x&#36;&#95;')
+    ('shapes10 (synthetic)', '&#60;b&#62;&#95;&#36;x&#36;&#95;')
     """
-    return re.sub(r"[\\`*_{}\[\]#$|~!@^:/]", lambda found: f"&#{ord(found[0])};", escape(shown(text)))
+    return re.sub(r"""[&<>"'\\`*_{}\[\]#$|~!@^:/]""", lambda found: f"&#{ord(found[0])};", shown(text))
 
 
 def code(text: str) -> str:

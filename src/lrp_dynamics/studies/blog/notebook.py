@@ -38,7 +38,8 @@ several = seeds > 1
 tell(
     f"*{plain(run['dataset_title'])} · network {code(run['model'])} · relevance rules "
     f"{code(run['composite'])} · {count} samples followed over {steps:,} recorded training "
-    f"{plural(steps, 'step')} · {'figures of' if several else ''} seed {run['seed']}{f', numbers of {seeds} seeds' if several else ''}*"
+    f"{plural(steps, 'step')} · {'figures of' if several else ''} seed {run['seed']}"
+    f"{f', numbers of {seeds} seeds' if several else ''}*"
 )
 tell(
     "Layer-wise relevance propagation (LRP) takes one output of a network and distributes it over the input pixels: "
