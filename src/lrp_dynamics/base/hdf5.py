@@ -8,7 +8,7 @@ from lrp_dynamics.base.errors import StorageError, UserError
 from lrp_dynamics.base.locks import holder
 
 
-def open_hdf5(path: str | Path, schema: str, version: int, what: str) -> h5py.File:
+def open_hdf5(path: str | Path, schema: str, version: int, what: str, older: tuple[int, ...] = ()) -> h5py.File:
     """Open a file of a schema for reading.
 
     Parameters
@@ -20,6 +20,8 @@ def open_hdf5(path: str | Path, schema: str, version: int, what: str) -> h5py.Fi
         What its attribute "schema_version" must be.
     what : str
         What the file should be and where such files come from, for error messages.
+    older : tuple of int
+        Other versions that are read, too.
 
     Raises
     ------
@@ -47,7 +49,7 @@ def open_hdf5(path: str | Path, schema: str, version: int, what: str) -> h5py.Fi
                 f"{path}: HDF5 cannot open it: it is no HDF5 file, or damaged ({plain}); expected {what}"
             ) from None
     found = (file.attrs.get("schema"), file.attrs.get("schema_version"))
-    if found != (schema, version):
+    if found not in [(schema, known) for known in (version, *older)]:
         file.close()
         raise UserError(
             f"{path}: found schema {found[0]!r} version {found[1]}, expected {schema!r} version {version}: {what}"
