@@ -49,10 +49,13 @@ def is_written(dataset: h5py.Dataset, chunks: Chunks) -> bool:
     return all(dataset.id.read_direct_chunk(place) == (0, content) for place, content in chunks.items())
 
 
-def rewrite_rows(dataset: h5py.Dataset, start: int) -> None:
-    """Make the chunks from row `start` on anew, as after a cut, which leaves to HDF5 how they are compressed."""
-    if dataset.size and start < len(dataset):
-        write(dataset, compressed(dataset, start, dataset[start:]))
+def cut(dataset: h5py.Dataset, rows: int) -> None:
+    """Leave the first rows of a dataset; what is left is as if no others had been there."""
+    if len(dataset) > rows:
+        dataset.resize(rows, axis=0)
+        first = rows - rows % dataset.chunks[0]
+        if dataset.compression and first < rows and dataset.size:  # HDF5 has made the last chunk anew, in its own way
+            write(dataset, compressed(dataset, first, dataset[first:]))
 
 
 def _shuffled(values: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from lrp_dynamics.recording import checksums
 from lrp_dynamics.recording.store import (
     ACCUMULATORS,
     ATTRIBUTES,
@@ -80,8 +81,11 @@ def create(
         for name in ACCUMULATORS:
             accum.create_dataset(f"{slot}/{name}", (count, *shape), "f8")
         accum.create_dataset(f"{slot}/n", data=np.int64(0))
+        none = dict.fromkeys(ACCUMULATORS, np.zeros((count, *shape))) | {"n": 0}
+        accum.create_dataset(f"{slot}/crc32", data=checksums.of_sums(none))
     # A dataset, not an attribute: in SWMR mode attributes of a file cannot change.
     accum.create_dataset("valid_slot", data=np.uint8(0))
+    checksums.add(file)
 
 
 def chunk_of(maps: int, shape: tuple[int, ...]) -> tuple[int, ...]:

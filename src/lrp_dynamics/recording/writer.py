@@ -14,13 +14,13 @@ from lrp_dynamics.base import disk
 from lrp_dynamics.base.errors import StorageError, UserError
 from lrp_dynamics.base.files import check_output
 from lrp_dynamics.base.locks import Lock, is_open
-from lrp_dynamics.recording import chunks
+from lrp_dynamics.recording import checksums, chunks
 from lrp_dynamics.recording.background import Background
 from lrp_dynamics.recording.layout import create
 from lrp_dynamics.recording.store import (
     ACCUMULATORS,
     BLOCK,
-    cut,
+    VERSION,
     open_relevance,
     rewrite,
     time_series,
@@ -30,7 +30,7 @@ MAP = "relevance/map"
 
 
 class RelevanceWriter:
-    """Creates a schema-1 file and appends blocks of steps to it.
+    """Creates a file of schema version 2 and appends blocks of steps to it.
 
     Parameters
     ----------
@@ -133,8 +133,9 @@ class RelevanceWriter:
             check_output(writer.path)
             if is_open(writer.path):
                 raise StorageError(f"{path}: is open in this or another process; close it there first")
-            if live or not _can_go_on(writer.path):
+            if live or not _can_go_on(writer.path) or _is_old(writer.path):
                 rewrite(path, complete=False, live=live)
+            checksums.unseal(writer._real)
             file = h5py.File(path, "r+", libver="latest" if live else None)
         except BaseException:
             writer._lock.release()
@@ -145,10 +146,11 @@ class RelevanceWriter:
             disk.reserve(file, 2 * _size(accum))
             file.attrs["complete"] = False
         for slot in "AB":
-            writer._put({f"accum/{slot}/{name}": accum[name] for name in (*ACCUMULATORS, "n")})
+            writer._put(slot_of(slot, accum))
         # After them: a file with more steps than its accumulators hold is read rightly, one with fewer is not.
         with writer.writing():
-            cut(file, writer.whole)
+            for dataset in time_series(file):
+                chunks.cut(dataset, writer.whole)
             file.flush()
             if live:
                 file.swmr_mode = True
@@ -166,7 +168,10 @@ class RelevanceWriter:
         StorageError
             As of `append`.
         """
-        self._put({"samples/target": target})
+        known = self.file["checksums/samples"][()]
+        target = np.asarray(target).astype(self.file["samples/target"].dtype)
+        known[checksums.sample_names(self.file).index("target")] = checksums.of(target)
+        self._put({"samples/target": target, "checksums/samples": known})
 
     def make_room(self) -> None:
         """Have the disk keep room for the next block, so that its steps can be promised before they are written.
@@ -236,8 +241,14 @@ class RelevanceWriter:
         """
         blocks = {f"steps/{k}": v for k, v in steps.items()} | {f"scalars/{k}": v for k, v in scalars.items()}
         slot = 1 - int(self.file["accum/valid_slot"][()])
-        sums = {f"accum/{'AB'[slot]}/{name}": accum[name] for name in (*ACCUMULATORS, "n")}
-        self._put(blocks | {"relevance/scale": scale} | sums, values)
+        with np.errstate(over="ignore"):
+            series = {
+                name: np.asarray(rows).astype(self.file[name].dtype, copy=False)
+                for name, rows in (blocks | {"relevance/scale": scale, MAP: values}).items()
+            }
+        known = {"checksums/steps": checksums.of_steps([series[name] for name in checksums.columns(self.file)])}
+        values = series.pop(MAP)
+        self._put(series | known | slot_of("AB"[slot], accum), values)
         self._put({"accum/valid_slot": slot})
         self.whole += len(values)
 
@@ -247,11 +258,8 @@ class RelevanceWriter:
             packed = {} if maps is None else chunks.compressed(self.file[MAP], self.whole, maps)
             # Held until they are flushed: a dataset that cannot write says so then, but not from its destructor.
             held = {name: self.file[name] for name in blocks}
-            with np.errstate(over="ignore"):
-                written = {
-                    name: np.asarray(block).astype(held[name].dtype, copy=False) for name, block in blocks.items()
-                }
-            once = ("accum/", "samples/")
+            written = {name: np.asarray(block).astype(held[name].dtype, copy=False) for name, block in blocks.items()}
+            once = ("accum/", "samples/", "checksums/samples")
             rows = {name: ... if name.startswith(once) else slice(self.whole, None) for name in blocks}
             for name, dataset in held.items():
                 if rows[name] is not ...:
@@ -325,6 +333,12 @@ class RelevanceWriter:
                 rewrite(self._real, complete=True)
 
 
+def slot_of(slot: str, accum: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what stands in one of the two places for accumulators."""
+    sums = {name: accum[name] for name in (*ACCUMULATORS, "n")}
+    return {f"accum/{slot}/{name}": values for name, values in (sums | {"crc32": checksums.of_sums(sums)}).items()}
+
+
 def _size(arrays: Mapping[str, Any]) -> int:
     """Bytes that arrays take, and more than HDF5 takes beside them."""
     nested = [value for value in arrays.values() if isinstance(value, Mapping)]
@@ -356,6 +370,11 @@ def _can_go_on(path: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def _is_old(path: Path) -> bool:
+    with open_relevance(path) as recording:
+        return recording.attrs["schema_version"] != VERSION
 
 
 def _check_same(path: Path, accum: Mapping[str, Any], iteration: float) -> None:
