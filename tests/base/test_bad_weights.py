@@ -66,6 +66,25 @@ def test_state_dicts(fault, state, tmp_path):
     refused(path, lambda: trained.load("blog_cnn", path))
 
 
+class Code:
+    """Runs code where it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def test_a_file_in_the_cache_of_published_weights_runs_no_code(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    place = tmp_path / "checkpoints" / "vgg11-8a719046.pth"
+    place.parent.mkdir()
+    torch.save({"a": Code(tmp_path / "ran")}, place)
+    refused(place, lambda: trained.load("vgg11"))
+    assert not (tmp_path / "ran").exists()
+
+
 def test_floats_of_another_precision_are_taken(state, tmp_path):
     torch.save({f"module.{name}": value.half() for name, value in state.items()}, tmp_path / "weights.pt")
     found = trained.load("blog_cnn", tmp_path / "weights.pt").model.state_dict()

@@ -264,9 +264,14 @@ def _published(model: str) -> dict[str, Tensor]:
     """Return torchvision's recommended weights, checked by their hash, from its cache or downloaded into it."""
     weights = torchvision.models.get_model_weights(model).DEFAULT
     try:
-        return weights.get_state_dict(progress=True, check_hash=True)
-    except (OSError, RuntimeError) as error:
+        return weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
+    except Exception as error:  # of the network or disk, or of many kinds, for what is no such file
         place = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
+        if place.is_file():
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UserError(
+                f"{place} is damaged, or no file of weights ({reason}); delete it, or give another"
+            ) from error
         raise UserError(
             f"the weights of {model!r} could not be had from {weights.url} ({error}); put the file at {place}, or give "
             "a file with --weights"
