@@ -152,6 +152,7 @@ def test_predicted_while_others_read(tmp_path):
             assert recording.explained.tolist() == [-1] * 6
         for iteration in range(16):
             recorder.record(iteration)
+        recorder.flush()
         with open_relevance(tmp_path / "r.h5") as recording:
             assert recording.steps == 16
             assert recording.explained.tolist() == [1] * 6

@@ -16,6 +16,7 @@ from closure import code_of
 from dag import INNER
 from failures import tell_failures
 from kinds import Kind
+from parameter_file import check_file
 from parameters import check, json_of
 from reading import Reader
 from snakemake_internals import keep_logs
@@ -23,7 +24,14 @@ from snakemake_internals import keep_logs
 from lrp_dynamics import studies
 from lrp_dynamics.training.search import count as number_of_trials
 
-check(config, Path("params.yaml"))
+# Before Snakemake reads it: it would run code that a file may hold.
+check_file(Path("params.yaml"))
+
+
+configfile: "params.yaml"
+
+
+check(config)
 
 
 wildcard_constraints:
@@ -40,13 +48,16 @@ REPORT = "reports/{experiment}"
 KINDS = {}
 
 
+NO_NAME = "(?!)"  # fits none
+
+
 def experiments_of(kind, sharded=None):
     """Wildcard constraint: the experiments of one kind; only those (True) or none (False) recorded in several shards."""
 
     def chosen(experiment):
         return experiment["kind"] == kind and sharded in (None, len(shards_of(experiment)) > 1)
 
-    return "|".join(name for name, experiment in config["experiments"].items() if chosen(experiment)) or "none"
+    return "|".join(name for name, experiment in config["experiments"].items() if chosen(experiment)) or NO_NAME
 
 
 def shards_of(experiment):

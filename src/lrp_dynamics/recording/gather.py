@@ -11,6 +11,7 @@ import numpy as np
 from lrp_dynamics.base.disk import SLACK, reserve
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.files import atomic, sha256, write_json
+from lrp_dynamics.recording import chunks
 from lrp_dynamics.recording.store import ACCUMULATORS, ATTRIBUTES, STEPS, RelevanceFile, open_relevance
 from lrp_dynamics.recording.writer import RelevanceWriter
 
@@ -108,7 +109,11 @@ def _join(parts: Sequence[RelevanceFile], path: Path) -> None:
                 for start in range(0, first.steps, ROWS):
                     rows = slice(start, min(start + ROWS, first.steps))
                     values = [part.file[group][name][rows] for part in parts]
-                    file[group][name][rows] = values[0] if group == "steps" else np.concatenate(values, axis=1)
+                    joint = values[0] if group == "steps" else np.concatenate(values, axis=1)
+                    if name == "map":
+                        chunks.write(file[group][name], chunks.compressed(file[group][name], start, joint))
+                    else:
+                        file[group][name][rows] = joint
         for name in ACCUMULATORS:
             file["accum/A"][name][...] = np.concatenate([part.accumulated(name) for part in parts])
         file["accum/A/n"][...] = first.steps

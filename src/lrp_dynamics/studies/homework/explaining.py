@@ -87,6 +87,7 @@ def run_explanations(data: Path, weights: Path, accuracy: Path, params: Mapping[
         for name, recorder in recorders.items():
             recorder.close()
             (out / name).mkdir(exist_ok=True)
+            files.check_output(out / name / "relevance.h5")
             os.replace(recorder.path, out / name / "relevance.h5")
     write_csv(out / "evidence.csv", table)
     files.write_json(out / "metrics.json", metrics(out, read_csv(accuracy), table))
