@@ -11,7 +11,7 @@ sys.path[:0] = [str(ROOT / "workflow" / "scripts"), str(ROOT / "src")]
 # Jobs find the tools of the environment that Snakemake runs in, activated or not.
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
 
-from bridge import adopt_if_needed, check_stage, record_results, refuse_links
+from bridge import adopt_if_needed, check_stage, hold_run, record_results, refuse_links
 from closure import code_of
 from dag import INNER
 from failures import tell_failures
@@ -217,11 +217,12 @@ def memory_of(wildcards):
 
 # Each tool learns what the other one has done: see workflow/scripts/bridge.py.
 refuse_links()
-if workflow.is_main_process and INNER not in os.environ and "DVC_STAGE" not in os.environ:
+if workflow.is_main_process and INNER not in os.environ:
     adopt_if_needed()
 
 
 onstart:
+    hold_run()
     if "DVC_STAGE" in os.environ:
         check_stage(workflow.dag)
 
