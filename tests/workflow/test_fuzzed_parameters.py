@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from workflow.conftest import ROOT
 
 from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.base.training_sections import RULES
 from lrp_dynamics.data import prepared, shapes10
 from lrp_dynamics.studies.homework.explaining import training_params
 from lrp_dynamics.training import run
@@ -27,7 +28,7 @@ SCHEMA = yaml.safe_load((ROOT / "workflow" / "schemas" / "params.schema.yaml").r
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 NAME = "demo"
 SMALL = 20
-IMAGES = {"n_train": 30, "n_test": 10}
+IMAGES = {"n_train": 200, "n_test": 500}
 
 HOSTILE = st.one_of(
     st.none(),
@@ -85,6 +86,9 @@ def valid(schema: dict) -> st.SearchStrategy:
             {name: parts[name] for name in required},
             optional={name: part for name, part in parts.items() if name not in required},
         )
+    if kind == "object" and "additionalProperties" not in schema:  # a composite written out
+        layers = st.sampled_from(["*", "first", "last", "2-", "Conv2d", "Linear", "nolayer"])
+        return st.dictionaries(layers, st.sampled_from(list(RULES)), min_size=1, max_size=3)
     if kind == "object":
         names = (
             st.from_regex(schema["propertyNames"]["pattern"])
