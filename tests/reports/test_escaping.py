@@ -250,7 +250,7 @@ def tiny_experiments(project: Project) -> dict:
     params = yaml.safe_load(project.path("params.yaml").read_text(encoding="utf-8"))
     demos = {name: found for name, found in params["experiments"].items() if name.startswith("demo")}
     for demo in demos.values():
-        demo["dataset"] = "set"
+        demo["dataset"] = "shapes10" if demo["kind"] == "vgg16_fitted" else "set"
         demo["training"] |= {"batch_size": 10, "threads": 1}
         demo["training"] |= {"iterations": 8} if demo["kind"] == "homework" else {"epochs": 1, "max_steps": 4}
         if "recording" in demo:
@@ -260,4 +260,5 @@ def tiny_experiments(project: Project) -> dict:
     demos["demo_vgg11"]["explanations"] |= {"images": 6, "speed_images": 6}
     demos["demo_vgg16"]["explanations"] |= {"images": 6, "mprt_images": 2}
     data = {"set": {"kind": "folder", "path": "data/set", "title": TITLE, "size": 32, "test_fraction": 0.25}}
+    data["shapes10"] = params["datasets"]["shapes10"] | {"title": TITLE, "n_train": 30, "n_test": 10}
     return params | {"datasets": data, "experiments": demos}

@@ -84,6 +84,7 @@ def test_counts_are_whole_and_of_a_size_that_machines_count(key, value):
         ("experiments.demo_vgg11.training.batch_size", 7201, "found 7201, expected at most 7200"),
         ("experiments.demo_vgg11.validation.share", 1e-9, "found 1e-09, which leaves none of 8000 images"),
         ("experiments.demo_vgg16.explanations.flipping.region", 3, "found 3, expected a divisor of 32"),
+        ("experiments.demo_vgg16.dataset", "cifar10", "found 'cifar10', expected one of kind shapes10"),
         (f"{DEMO}.recording.composite", {"rules": []}, None),
         (f"{DEMO}.recording.composite", {"rules": {}}, None),
         (f"{DEMO}.recording.composite", [], "found [], expected the name of a composite"),

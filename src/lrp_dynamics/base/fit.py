@@ -8,12 +8,16 @@ from lrp_dynamics.base.kinds import Mistake
 
 @dataclass(frozen=True)
 class Dataset:
-    """Name of a dataset, its numbers of images, and their height and width, pixels; None where only files tell."""
+    """Name of a dataset, its numbers of images, and their height and width, pixels; None where only files tell.
+
+    `masks`: whether it is known where the objects are.
+    """
 
     name: str
     train: int | None = None
     test: int | None = None
     size: int | None = None
+    masks: bool = False
 
     def images(self, split: str) -> int | None:
         """Return the number of images in a split, "train" or "test"."""

@@ -134,12 +134,12 @@ def known(kind: str, name: str, params: Mapping[str, Any]) -> Dataset:
     Examples
     --------
     >>> known("photos", "mine", {"path": "data/photos"})
-    Dataset(name='mine', train=0, test=None, size=None)
+    Dataset(name='mine', train=0, test=None, size=None, masks=False)
     """
     sizes = {"shapes10": (params.get("n_train"), params.get("n_test")), "cifar10": (50_000, 10_000)}
     sizes |= {"mnist": (60_000, 10_000), "photos": (0, None)}
     pixels = 32 if kind in ("shapes10", "cifar10") else params.get("size")
-    return Dataset(name, *sizes.get(kind, (None, None)), pixels)
+    return Dataset(name, *sizes.get(kind, (None, None)), pixels, masks=kind == "shapes10")
 
 
 def given(kind: str, name: str, params: Mapping[str, Any]) -> Any:

@@ -113,6 +113,7 @@ def run_training(
                 checkpoint=work / handover.CHECKPOINT,
                 stop=lambda: validation is not None and validation.stopped,
             )
+            check_weights(training)
         except UserError as error:
             handover.discard(work, folders, useless=isinstance(error, Diverged))
             raise
@@ -176,6 +177,8 @@ def load(path: Path, params: Mapping[str, Any]) -> Training:
     device, settings = prepare_device(params["training"]), parse(Settings, params["training"], "training")
     data = Data.read(path, params["inputs"], device)
     dataset, held_out = data.dataset, None
+    if len(dataset.classes) < 2:
+        raise UserError(f"dataset {dataset.name!r} has one class, so that nothing can be learned; expected two or more")
     index = np.flatnonzero(dataset.split == prepared.TRAIN)
     if wanted := params.get("validation"):
         index, held_out = divide(index, wanted)
@@ -193,6 +196,15 @@ def check_fit(training: Training, params: Mapping[str, Any]) -> None:
     if wanted := params.get("checkpoints"):
         name, train, test = training.data.dataset.name, len(training.train_images), len(training.test_images)
         check_checkpoints(parse(Kept, wanted), Dataset(name, train, test), training.settings.steps(train))
+
+
+def check_weights(training: Training) -> None:
+    """Refuse a network that its last step has ruined: no later loss tells of that one."""
+    if not all(value.isfinite().all() for value in training.model.state_dict().values()):
+        raise Diverged(
+            "training: the weights are not finite at the end; the training has diverged: lower "
+            f"training.learning_rate (now {training.settings.learning_rate})"
+        )
 
 
 def validation_of(training: Training, params: Mapping[str, Any], work: Path) -> Validation | None:

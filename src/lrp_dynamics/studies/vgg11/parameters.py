@@ -28,11 +28,13 @@ from lrp_dynamics.base.parameters import (
     field_at,
     kind_of,
     kind_of_section,
+    label,
     nested,
     parameter,
     parse,
     same,
 )
+from lrp_dynamics.base.reference import definitions
 from lrp_dynamics.base.training_sections import AugmentedTraining, SignedInputs, Training, Validation
 from lrp_dynamics.reports.parameters import Shown
 
@@ -87,7 +89,7 @@ def _read_values(value: Any) -> Any:
 _CHOICES = list_of(PLAIN, "a list of values", least=1)
 _VALUES = Kind(
     "a list of values, or a mapping of low, high and log",
-    {"anyOf": [_CHOICES.schema, kind_of_section(Range).schema]},
+    {"anyOf": [_CHOICES.schema, definitions(Range)[label(Range)]]},
     _read_values,
 )
 

@@ -99,7 +99,11 @@ class Fitted(Section):
     figures: Shown = nested(Shown)
 
     def check_fit(self, dataset: Dataset) -> None:
-        """Refuse batches larger than the images, and a dataset without images to explain."""
+        """Refuse batches larger than the images, and a dataset without images to explain, or masks."""
+        if not dataset.masks:
+            raise Mistake(
+                "dataset", f"found {dataset.name!r}, expected one of kind shapes10, which has masks of objects"
+            )
         _check_images(self.explanations, dataset)
         check_training(self.training, dataset)
 
