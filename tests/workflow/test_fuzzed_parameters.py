@@ -9,7 +9,6 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from workflow.conftest import ROOT
 
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.training_sections import RULES
@@ -18,6 +17,7 @@ from lrp_dynamics.studies.homework.explaining import training_params
 from lrp_dynamics.training import run
 from lrp_dynamics.training.augmentation import Augmentation
 from lrp_dynamics.training.plans import open_recorder, plans
+from workflow.conftest import ROOT
 
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 from parameter_file import problem_of_file
