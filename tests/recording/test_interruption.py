@@ -17,9 +17,9 @@ from lrp_dynamics.training import run as experiment
 PARAMS = {
     "model": "blog_cnn",
     "inputs": {"low": 0.0, "high": 1.0},
-    # Batch normalisation aside, all that a step changes: moments of the optimizer, random images, measurements.
+    # What a step changes and goes by: moments of the optimizer, random images, measurements.
     "training": {
-        "epochs": 3,
+        "epochs": 2,
         "batch_size": 4,
         "optimizer": "adam",
         "learning_rate": 0.001,
@@ -30,7 +30,7 @@ PARAMS = {
     "validation": {"share": 0.1, "seed": 0, "every": 0.5, "patience": None},
     "seed": 7,
 }
-PER_EPOCH = 45
+PER_EPOCH, STEPS = 45, 90
 RESULTS = ("relevance.h5", "model.safetensors", "training.csv", "training.json", "validation.csv")
 
 
@@ -60,7 +60,7 @@ def assert_goes_on(data, folder, undisturbed):
     begin = done(folder)
     again = subprocess.run(command(data, folder), capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
-    assert f"{begin}/{3 * PER_EPOCH}" in again.stderr
+    assert f"{begin}/{STEPS}" in again.stderr
     assert {name: sha256(folder / "run" / name) for name in RESULTS} == undisturbed
     assert not list((folder / "cache").iterdir())
 
@@ -73,8 +73,14 @@ ENDS = {
 }
 
 
-@pytest.mark.parametrize("heard", [True, False], ids=["", "and nobody hears"])
-@pytest.mark.parametrize("kind", ENDS)
+@pytest.mark.parametrize(
+    ("kind", "heard"),
+    [
+        pytest.param(kind, heard, marks=[] if kind == "SIGTERM" and heard else pytest.mark.long)
+        for kind in ENDS
+        for heard in (True, False)
+    ],
+)
 def test_asked_to_end_it_keeps_the_step_that_it_was_at(kind, heard, data, undisturbed, tmp_path):
     signals, status = ENDS[kind]
     process = subprocess.Popen(command(data, tmp_path), stderr=subprocess.PIPE, text=True)
@@ -88,7 +94,7 @@ def test_asked_to_end_it_keeps_the_step_that_it_was_at(kind, heard, data, undist
     process.wait(LIMIT)
     assert process.returncode == status, said
     kept = done(tmp_path)
-    assert 23 <= kept < 3 * PER_EPOCH
+    assert 23 <= kept < STEPS
     if heard:
         assert f"asked to end; the same command goes on behind iteration {kept}" in said
         assert "Traceback" not in said
@@ -105,6 +111,7 @@ def test_killed_within_an_epoch_it_goes_on_from_the_last_checkpoint(data, undist
     assert_goes_on(data, tmp_path, undisturbed)
 
 
+@pytest.mark.long
 def test_checkpoints_within_epochs_change_no_result(data, undisturbed, tmp_path):
     experiment.run_training(data, PARAMS, tmp_path / "run", cache=tmp_path / "cache", minutes=0)
     assert {name: sha256(tmp_path / "run" / name) for name in RESULTS} == undisturbed
