@@ -181,15 +181,15 @@ class RelevanceFile:
         """Close the file."""
         self.file.close()
 
-    def damage(self) -> list[str]:
-        """Return what is not as it was written, a sentence each, as far as there are checksums."""
+    def damage(self, steps: int | None = None) -> list[str]:
+        """Return what is not as it was written, a sentence each, of all or the first steps."""
         if "checksums" not in self.file:
             return []
         found = []
         if self.complete and not (intact := checksums.is_intact(self.path)):
             missing = "it is complete, but not sealed: its end is damaged, or it was changed afterwards"
             found = [missing if intact is None else "it is not what it was when it was complete"]
-        return found + list(checksums.damage(self.file, self.steps, self._slot))
+        return found + list(checksums.damage(self.file, self.steps if steps is None else steps, self._slot))
 
     @property
     def samples(self) -> int:
