@@ -28,8 +28,9 @@ from pathlib import Path
 
 import pages
 import torch
-from lrp import ELSEWHERE, PEERS, _Flattening, full_float32
+from lrp import ELSEWHERE, PEERS
 from torch import nn
+from ways import _Flattening, full_float32
 
 from lrp_dynamics import Recorder, lrp
 from lrp_dynamics.base.memory import keep_freed_memory

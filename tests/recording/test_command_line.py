@@ -62,7 +62,7 @@ def test_export_writes_the_file_that_was_named(recording, tmp_path, capsys):
         assert "relevance" in arrays
     (tmp_path / "folder").mkdir()
     assert cli.main(["export", str(recording), "--npz", str(tmp_path / "folder")]) == 2
-    assert "folder is a folder; expected the name of a file" in capsys.readouterr().err
+    assert "folder: found a folder, expected the name of a file" in capsys.readouterr().err
 
 
 def test_export_takes_masks_and_factors_along(tmp_path):

@@ -1,5 +1,6 @@
 """Writing files so that nothing half-written stays behind."""
 
+import errno
 import hashlib
 import json
 import os
@@ -7,6 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from lrp_dynamics.base.errors import StorageError, UserError
+
+# What the system says of a disk that does not take more, whatever is written.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 @contextmanager
@@ -24,17 +30,60 @@ def atomic(path: str | Path) -> Iterator[Path]:
     ------
     Path
         Where to write. It has the same suffix, since some writers choose the format by it.
+
+    Raises
+    ------
+    StorageError
+        If the disk is full, or is not to be written; it names the file.
+    UserError
+        As `check_output` does.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    check_output(path)
+    temporary = temporary_of(path)
     try:
-        yield temporary
-        sync(temporary)
-        os.replace(temporary, path)
-        sync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            sync(temporary)
+            os.replace(temporary, path)
+            sync(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise StorageError(
+            f"{path}: cannot be written, since the disk of {path.absolute().parent} does not take it "
+            f"({os.strerror(error.errno)}); make room there, and run the same command again"
+        ) from error
+
+
+def temporary_of(path: Path) -> Path:
+    """Return the name beside a file under which it is written; refuse a link there, which would lead elsewhere."""
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    if temporary.is_symlink():
+        raise UserError(f"{temporary}: found a symbolic link, expected a name to write {path.name} under; delete it")
+    return temporary
+
+
+def check_output(path: Path) -> None:
+    """Refuse to write where a link, a folder or a device is: only plain files are replaced.
+
+    A link may lead to what others rely on, such as a file in a cache.
+
+    Raises
+    ------
+    UserError
+    """
+    if path.is_symlink():
+        raise UserError(
+            f"{path}: found a symbolic link to {os.readlink(path)}, expected the name of a file to be written; delete "
+            "the link, or give the name of the file itself"
+        )
+    if path.exists() and not path.is_file():
+        found = "a folder" if path.is_dir() else "a device or pipe"
+        raise UserError(f"{path}: found {found}, expected the name of a file to be written")
 
 
 def sync(path: str | Path) -> None:

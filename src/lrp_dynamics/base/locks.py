@@ -8,6 +8,7 @@ import datetime
 import os
 import platform
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -59,10 +60,10 @@ class Lock:
                 self.path.unlink(missing_ok=True)
                 return
             if _same(file, self.path):
-                file.truncate(0)
-                file.write(_this_process())
-                file.flush()
                 self._file = file
+                with suppress(OSError):  # on a full disk it holds all the same, and does not tell whom it belongs to
+                    file.truncate(0)
+                    os.write(file.fileno(), _this_process().encode())
                 return
             file.close()  # its holder deleted it meanwhile
         if fcntl:

@@ -17,13 +17,12 @@ def run(arguments: argparse.Namespace) -> None:
     """Write maps, scalars, steps, samples (masks and factors, too) and accumulators under their names in the file."""
     import numpy as np
 
-    from lrp_dynamics.base.files import atomic
+    from lrp_dynamics.base.files import atomic, check_output
     from lrp_dynamics.recording.store import ACCUMULATORS, SAMPLE_FIELDS, SCALARS, STEPS, open_relevance
 
     if arguments.every < 1:
         raise UserError(f"export: --every is {arguments.every}; expected 1 or more")
-    if arguments.npz.is_dir():
-        raise UserError(f"export: --npz {arguments.npz} is a folder; expected the name of a file")
+    check_output(arguments.npz)
     with open_relevance(arguments.file) as recording:
         arrays = {f"steps/{name}": recording.step(name) for name in STEPS}
         arrays |= {f"scalars/{name}": recording.scalar(name) for name in (*SCALARS, "predicted")}

@@ -6,18 +6,31 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
+from lrp_dynamics.base.disk import SLACK, new_file
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.files import atomic, canonical_json
-from lrp_dynamics.base.hdf5 import open_hdf5
+from lrp_dynamics.base.hdf5 import Layout, open_hdf5
 
 SCHEMA = "lrp-dynamics/dataset"
 SCHEMA_VERSION = 1
-_WHAT = "a prepared dataset, which `lrp-dynamics prepare` writes"
 TRAIN, TEST = 0, 1
 _ARRAYS = {"images": np.uint8, "labels": np.int16, "labels_clean": np.int16, "split": np.uint8}
+LAYOUT = Layout(
+    SCHEMA,
+    (SCHEMA_VERSION,),
+    "a prepared dataset, which `lrp-dynamics prepare` writes",
+    {"name": "text", "title": "text", "classes": "names in a JSON list", "source_json": "a JSON object"},
+    {
+        "images": "u N C H W",
+        "labels": "i N",
+        "labels_clean": "i N",
+        "split": "u N",
+        "mask?": "u N H W",
+        "factors/*": "biuf N",
+    },
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +112,9 @@ def write(path: str | Path, prepared: Prepared) -> None:
         The file, usually `data/<name>.h5`. Missing parent folders are created.
     prepared : Prepared
     """
-    with atomic(path) as temporary, h5py.File(temporary, "w", track_order=False) as file:
+    size = sum(array.nbytes for array in (prepared.images, prepared.mask) if array is not None) + SLACK
+    size += sum(array.nbytes + 4096 for array in (*prepared.factors.values(), *[prepared.labels] * 3))
+    with atomic(path) as temporary, new_file(temporary, size) as file:
         file.attrs["schema"] = SCHEMA
         file.attrs["schema_version"] = SCHEMA_VERSION
         file.attrs["name"] = prepared.name
@@ -123,7 +138,7 @@ def read(path: str | Path) -> Prepared:
     UserError
         If the file is missing, is not HDF5, is not a prepared dataset, or has another schema version.
     """
-    with open_hdf5(path, SCHEMA, SCHEMA_VERSION, _WHAT) as file:
+    with open_hdf5(path, LAYOUT) as file:
         return Prepared(
             name=file.attrs["name"],
             title=file.attrs["title"],
@@ -141,9 +156,12 @@ def read_images(path: str | Path, index: Sequence[int] | np.ndarray) -> np.ndarr
     Raises
     ------
     UserError
-        As `read` does.
+        As `read` does, and if there is no such image.
     """
-    with open_hdf5(path, SCHEMA, SCHEMA_VERSION, _WHAT) as file:
+    with open_hdf5(path, LAYOUT) as file:
+        count = len(file["images"])
+        if not all(0 <= i < count for i in index):
+            raise UserError(f"{path}: found {count} images, expected one of each index among {sorted(map(int, index))}")
         return np.array([file["images"][i] for i in index])
 
 

@@ -1,6 +1,8 @@
 """Trained networks, by name or from a file, with what is needed to show them an image."""
 
 import sys
+import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +17,7 @@ from torch import Tensor, nn
 from lrp_dynamics import models
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.files import sha256
+from lrp_dynamics.base.kinds import Mistake
 from lrp_dynamics.data.pictures import crop_image
 from lrp_dynamics.models.description import Description
 
@@ -60,6 +63,11 @@ class Network:
         return torch.maximum(torch.minimum(low + share * (high - low), high), low)  # rounding must not leave the bounds
 
 
+def known() -> tuple[str, ...]:
+    """Return the names of all networks."""
+    return (*IMAGENET, *models.MODELS)
+
+
 def load(model: str, weights: Path | None = None, trained_on: str | None = None) -> Network:
     """Return a trained network.
 
@@ -79,10 +87,10 @@ def load(model: str, weights: Path | None = None, trained_on: str | None = None)
     UserError
         If there is no such network, no such file, or the weights are of another network or other data.
     """
-    if model not in (*IMAGENET, *models.MODELS):
+    if model not in known():
         path = Path(model)
         if not path.is_file():
-            names = ", ".join((*IMAGENET, *models.MODELS))
+            names = ", ".join(known())
             raise UserError(f"model: found {model!r}, expected a .safetensors file or one of {names}")
         state, about = read_state(path)
         if weights is not None:
@@ -98,37 +106,68 @@ def load(model: str, weights: Path | None = None, trained_on: str | None = None)
         if about is not None and about.model != model:
             raise UserError(f"{weights} holds the weights of {about.model!r}, not of {model!r}")
         if about is None:
-            about = describe(model, state, _title(model, weights, trained_on))
+            about = describe(model, state, _title(model, weights, trained_on), weights)
         elif trained_on not in (None, about.trained_on):
             raise UserError(f"{weights} was trained on {about.trained_on!r}, as it says itself, not on {trained_on!r}")
         return build(about, state, weights)
     if model not in IMAGENET:
         raise UserError(f"there are no published weights of {model!r}; give a file with --weights")
     state = _published(model)
-    return build(describe(model, state, "ImageNet"), state, Path(model))
+    return build(describe(model, state, "ImageNet", Path(model)), state, Path(model))
 
 
 def read_state(path: Path) -> tuple[dict[str, Tensor], Description | None]:
-    """Return the state_dict in a file, and what the file says about it."""
+    """Return the state_dict in a file, and what the file says about it.
+
+    Raises
+    ------
+    UserError
+        If there is no such file, it is damaged, or holds something else than tensors with their names.
+    """
     if not path.is_file():
         raise UserError(f"{path}: there is no such file of weights")
     try:
         with safe_open(path, "pt") as file:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary
-            return state, Description.from_metadata(file.metadata())
-    except SafetensorError:
-        pass
+            about = Description.from_metadata(file.metadata())
+            _check_plain(state, path)
+            return state, about
+    except SafetensorError as error:
+        if path.suffix == ".safetensors":
+            raise UserError(f"{path} is damaged, or no .safetensors file ({error})") from None
+    except Mistake as error:
+        raise UserError(f"{path} does not describe a network of this package ({error})") from None
     try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as parts:
+                packed = [part for part in parts.infolist() if part.file_size > part.compress_size]
+            if packed:  # torch.save does not, and a small file may unpack to more than there is memory
+                raise UserError(f"{path} holds packed data, {packed[0].filename}; expected a file of torch.save")
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
+    except (OSError, UserError):
         raise
     except Exception as error:  # of many kinds, for files of other formats
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path} is neither a .safetensors file nor a state_dict of torch.save ({reason})") from error
     state = state.get("state_dict", state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+    named = isinstance(state, dict) and state and all(isinstance(name, str) for name in state)
+    if not named or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{path} holds no state_dict: expected a mapping from parameter names to tensors")
+    _check_plain(state, path)
     return {name.removeprefix("module."): value for name, value in state.items()}, None
+
+
+def _check_plain(state: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse tensors that have no values of their own, or more than the file has bytes."""
+    size = path.stat().st_size
+    for name, value in state.items():
+        plain = value.layout is torch.strided and value.device.type == "cpu" and not value.is_quantized
+        if not plain or not 0 < value.numel() * value.element_size() <= size:
+            kind = str(value.layout) if value.layout is not torch.strided else str(value.dtype)
+            raise UserError(
+                f"{path}: the weights {name!r} are of type {kind} and shape {tuple(value.shape)} on "
+                f"{value.device}, in a file of {size} bytes; expected plain values that lie in the file"
+            )
 
 
 def _title(model: str, weights: Path, trained_on: str | None) -> str:
@@ -152,11 +191,11 @@ def _of_imagenet(title: str) -> bool:
     return title.lower().startswith("imagenet")
 
 
-def describe(model: str, state: dict[str, Tensor], trained_on: str) -> Description:
+def describe(model: str, state: dict[str, Tensor], trained_on: str, source: Path) -> Description:
     """Return how a network is used when its file does not say so: as torchvision's own, or with inputs of 0 to 1."""
     matrices = [value for value in state.values() if value.dim() > 1]
     if not matrices:
-        raise UserError(f"the weights hold no matrix, so they are not those of {model!r}")
+        raise UserError(f"{source}: the weights hold no matrix, so they are not those of {model!r}")
     names = [f"class {k}" for k in range(len(matrices[-1]))]
     if model in IMAGENET:
         published = torchvision.models.get_model_weights(model).DEFAULT
@@ -172,35 +211,67 @@ def describe(model: str, state: dict[str, Tensor], trained_on: str) -> Descripti
 
 def build(about: Description, state: dict[str, Tensor], source: Path) -> Network:
     """Return the network that a description names, with these weights; `source` is for the error message."""
+    if about.model not in known():
+        raise UserError(f"{source}: found weights of {about.model!r}, expected one of {', '.join(known())}")
+    with torch.device("meta"):  # so that a wrong description takes no memory
+        _compare(_untrained(about), state, source, about.model)
+    model = _untrained(about)
+    fill(model, state, source, about.model)
+    return Network(model.eval(), replace(about, classes=tuple(about.classes)))
+
+
+def _untrained(about: Description) -> nn.Module:
     if about.model in IMAGENET:
-        model = torchvision.models.get_model(about.model, weights=None, num_classes=len(about.classes))
-    else:
-        model = models.build(about.model, n_classes=len(about.classes), in_channels=about.shape[0])
+        return torchvision.models.get_model(about.model, weights=None, num_classes=len(about.classes))
+    return models.build(about.model, n_classes=len(about.classes), in_channels=about.shape[0])
+
+
+def fill(model: nn.Module, state: Mapping[str, Tensor], source: Path, name: str) -> None:
+    """Give a network its weights; `source` and the network's `name` are for the error message.
+
+    Raises
+    ------
+    UserError
+        If they are of another network, of a type that is not the network's, or not finite.
+    """
+    _compare(model, state, source, name)
+    model.load_state_dict(state)
+    for key, value in model.state_dict().items():
+        if not torch.isfinite(value).all():
+            raise UserError(f"{source}: the weights {key!r} hold NaN or infinite values")
+
+
+def _compare(model: nn.Module, state: Mapping[str, Tensor], source: Path, name: str) -> None:
+    """Refuse weights that are not those of a network."""
     expected, problem = model.state_dict(), None
     if missing := expected.keys() - state.keys():
         problem = f"lacks {min(missing)!r}"
     elif extra := state.keys() - expected.keys():
         problem = f"has {min(extra)!r}, which this network has not"
     else:
-        for name, value in expected.items():
-            if state[name].shape != value.shape:
-                problem = f"has {name!r} of shape {tuple(state[name].shape)}, expected {tuple(value.shape)}"
+        for key, value in expected.items():
+            found = state[key]
+            if found.shape != value.shape:
+                problem = f"has {key!r} of shape {tuple(found.shape)}, expected {tuple(value.shape)}"
+            # Any float can be taken for a float; of whole numbers in its place nobody knows what they stand for.
+            elif found.dtype != value.dtype and not (found.is_floating_point() and value.is_floating_point()):
+                problem = f"has {key!r} of type {found.dtype}, expected {value.dtype}"
     if problem:
-        raise UserError(f"{source}: the weights are not those of {about.model!r} (it {problem})")
-    model.load_state_dict(state)
-    for name, value in model.state_dict().items():
-        if not torch.isfinite(value).all():
-            raise UserError(f"{source}: the weights {name!r} hold NaN or infinite values")
-    return Network(model.eval(), replace(about, classes=tuple(about.classes)))
+        raise UserError(f"{source}: the weights are not those of {name!r} (it {problem})")
 
 
 def _published(model: str) -> dict[str, Tensor]:
     """Return torchvision's recommended weights, checked by their hash, from its cache or downloaded into it."""
     weights = torchvision.models.get_model_weights(model).DEFAULT
     try:
-        return weights.get_state_dict(progress=True, check_hash=True)
-    except (OSError, RuntimeError) as error:
+        return weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
+    except Exception as error:  # of the network or disk, or of many kinds, for what is no such file
         place = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
+        if place.is_file():
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UserError(
+                f"{place} is damaged, or no file of weights ({reason}); delete it, or give another"
+            ) from error
         raise UserError(
             f"the weights of {model!r} could not be had from {weights.url} ({error}); put the file at {place}, or give "
             "a file with --weights"

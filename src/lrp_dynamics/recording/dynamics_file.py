@@ -7,13 +7,23 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from lrp_dynamics.base.disk import SLACK, new_file
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.files import atomic
-from lrp_dynamics.base.hdf5 import open_hdf5
+from lrp_dynamics.base.hdf5 import Layout, open_hdf5
 from lrp_dynamics.recording.store import RelevanceFile, sum_of_maps
 
 SCHEMA, SCHEMA_VERSION = "lrp-dynamics/dynamics", 1
 ORIGIN = ("dataset", "dataset_title", "model", "composite", "target", "seed")  # attributes copied from the recording
+MAPS = ("dynamics", "dynamics_normalized", "mean_abs_relevance", "mean_relevance", "std_relevance")
+LAYOUT = Layout(
+    SCHEMA,
+    (SCHEMA_VERSION,),
+    "a dynamics.h5, which `lrp-dynamics dynamics` writes",
+    dict.fromkeys(ORIGIN, "text, a number, true or false")
+    | {"classes": "names in a JSON list", "steps": "a whole number", "largest_step_gap": "a whole number"},
+    dict.fromkeys(MAPS, "f N *shape"),
+)
 
 
 def write_dynamics(
@@ -35,14 +45,11 @@ def write_dynamics(
     checks : mapping of str to float
         How far they differ from what they were compared with; kept as attributes.
     """
-    maps = {
-        "dynamics": dynamics,
-        "dynamics_normalized": normalized,
-        "mean_abs_relevance": recording.accumulated("abs_sum") / recording.steps,
-        "mean_relevance": recording.accumulated("mean"),
-        "std_relevance": (recording.accumulated("m2") / recording.steps) ** 0.5,
-    }
-    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
+    absolute, mean, squares = (recording.accumulated(name) for name in ("abs_sum", "mean", "m2"))
+    values = (dynamics, normalized, absolute / recording.steps, mean, (squares / recording.steps) ** 0.5)
+    maps = dict(zip(MAPS, values, strict=True))
+    size = sum(values.nbytes for values in maps.values()) + SLACK
+    with atomic(path) as temporary, new_file(temporary, size) as file:
         file.attrs["schema"], file.attrs["schema_version"] = SCHEMA, SCHEMA_VERSION
         for name in ORIGIN:
             file.attrs[name] = recording.attrs[name]
@@ -61,7 +68,7 @@ def open_dynamics(path: str | Path) -> h5py.File:
     UserError
         If the file is missing, is not HDF5, or holds something else.
     """
-    return open_hdf5(path, SCHEMA, SCHEMA_VERSION, "a dynamics.h5, which `lrp-dynamics dynamics` writes")
+    return open_hdf5(path, LAYOUT)
 
 
 def check_table(file: h5py.File, divergence: np.ndarray, table: str | Path) -> None:

@@ -10,7 +10,7 @@ with recorder:
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from lrp_dynamics.recording.arguments import (
     number,
     whole,
 )
-from lrp_dynamics.recording.explainers import Explainer, make_explainer
+from lrp_dynamics.recording.explainers import Explainer, fixed, make_explainer
 from lrp_dynamics.recording.shards import BATCH
 from lrp_dynamics.recording.store import ACCUMULATORS, BLOCK, SCALARS, STEPS, class_type
 from lrp_dynamics.recording.sums import Parcel, Sums, describe, quantize
@@ -132,6 +132,7 @@ class Recorder:
         self._samples = [x.clone() for x in samples.split(batch)]
         self._targets = None if targets is None else [t.clone() for t in targets.split(batch)]
         name, self._explainer = make_explainer(model, composite, bounds)
+        self._explain: list[Callable[[], lrp.Relevance]] = []
         predicted = self._try(samples[:1].clone(), targets)
         self._pending: list[tuple[dict, dict[str, Tensor]]] = []
         # Calls from several threads are taken one after another; a forked child has no thread to write with.
@@ -223,11 +224,15 @@ class Recorder:
         """Explain the network as it is, and keep what there is to be written."""
         targets, left = self._targets or self._predicted(), self._writer.maps
         batches, taken = [], {name: [] for name in ("plain", "predicted", "finite", "map", "scale")}
-        for samples, target in zip(self._samples, targets, strict=True):
-            maps, scalars = describe(self._explainer(samples, target), target)
+        if not self._explain:
+            pairs = zip(self._samples, targets, strict=True)
+            self._explain = [fixed(self._explainer, samples, target) for samples, target in pairs]
+            self._samples = []  # an explainer has copies of its own
+        for explain, target in zip(self._explain, targets, strict=True):
+            maps, scalars = describe(explain(), target)
             batches.append(maps)
             rows = torch.stack([scalars[name].float() for name in _OF_A_MAP], -1)
-            values, scale = quantize(maps, min(left, len(samples)))
+            values, scale = quantize(maps, min(left, len(target)))
             for name, part in zip(taken, (rows, scalars["predicted"], scalars["finite"], values, scale), strict=True):
                 taken[name].append(part)
             left -= len(scale)

@@ -27,7 +27,7 @@ import numpy as np
 from lrp_dynamics.base.disk import FAILURES, SLACK, new_file, reason
 from lrp_dynamics.base.errors import StorageError, UserError
 from lrp_dynamics.base.files import atomic
-from lrp_dynamics.base.hdf5 import open_hdf5
+from lrp_dynamics.base.hdf5 import Layout, open_hdf5, tell_damage
 from lrp_dynamics.base.locks import holder
 from lrp_dynamics.recording import checksums, chunks
 
@@ -66,6 +66,28 @@ ATTRIBUTES = (
     "target",
     "channel_reduction",
     "every",
+)
+LAYOUT = Layout(
+    SCHEMA,
+    (VERSION, *OLDER),
+    "a recording (relevance.h5)",
+    dict.fromkeys(ATTRIBUTES, "text, a number, true or false")
+    | {"complete": "true or false", "classes": "names in a JSON list"},
+    {
+        "relevance/map": "f _ m *shape",
+        "relevance/scale": "f _ m",
+        **{f"samples/{name}": "iu N" for name in SAMPLE_FIELDS},
+        "samples/image": "uf N *",
+        "samples/mask?": "u N *shape",
+        "samples/target?": "iuf N *",
+        "samples/factors/*": "biuf N",
+        **{f"steps/{name}": "f" + "iu" * (name == "iteration") + " _" for name in STEPS},
+        **{f"scalars/{name}": "f _ N" for name in SCALARS},
+        "scalars/predicted": "iu _ N",
+        **{f"accum/{slot}/{name}": "f N *shape" for slot in "AB" for name in ACCUMULATORS},
+        **{f"accum/{slot}/n": "iu" for slot in "AB"},
+        "accum/valid_slot": "iu",
+    },
 )
 
 
@@ -160,19 +182,37 @@ class RelevanceFile:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        self.file = open_hdf5(self.path, SCHEMA, VERSION, "a recording (relevance.h5)", OLDER)
+        self.file = open_hdf5(self.path, LAYOUT)
         self.attrs = dict(self.file.attrs)
-        self.attrs["classes"] = json.loads(self.attrs.get("classes", "[]"))
+        self.attrs["classes"] = json.loads(self.attrs["classes"])
         self.complete = bool(self.attrs["complete"])
         self.writer = None if self.complete else holder(self.path)
-        self._slot = "AB"[int(self.file["accum/valid_slot"][()])]
+        slot = int(self.file["accum/valid_slot"][()])
+        self._slot = "AB"[slot % 2]
         self.steps = int(self.file[f"accum/{self._slot}/n"][()])
+        if problem := self._contradiction(slot):
+            self.close()
+            raise UserError(f"{self.path}: {problem}: it is damaged, or was made by something else")
+
+    def _contradiction(self, slot: int) -> str | None:
+        """Return what cannot be in a recording, whenever its writer was stopped."""
+        if slot not in (0, 1):
+            return f"found /accum/valid_slot {slot}, expected 0 or 1"
+        for dataset in time_series(self.file):
+            if not (isinstance(dataset, h5py.Dataset) and dataset.chunks and 0 <= self.steps <= len(dataset)):
+                found = getattr(dataset, "shape", None) or "a group"
+                return f"found {found} as {dataset.name}, expected {self.steps} steps or more that can grow"
+        image, maps = self.file["samples/image"].shape, self.map_samples
+        if image[-len(self.shape) :] != self.shape or maps > self.samples:
+            return f"found maps of {maps} samples of shape {self.shape}, expected them as of samples {image}"
+        return None
 
     def __enter__(self) -> "RelevanceFile":
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.close()
+        tell_damage(self.path, error)
 
     def __repr__(self) -> str:
         return f"<RelevanceFile {self.path}: {self.steps} steps, {self.samples} samples, {self.map_samples} with maps>"
@@ -354,23 +394,24 @@ def rewrite(path: str | Path, *, complete: bool, live: bool = False) -> int:
     StorageError
         If the disk has no room for a second copy; the recording is as before.
     """
-    path = Path(path).resolve()  # of a link, the file is replaced and not the link
+    path = Path(path)
     size = path.stat().st_size + SLACK
-    try:
-        with open_relevance(path) as recording, atomic(path) as temporary:
-            size += sum(recording.accumulated(name).nbytes for name in ACCUMULATORS)  # one slot may be empty so far
+    with open_relevance(path) as recording, atomic(path) as temporary:
+        size += sum(recording.accumulated(name).nbytes for name in ACCUMULATORS)  # one slot may be empty so far
+        try:
             with new_file(temporary, size, libver="latest" if live else None) as file:
                 _copy(recording, file, complete)
             if complete:
                 checksums.seal(temporary)
-            return recording.steps
-    except FAILURES as error:
-        kept = "is whole, but not marked as complete" if complete else "is left as it was"
-        remedy = "run `lrp-dynamics recover --mark-complete`" if complete else "try again"
-        raise StorageError(
-            f"{path}: {kept}, since a second copy cannot be made on the disk of {path.parent} ({reason(error)}): with "
-            f"{size / 1e6:.0f} MB free there, {remedy}"
-        ) from error
+        except FAILURES as error:
+            tell_damage(path, error)
+            kept = "is whole, but not marked as complete" if complete else "is left as it was"
+            remedy = "run `lrp-dynamics recover --mark-complete`" if complete else "try again"
+            raise StorageError(
+                f"{path}: {kept}, since a second copy cannot be made on the disk of {path.absolute().parent} "
+                f"({reason(error)}): with {size / 1e6:.0f} MB free there, {remedy}"
+            ) from error
+        return recording.steps
 
 
 def _copy(recording: RelevanceFile, file: h5py.File, complete: bool) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from lrp_dynamics.base import disk
 from lrp_dynamics.base.errors import StorageError, UserError
+from lrp_dynamics.base.files import check_output
 from lrp_dynamics.base.locks import Lock, is_open
 from lrp_dynamics.recording import checksums, chunks
 from lrp_dynamics.recording.background import Background
@@ -79,6 +80,7 @@ class RelevanceWriter:
         self._lock = Lock(self.path)
         self._real = real = self.path.resolve()  # wherever the process works when the file is closed
         try:
+            check_output(self.path)
             give_way(real, overwrite)
             # SWMR needs the newest file format; without SWMR a killed writer's file in that format does not open again.
             self.file = h5py.File(real, "x", libver="latest" if live else None)
@@ -135,6 +137,7 @@ class RelevanceWriter:
         check_same(writer.path, accum, iteration, checksum)
         writer._lock = Lock(writer.path)
         try:
+            check_output(writer.path)
             if is_open(writer.path):
                 raise StorageError(f"{path}: is open in this or another process; close it there first")
             if live or not can_go_on(writer.path) or is_old(writer.path):

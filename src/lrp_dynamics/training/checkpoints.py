@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.files import atomic
 from lrp_dynamics.base.tables import write_csv
+from lrp_dynamics.models.trained import read_state
 from lrp_dynamics.training.loop import Images, accuracy
 
 
@@ -73,9 +73,18 @@ class Checkpoints:
 
 
 def iterations_of(path: Path) -> list[int]:
-    """Return the iterations that a file of checkpoints holds, in order."""
-    with safe_open(path, "pt") as file:
-        return sorted({int(name.partition("/")[0]) for name in list(file.keys())})
+    """Return the iterations that a file of checkpoints holds, in order.
+
+    Raises
+    ------
+    UserError
+        If it is damaged, or no file of checkpoints.
+    """
+    state, _ = read_state(path)
+    found = [name.partition("/") for name in state]
+    if not all(iteration.isdecimal() and name for iteration, _, name in found):
+        raise UserError(f"{path}: found {min(state)!r}, expected <iteration>/<parameter>, as checkpoints are named")
+    return sorted({int(iteration) for iteration, _, _ in found})
 
 
 def load(path: Path, iteration: int) -> dict[str, Tensor]:
@@ -84,10 +93,10 @@ def load(path: Path, iteration: int) -> dict[str, Tensor]:
     Raises
     ------
     UserError
-        If the file does not hold that iteration.
+        If the file is damaged, or does not hold that iteration.
     """
-    with safe_open(path, "pt") as file:
-        names = [name for name in list(file.keys()) if name.startswith(f"{iteration}/")]
-        if not names:
-            raise UserError(f"{path}: found no checkpoint of iteration {iteration}")
-        return {name.partition("/")[2]: file.get_tensor(name) for name in names}
+    state, _ = read_state(path)
+    found = {name.partition("/")[2]: value for name, value in state.items() if name.startswith(f"{iteration}/")}
+    if not found:
+        raise UserError(f"{path}: found no checkpoint of iteration {iteration}")
+    return found

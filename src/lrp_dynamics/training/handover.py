@@ -114,7 +114,8 @@ def hand_over(work: Path, out: Path) -> None:
         for path in _results(work):
             target = out / path.relative_to(work)
             target.parent.mkdir(parents=True, exist_ok=True)
-            placed[target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")] = target
+            files.check_output(target)
+            placed[files.temporary_of(target)] = target
         for temporary, target in placed.items():
             _copy(work / target.relative_to(out), temporary)
         for temporary, target in placed.items():

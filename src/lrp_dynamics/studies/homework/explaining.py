@@ -19,6 +19,7 @@ from lrp_dynamics.data import prepared
 from lrp_dynamics.measures.evaluation import mass_accuracy
 from lrp_dynamics.measures.samples import conservation
 from lrp_dynamics.measures.similarity import cosine
+from lrp_dynamics.models.trained import fill
 from lrp_dynamics.recording.store import open_relevance
 from lrp_dynamics.training import checkpoints
 from lrp_dynamics.training.data import Data
@@ -70,7 +71,7 @@ def run_explanations(data: Path, weights: Path, accuracy: Path, params: Mapping[
         params["model"], n_classes=len(dataset.classes), in_channels=dataset.images.shape[1], seed=params["seed"]
     )
     model = model.to(source.device).eval()
-    model.load_state_dict(checkpoints.load(weights, moments[-1]))
+    fill(model, checkpoints.load(weights, moments[-1]), weights, params["model"])
     index = np.flatnonzero(dataset.split == prepared.TEST)[: params["checkpoints"]["test_images"]]
     table = evidence_table(model, source, index)
     chosen = table["index"][: params["explained"]]
@@ -81,12 +82,13 @@ def run_explanations(data: Path, weights: Path, accuracy: Path, params: Mapping[
             for name, plan in plans(chosen, params).items()
         }
         for moment in moments:
-            model.load_state_dict(checkpoints.load(weights, moment))
+            fill(model, checkpoints.load(weights, moment), weights, params["model"])
             for recorder in recorders.values():
                 recorder.record(moment, lr=params["training"]["learning_rate"])
         for name, recorder in recorders.items():
             recorder.close()
             (out / name).mkdir(exist_ok=True)
+            files.check_output(out / name / "relevance.h5")
             os.replace(recorder.path, out / name / "relevance.h5")
     write_csv(out / "evidence.csv", table)
     files.write_json(out / "metrics.json", metrics(out, read_csv(accuracy), table))

@@ -82,6 +82,7 @@ def run_explanations(model: Path, data: Path, params: Mapping[str, Any], out: Pa
             print(f"{name}: {speed[name]:.1f} images explained in a second")
         for name in speed:
             (out / name).mkdir(exist_ok=True)
+            files.check_output(out / name / "relevance.h5")
             os.replace(Path(temporary) / f"{name}.h5", out / name / "relevance.h5")
     where = {"device": name_of(device), "threads": torch.get_num_threads()}
     done = {"images": min(len(test), options["speed_images"]), "batch_size": options["batch_size"]}

@@ -1,13 +1,14 @@
 """Files of the VGG-16 study: maps and curves in HDF5, tables, and the numbers on one page."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import torch
 
+from lrp_dynamics.base.disk import SLACK, new_file
 from lrp_dynamics.base.files import atomic
 from lrp_dynamics.data.prepared import Prepared
 from lrp_dynamics.measures import evaluation
@@ -19,15 +20,16 @@ TOP = 5
 
 def write_h5(path: Path, study: Study, about: Description, data: Prepared, params: dict[str, Any]) -> None:
     """Write images, logits, maps of pixels and layers, balances, curves; equal studies give equal bytes."""
-    images = study.images
-    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
+    arrays = dict(_arrays(study))
+    size = sum(values.nbytes + 4096 for values in arrays.values()) + SLACK
+    with atomic(path) as temporary, new_file(temporary, size) as file:
         file.attrs["schema"], file.attrs["schema_version"] = "lrp-dynamics/photos", 1
         for name, value in (
             ("model", about.model),
             ("trained_on", about.trained_on),
             ("dataset_title", data.title),
             ("classes", json.dumps(list(about.classes))),
-            ("names", json.dumps(images.names)),
+            ("names", json.dumps(study.images.names)),
             ("composites", json.dumps(list(params["composites"]))),
             ("methods", json.dumps(list(study.flipping))),
             ("blocks", json.dumps(study.blocks)),
@@ -35,35 +37,42 @@ def write_h5(path: Path, study: Study, about: Description, data: Prepared, param
         ):
             file.attrs[name] = value
 
-        def put(name: str, values: np.ndarray) -> None:
+        for name, values in arrays.items():
             file.create_dataset(name, data=values, track_times=False)
+            if name.startswith("absorbed/"):
+                absorbed = study.explained[name.removeprefix("absorbed/"), TARGETS[0]].absorbed
+                file[name].attrs["layers"] = json.dumps(list(absorbed))
+            if name.startswith("mprt/"):
+                file[name].attrs["layers"] = json.dumps(list(study.mprt[name.removeprefix("mprt/")]))
 
-        put("images", images.pixels)
-        put("logits", images.logits)
-        put("order", images.order[:, :TOP])
-        if images.labels is not None:
-            put("labels", images.labels)
-        if images.masks is not None:
-            put("masks", images.masks.astype(np.uint8))
-        for (method, target), result in study.explained.items():
-            put(f"maps/{method}/{target}", result.maps.astype(np.float32))
-            put(f"books/{method}/{target}/initial", result.initial)
-            put(f"books/{method}/{target}/residual", result.residual)
-            if target == TARGETS[0]:
-                if result.absorbed:
-                    put(f"absorbed/{method}", np.stack(list(result.absorbed.values()), 1))
-                    file[f"absorbed/{method}"].attrs["layers"] = json.dumps(list(result.absorbed))
-                for name, values in result.layers.items():
-                    put(f"layers/{name}", values.astype(np.float32))
-        for name, values in study.activations.items():
-            put(f"activations/{name}", values.astype(np.float32))
-        for method, curves in study.flipping.items():
-            put(f"flipping/{method}/morf", curves.morf.numpy())
-            put(f"flipping/{method}/lerf", curves.lerf.numpy())
-        put("flipping_fraction", curves.fraction.numpy())
-        for method, layers in study.mprt.items():
-            put(f"mprt/{method}", np.stack(list(layers.values())))
-            file[f"mprt/{method}"].attrs["layers"] = json.dumps(list(layers))
+
+def _arrays(study: Study) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield every dataset with its name, in the order in which they are written."""
+    images = study.images
+    yield "images", images.pixels
+    yield "logits", images.logits
+    yield "order", images.order[:, :TOP]
+    if images.labels is not None:
+        yield "labels", images.labels
+    if images.masks is not None:
+        yield "masks", images.masks.astype(np.uint8)
+    for (method, target), result in study.explained.items():
+        yield f"maps/{method}/{target}", result.maps.astype(np.float32)
+        yield f"books/{method}/{target}/initial", result.initial
+        yield f"books/{method}/{target}/residual", result.residual
+        if target == TARGETS[0]:
+            if result.absorbed:
+                yield f"absorbed/{method}", np.stack(list(result.absorbed.values()), 1)
+            for name, values in result.layers.items():
+                yield f"layers/{name}", values.astype(np.float32)
+    for name, values in study.activations.items():
+        yield f"activations/{name}", values.astype(np.float32)
+    for method, curves in study.flipping.items():
+        yield f"flipping/{method}/morf", curves.morf.numpy()
+        yield f"flipping/{method}/lerf", curves.lerf.numpy()
+    yield "flipping_fraction", curves.fraction.numpy()
+    for method, layers in study.mprt.items():
+        yield f"mprt/{method}", np.stack(list(layers.values()))
 
 
 def predictions(study: Study, about: Description) -> dict[str, list]:
