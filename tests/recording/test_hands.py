@@ -71,9 +71,10 @@ def test_a_forked_process_leaves_the_recording_to_its_owner(tmp_path):
         assert recording.steps == 40
 
 
-def test_it_goes_on_after_an_error(tmp_path):
+@pytest.mark.parametrize("targets", [torch.tensor([0, 1, 2]), "predicted"], ids=["classes", "predicted"])
+def test_it_goes_on_after_an_error(tmp_path, targets):
     """As if the step that could not be taken had not been asked for."""
-    given = {name: arguments() for name in ("plain", "broken")}
+    given = {name: arguments(targets=targets) for name in ("plain", "broken")}
     for name, kept in given.items():
         weight = kept["model"][0].weight
         with Recorder(tmp_path / f"{name}.h5", **kept) as recorder:
@@ -132,7 +133,7 @@ def test_only_the_recording_of_a_state_is_gone_on_with(tmp_path):
     def change(file):
         file["scalars/logit"][7] = 0
 
-    for damage, message in ((forget, "found 18 steps, expected 20"), (change, "/scalars/logit is not what")):
+    for damage, message in ((forget, "relevance/map, expected 20 steps"), (change, "/scalars/logit is not what")):
         path = shutil.copy(tmp_path / "r.h5", tmp_path / f"{damage.__name__}.h5")
         with h5py.File(path, "r+") as file:
             damage(file)

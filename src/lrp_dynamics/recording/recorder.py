@@ -224,11 +224,9 @@ class Recorder:
         """Explain the network as it is, and keep what there is to be written."""
         targets, left = self._targets or self._predicted(), self._writer.maps
         batches, taken = [], {name: [] for name in ("plain", "predicted", "finite", "map", "scale")}
-        if not self._explain:
-            pairs = zip(self._samples, targets, strict=True)
-            self._explain = [fixed(self._explainer, samples, target) for samples, target in pairs]
-            self._samples = []  # an explainer has copies of its own
-        for explain, target in zip(self._explain, targets, strict=True):
+        pairs = zip(self._samples, targets, strict=True)
+        explain_all = self._explain or [fixed(self._explainer, samples, target) for samples, target in pairs]
+        for explain, target in zip(explain_all, targets, strict=True):
             maps, scalars = describe(explain(), target)
             batches.append(maps)
             rows = torch.stack([scalars[name].float() for name in _OF_A_MAP], -1)
@@ -242,6 +240,8 @@ class Recorder:
         if self._targets is None:
             self._writer.put_target(torch.cat(targets).cpu().numpy())
             self._targets = targets
+        if not self._explain:  # of classes that are predicted, those of the first step that can be taken
+            self._explain, self._samples = explain_all, []  # an explainer has copies of its own
         try:
             self._pending.append((step, step_of | {"step_divergence": self._sums.add(batches).float()}))
         except BaseException:  # the sums may hold half of this step, and must not be written

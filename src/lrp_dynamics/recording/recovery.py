@@ -6,7 +6,8 @@ from lrp_dynamics.base.disk import FAILURES, reason
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.locks import Lock
 from lrp_dynamics.recording import checksums, contents
-from lrp_dynamics.recording.store import open_relevance, rewrite, time_series
+from lrp_dynamics.recording.rewriting import rewrite
+from lrp_dynamics.recording.store import open_relevance, time_series
 
 
 def validate(path: str | Path) -> list[str]:

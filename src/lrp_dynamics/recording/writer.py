@@ -18,10 +18,10 @@ from lrp_dynamics.recording import checksums, chunks
 from lrp_dynamics.recording.background import Background
 from lrp_dynamics.recording.existing import can_go_on, check_same, give_way, is_old
 from lrp_dynamics.recording.layout import create
+from lrp_dynamics.recording.rewriting import rewrite
 from lrp_dynamics.recording.store import (
     ACCUMULATORS,
     BLOCK,
-    rewrite,
     time_series,
 )
 
