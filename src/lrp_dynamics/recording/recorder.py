@@ -224,10 +224,10 @@ class Recorder:
         """Explain the network as it is, and keep what there is to be written."""
         targets, left = self._targets or self._predicted(), self._writer.maps
         batches, taken = [], {name: [] for name in ("plain", "predicted", "finite", "map", "scale")}
-        pairs = zip(self._samples, targets, strict=True)
-        explain_all = self._explain or [fixed(self._explainer, samples, target) for samples, target in pairs]
-        for explain, target in zip(explain_all, targets, strict=True):
-            maps, scalars = describe(explain(), target)
+        pairs = zip(self._samples, targets, strict=not self._explain)
+        explain = self._explain or [fixed(self._explainer, samples, target) for samples, target in pairs]
+        for explained, target in zip(explain, targets, strict=True):
+            maps, scalars = describe(explained(), target)
             batches.append(maps)
             rows = torch.stack([scalars[name].float() for name in _OF_A_MAP], -1)
             values, scale = quantize(maps, min(left, len(target)))
@@ -240,8 +240,7 @@ class Recorder:
         if self._targets is None:
             self._writer.put_target(torch.cat(targets).cpu().numpy())
             self._targets = targets
-        if not self._explain:  # of classes that are predicted, those of the first step that can be taken
-            self._explain, self._samples = explain_all, []  # an explainer has copies of its own
+        self._explain, self._samples = explain, []  # explainers have copies of their own
         try:
             self._pending.append((step, step_of | {"step_divergence": self._sums.add(batches).float()}))
         except BaseException:  # the sums may hold half of this step, and must not be written
