@@ -22,8 +22,6 @@ def validate(path: str | Path) -> list[str]:
             problems.append("the recording is not complete: it was interrupted")
         if not recording.steps:
             problems.append("the recording holds no steps")
-        if unlike := contents.layout(recording.file):
-            return problems + unlike
         lengths = {dataset.name: dataset.shape[0] for dataset in time_series(recording.file)}
         wrong = [
             f"{name} holds {length} steps, the accumulators hold {recording.steps}"

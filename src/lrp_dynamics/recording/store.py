@@ -222,7 +222,7 @@ class RelevanceFile:
     def damage(self, steps: int | None = None) -> list[str]:
         """Return what is not as it was written, a sentence each, of all or the first steps."""
         if "checksums" not in self.file:
-            return []
+            return [] if self.attrs["schema_version"] in OLDER else ["it has no /checksums"]
         found = []
         if self.complete and not (intact := checksums.is_intact(self.path)):
             missing = "it is complete, but not sealed: its end is damaged, or it was changed afterwards"
