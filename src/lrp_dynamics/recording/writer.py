@@ -16,13 +16,12 @@ from lrp_dynamics.base.files import check_output
 from lrp_dynamics.base.locks import Lock, is_open
 from lrp_dynamics.recording import checksums, chunks
 from lrp_dynamics.recording.background import Background
+from lrp_dynamics.recording.existing import can_go_on, check_same, give_way, is_old
 from lrp_dynamics.recording.layout import create
+from lrp_dynamics.recording.rewriting import rewrite
 from lrp_dynamics.recording.store import (
     ACCUMULATORS,
     BLOCK,
-    VERSION,
-    open_relevance,
-    rewrite,
     time_series,
 )
 
@@ -82,7 +81,7 @@ class RelevanceWriter:
         self._real = real = self.path.resolve()  # wherever the process works when the file is closed
         try:
             check_output(self.path)
-            _give_way(real, overwrite)
+            give_way(real, overwrite)
             # SWMR needs the newest file format; without SWMR a killed writer's file in that format does not open again.
             self.file = h5py.File(real, "x", libver="latest" if live else None)
         except BaseException:
@@ -101,7 +100,13 @@ class RelevanceWriter:
 
     @classmethod
     def reopen(
-        cls, path: str | Path, accum: Mapping[str, Any], iteration: float, *, live: bool = False
+        cls,
+        path: str | Path,
+        accum: Mapping[str, Any],
+        iteration: float,
+        *,
+        checksum: int | None = None,
+        live: bool = False,
     ) -> "RelevanceWriter":
         """Open a file to go on after the steps that these accumulators hold; later ones are cut off.
 
@@ -112,6 +117,8 @@ class RelevanceWriter:
             As of `append`.
         iteration : float
             The last of these steps, to tell that the file is the one that they were recorded in.
+        checksum : int, optional
+            What `checksum` told of them.
         live : bool
             As of the class.
 
@@ -127,13 +134,13 @@ class RelevanceWriter:
         writer._begun, writer._room, writer.open, writer._real = writer.whole, 0, True, writer.path.resolve()
         if not writer.path.is_file():
             raise UserError(f"{path}: no such file; go on with the recording that the state belongs to, or begin anew")
-        _check_same(writer.path, accum, iteration)
+        check_same(writer.path, accum, iteration, checksum)
         writer._lock = Lock(writer.path)
         try:
             check_output(writer.path)
             if is_open(writer.path):
                 raise StorageError(f"{path}: is open in this or another process; close it there first")
-            if live or not _can_go_on(writer.path) or _is_old(writer.path):
+            if live or not can_go_on(writer.path) or is_old(writer.path):
                 rewrite(path, complete=False, live=live)
             checksums.unseal(writer._real)
             file = h5py.File(path, "r+", libver="latest" if live else None)
@@ -155,6 +162,10 @@ class RelevanceWriter:
             if live:
                 file.swmr_mode = True
         return writer
+
+    def checksum(self) -> int:
+        """Return one number that tells the steps so far from any others."""
+        return checksums.of_first(self.file, self.whole)
 
     def target(self) -> np.ndarray:
         """Return the classes (N,) that are explained, as `put_target` wrote them."""
@@ -348,48 +359,3 @@ def _size(arrays: Mapping[str, Any]) -> int:
 
 def _bytes(array: np.ndarray) -> np.ndarray:
     return array.ravel().view(np.uint8)
-
-
-def _give_way(path: Path, overwrite: bool) -> None:
-    """Delete the file that is to be replaced; refuse where that was not asked for, or where it is in use."""
-    if path.is_dir():
-        raise UserError(f"{path}: found a folder, expected the name of a file to be written")
-    if not path.exists():
-        return
-    if not overwrite:
-        raise UserError(f"{path}: exists already; choose another path, or replace it with overwrite=True")
-    if is_open(path):
-        raise StorageError(f"{path}: is open in this or another process; close it there first, or choose another path")
-    path.unlink()  # and not truncated, for those who read it live
-
-
-def _can_go_on(path: Path) -> bool:
-    """Whether HDF5 opens a file for writing; one that was recorded live and not closed opens for reading only."""
-    try:
-        h5py.File(path, "r+").close()
-    except OSError:
-        return False
-    return True
-
-
-def _is_old(path: Path) -> bool:
-    with open_relevance(path) as recording:
-        return recording.attrs["schema_version"] != VERSION
-
-
-def _check_same(path: Path, accum: Mapping[str, Any], iteration: float) -> None:
-    """Refuse a recording that does not begin with the steps of these accumulators."""
-    steps = int(accum["n"])
-    with open_relevance(path) as recording:
-        shape = (recording.samples, *recording.shape)
-        if recording.steps < steps or shape != accum["mean"].shape:
-            raise UserError(
-                f"{path}: found {recording.steps} whole steps of samples of shape {shape}, but the state to go on "
-                f"from has {steps} of shape {accum['mean'].shape}; go on with the recording that it belongs to, or "
-                "begin anew"
-            )
-        if steps and recording.step("iteration")[steps - 1] != iteration:
-            raise UserError(
-                f"{path}: step {steps} is iteration {recording.step('iteration')[steps - 1]}, but the state to go on "
-                f"from was taken at {iteration}; go on with the recording that it belongs to, or begin anew"
-            )
