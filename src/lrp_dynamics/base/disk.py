@@ -15,6 +15,8 @@ from pathlib import Path
 
 import h5py
 
+from lrp_dynamics.base.files import no_room
+
 FAILURES = (OSError, RuntimeError)  # what h5py raises when the system could not read or write
 SLACK = 2**20  # bytes, for what HDF5 keeps beside the data
 _UNABLE = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
@@ -81,6 +83,23 @@ def detach(file: h5py.File) -> None:
     else:
         with tempfile.TemporaryFile() as scratch:
             os.dup2(scratch.fileno(), descriptor, inheritable=False)
+
+
+def create(path: Path, libver: str | None = None) -> h5py.File:
+    """Create an HDF5 file where there is none.
+
+    Raises
+    ------
+    StorageError
+        If the disk does not take it; nothing is left behind.
+    """
+    try:
+        return h5py.File(path, "x", libver=libver)
+    except OSError as error:
+        told = no_room(path, error)
+        if told:
+            path.unlink(missing_ok=True)
+        raise (told or error) from None
 
 
 @contextmanager

@@ -51,12 +51,19 @@ def atomic(path: str | Path) -> Iterator[Path]:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        if error.errno not in FULL:
-            raise
-        raise StorageError(
-            f"{path}: cannot be written, since the disk of {path.absolute().parent} does not take it "
-            f"({os.strerror(error.errno)}); make room there, and run the same command again"
-        ) from error
+        if told := no_room(path, error):
+            raise told from error
+        raise
+
+
+def no_room(path: Path, error: OSError) -> StorageError | None:
+    """Return what to tell of a file that could not be written; None if its disk is not the reason."""
+    if error.errno not in FULL:
+        return None
+    return StorageError(
+        f"{path}: cannot be written, since the disk of {path.absolute().parent} does not take it "
+        f"({os.strerror(error.errno)}); make room there, and run the same command again"
+    )
 
 
 def temporary_of(path: Path) -> Path:

@@ -86,7 +86,7 @@ class RelevanceWriter:
             check_output(self.path)
             _give_way(real, overwrite)
             # SWMR needs the newest file format; without SWMR a killed writer's file in that format does not open again.
-            self.file = h5py.File(real, "x", libver="latest" if live else None)
+            self.file = disk.create(real, libver="latest" if live else None)
         except BaseException:
             self._lock.release()
             raise
