@@ -20,7 +20,7 @@ from lrp_dynamics.data import prepared
 from lrp_dynamics.measures.evaluation import mass_accuracy
 from lrp_dynamics.measures.samples import conservation
 from lrp_dynamics.measures.similarity import cosine
-from lrp_dynamics.models.trained import fill
+from lrp_dynamics.models.weights import fill
 from lrp_dynamics.recording.store import open_relevance
 from lrp_dynamics.training import checkpoints
 from lrp_dynamics.training.data import Data
