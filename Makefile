@@ -6,7 +6,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constr
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo all test test-long peers lint format dvc reference clean
+.PHONY: bench help setup demo all test test-long peers lint format dvc reference clean
 
 help:
 	@echo "make demo       set up, then the whole pipeline on embedded data (no download of data)"
@@ -17,6 +17,7 @@ help:
 	@echo "make setup      create $(VENV) and install the package with pinned dependencies (2 to 10 minutes, 6 GB)"
 	@echo "make lint       ruff, snakefmt and snakemake --lint;  make format: let the formatters rewrite"
 	@echo "make dvc        rewrite dvc.yaml after a change of the workflow; EXPERIMENTS=blog: add what is not made yet"
+	@echo "make bench      time and count everything, beside other packages; results in benchmarks/results"
 	@echo "make reference  rewrite the schema and the list of parameters after a change of their declarations"
 	@echo "make clean      delete what the pipeline made, but neither $(VENV) nor downloads"
 
@@ -48,6 +49,13 @@ test: $(BIN)/.test
 
 test-long: $(BIN)/.test
 	$(PYTEST) -m long
+
+# What the tables of the documentation were made by; hours, and alone on the machine.
+bench: peers
+	$(BIN)/python benchmarks/lrp.py --threads 1 --output benchmarks/results/lrp.json
+	$(BIN)/python benchmarks/recording.py --output benchmarks/results/recording.json
+	$(BIN)/python benchmarks/scale.py --output benchmarks/results/scale.json --figure benchmarks/results/scale.png
+	$(BIN)/python benchmarks/coverage.py --output benchmarks/results/coverage.json
 
 # Without their dependencies, which are installed or not needed; zennit asks for a later Python than it needs.
 peers: $(BIN)/.test

@@ -4,9 +4,6 @@ from snakemake.utils import min_version
 min_version("9.0")
 
 
-configfile: "params.yaml"
-
-
 # Used only with `--software-deployment-method apptainer`; without it the active environment runs everything.
 container: "docker://python:3.12"
 

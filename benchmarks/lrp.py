@@ -18,7 +18,6 @@ the others. autolrp's conventions cannot be expressed here where a net has biase
 from __future__ import annotations
 
 import argparse
-import copy
 import ctypes
 import gc
 import json
@@ -36,13 +35,10 @@ from typing import NamedTuple
 
 import pages
 import torch
-from torch import nn
+from ways import WAYS, build, full_float32, our_way, plain_way
 
-from lrp_dynamics import lrp
 from lrp_dynamics.base.memory import keep_freed_memory
-from lrp_dynamics.models import blog_cnn
 
-LOW, HIGH = -2.0, 2.0
 SAME = 1e-2  # two maps of one rule are nearer than this
 
 
@@ -82,124 +78,15 @@ CASES = {
     "ConvNeXt-T, ε+, 8": Case("convnext_tiny", 8, 3, *PLUS),
     "ViT-B/16, attnlrp, 1": Case("vit_b_16", 1, 5, "attnlrp", None, None, None, "attnlrp"),
 }
+ON_GPUS = {  # beside the others
+    "blog_cnn, z+, 10000": Case("blog_cnn", 10_000, 20, *Z_PLUS),
+    "VGG-16, ε-γ-box, 64": Case("vgg16", 64, 5, *GAMMA_BOX, None, None, "epsilon_gamma_box"),
+    "ResNet-18, ε+, 1": Case("resnet18", 1, 20, "zennit_epsilon_plus", "epsilon_plus", None, None, "epsilon_plus"),
+}
+CASES |= ON_GPUS
 QUICK = ("blog_cnn, z+, 1", "blog_cnn, z+, 100")
 
 
-def full_float32() -> None:
-    """Let nothing be computed in TF32 or less, which torch does by default for convolutions on a GPU."""
-    backends = torch.backends
-    for part in (backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv):
-        part.fp32_precision = "ieee"
-
-
-def build(name: str, samples: int, device: str):
-    """Return a network with random weights of the usual scale, an input and a target."""
-    torch.manual_seed(0)
-    if name == "blog_cnn":
-        net, size = blog_cnn(), 32
-    else:
-        import torchvision
-
-        net, size = getattr(torchvision.models, name)(weights=None), 224
-        for module in net.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            elif isinstance(module, nn.Linear) and not module.weight.any():  # the head of a ViT
-                nn.init.normal_(module.weight, std=0.02)
-    if name == "blog_cnn":  # pixels, as its experiment has them; the larger nets have inputs of both signs
-        x = torch.rand(samples, 3, size, size)
-    else:
-        x = (torch.randn(samples, 3, size, size) / 2).clamp(LOW, HIGH)
-    target = torch.arange(samples) % 10
-    return net.eval().to(device), x.to(device), target.to(device)
-
-
-def our_way(composite: str, net, x, target):
-    if composite == "zennit_epsilon":
-        rules = {"AdaptiveAvgPool2d": lrp.COMPOSITES["zennit_z_plus"].rules["AdaptiveAvgPool2d"], "*": "epsilon"}
-        composite = lrp.Composite(composite, rules)
-    explain = lrp.Explainer(net, composite, bounds=(LOW, HIGH))
-    return lambda: explain(x, target).input
-
-
-def zennit_way(composite: str, net, x, target):
-    from zennit import composites, rules, types
-    from zennit.attribution import Gradient
-    from zennit.torchvision import ResNetCanonizer
-
-    options = {"canonizers": [ResNetCanonizer()] if "ResNet" in type(net).__name__ else []}
-    if composite in ("z_plus", "epsilon"):
-        rule = rules.ZPlus() if composite == "z_plus" else rules.Epsilon()
-        made = composites.LayerMapComposite([*composites.layer_map_base(), (types.Linear, rule)], **options)
-    else:
-        if composite == "epsilon_gamma_box":
-            shape = (1, 3, 1, 1)
-            options |= {
-                "low": torch.full(shape, LOW, device=x.device),
-                "high": torch.full(shape, HIGH, device=x.device),
-            }
-        made = composites.COMPOSITES[composite](**options)
-    attributor = Gradient(copy.deepcopy(net), made)
-    attributor.__enter__()  # registered once, as our explainer is traced once
-    hot = None
-
-    def run():
-        nonlocal hot
-        if hot is None:
-            hot = nn.functional.one_hot(target, net(x[:1]).shape[1]).to(x)
-        return attributor(x, lambda out: out * hot)[1]
-
-    return run
-
-
-def captum_way(rule: str, net, x, target):
-    from captum.attr import LRP
-    from captum.attr._utils.lrp_rules import Alpha1_Beta0_Rule, EpsilonRule, GammaRule
-
-    net = copy.deepcopy(net)
-    if isinstance(net, nn.Sequential):
-        net = _Flattening(net)  # Captum has no rule for the module Flatten
-    kinds = {"epsilon": EpsilonRule, "gamma": GammaRule, "alpha1_beta0": Alpha1_Beta0_Rule}
-    x = x.clone().requires_grad_()
-
-    def run():
-        for module in net.modules():  # Captum deletes the rules after each call
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                module.rule = kinds[rule]()
-        return LRP(net).attribute(x, target=target).detach()
-
-    return run
-
-
-def autolrp_way(composite: str, net, x, target):
-    import autolrp
-
-    dense = dict.fromkeys(("AddmmBackward", "MmBackward"), "zplus")
-    rules = {
-        "epsilon": {},
-        "z_plus": {"ConvolutionBackward": "zplus", **dense},
-        "epsilon_plus": {"ConvolutionBackward": "zplus"},
-        "epsilon_gamma_box": {
-            "input_conv": ("zbox", {"low": LOW, "high": HIGH}),
-            "ConvolutionBackward": ("gamma", {"gamma": 0.25}),
-        },
-        "attnlrp": {"SoftmaxBackward": "jacobian", "NativeLayerNormBackward": "detach_std"},
-    }[composite]
-    config = autolrp.LRPConfig(rule={**autolrp.BASE, **rules}, eps=1e-9)
-
-    def run():
-        wrapped = autolrp.tensor(x)
-        scores = net(wrapped).gather(1, target[:, None])[:, 0]
-        scores.sum().lrp(config=config)
-        # Its sum gave each score its share of 1.
-        plain = scores.detach().as_subclass(torch.Tensor)
-        factor = plain.abs().sum() * plain.sign()
-        return wrapped.relevance.as_subclass(torch.Tensor) * factor.view(-1, 1, 1, 1)
-
-    return run
-
-
-WAYS = {"zennit": zennit_way, "zennit 1.0": zennit_way, "captum": captum_way, "autolrp": autolrp_way}
 ELSEWHERE = {"zennit 1.0": "zennit-1.0.0", "autolrp": "autolrp-0.2.0"}
 PEERS = Path(os.environ.get("LRP_DYNAMICS_PEERS") or Path(__file__).parents[1] / ".peers")
 
@@ -232,34 +119,18 @@ def load(way: str, case: str, device: str):
     return _run().detach().cpu().numpy()
 
 
-class _Flattening(nn.Module):
-    def __init__(self, net: nn.Sequential):
-        super().__init__()
-        at = next(k for k, module in enumerate(net) if isinstance(module, nn.Flatten))
-        self.features, self.classifier = net[:at], net[at + 1 :]
-
-    def forward(self, x):
-        return self.classifier(self.features(x).flatten(1))
-
-
-def plain_way(net, x):
-    @torch.no_grad()
-    def run():
-        return net(x)
-
-    return run
-
-
 def ways(case: str, device: str) -> tuple[dict, dict]:
     """Return what to time, and how far maps are apart."""
     row = CASES[case]
     net, x, target = build(row.net, row.samples, device)
     # Our maps in the peers' conventions are compared and timed: they cost what our own conventions cost.
     todo = {"forward": plain_way(net, x), "ours": our_way(row.ours, net, x, target)}
+    if device == "cuda":
+        todo["ours, not replayed"] = our_way(row.ours, net, x, target, replay=False)
     if row.zennit:
-        todo["zennit"] = zennit_way(row.zennit, net, x, target)
+        todo["zennit"] = WAYS["zennit"](row.zennit, net, x, target)
     if row.captum:
-        todo["captum"] = captum_way(row.captum, net, x, target)
+        todo["captum"] = WAYS["captum"](row.captum, net, x, target)
         todo["ours as captum"] = our_way(row.ours_for_captum, net, x, target)
     for way, peer in ELSEWHERE.items():
         if getattr(row, way.partition(" ")[0]) and (PEERS / peer).is_dir():
@@ -344,8 +215,17 @@ def memory(key: str) -> float:
 
 def table(results: dict) -> str:
     """Return the results as a markdown table."""
-    ways = {"ours": "ours", "zennit": "zennit", "zennit 1.0": "zennit 1.0", "captum": "Captum", "autolrp": "autolrp"}
+    ways = {
+        "ours": "ours",
+        "ours, not replayed": "not replayed",
+        "zennit": "zennit",
+        "zennit 1.0": "zennit 1.0",
+        "captum": "Captum",
+        "autolrp": "autolrp",
+    }
     ratios = {"zennit": "zennit / ours", "captum": "Captum / ours", "autolrp": "autolrp / ours"}
+    if not any("ours, not replayed" in r["forwards"] for r in results["cases"].values()):
+        del ways["ours, not replayed"]
     heads = ["case", "threads", "forward", *ways.values(), *ratios.values(), "memory, ours / zennit"]
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for case, r in results["cases"].items():
@@ -387,7 +267,8 @@ def main() -> None:
     results = {"device": device, "torch": torch.__version__, "cases": {}}
     if arguments.only and arguments.output.exists():  # single cases are added to what is there
         results["cases"] = json.loads(arguments.output.read_text())["cases"]
-    for case in arguments.only or (QUICK if arguments.quick else CASES):
+    every = [case for case in CASES if case not in ON_GPUS or arguments.device == "cuda"]
+    for case in arguments.only or (QUICK if arguments.quick else every):
         start = time.perf_counter()
         rounds = arguments.rounds or max(3, CASES[case].rounds // (4 if arguments.quick else 1))
         results["cases"][case] = measure(case, arguments.device, rounds)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lrp_dynamics.recording.store import BLOCK
+from lrp_dynamics.recording.store import BLOCK, quantize
 from lrp_dynamics.recording.writer import RelevanceWriter
 
 SIZE = 8
@@ -123,7 +123,7 @@ def write_recording(
         writer.append(
             {name: values[block] for name, values in series.items()},
             {name: values[block] for name, values in scalars.items()},
-            maps[block, :stored],
+            *quantize(maps[block, :stored], len(shape)),
             final | {"n": min(start + BLOCK, steps)},
         )
     writer.close(complete=True)

@@ -116,20 +116,29 @@ def test_hdf5_under_a_limit_on_files_ends_no_process(tmp_path):
     """Room is taken before HDF5 needs it; where even its head has none, nothing stays."""
     import resource
 
-    for limit in (1, 1000, 2**20):
+    for limit in (1, 100, 210, 1000, 2**20):
         child = os.fork()
         if child == 0:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-            status = 1
+            status = 9
             try:
-                with disk.new_file(tmp_path / "new.h5", 2**21) as file:
-                    file["a"] = 0
-            except OSError as error:
-                status = 0 if error.errno == errno.EFBIG else 2
-            try:
-                disk.create(tmp_path / "made.h5").close()
-            except StorageError:
-                status = status or 3 * (tmp_path / "made.h5").exists()
-            os._exit(status)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-        (tmp_path / "made.h5").unlink(missing_ok=True)
+                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+                status = _refused(tmp_path)
+            finally:
+                os._exit(status)  # and never go on with the tests
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, limit
+        assert not (tmp_path / "made.h5").exists()
+
+
+def _refused(folder):
+    try:
+        with disk.new_file(folder / "new.h5", 2**21) as file:
+            file["a"] = 0
+        return 1
+    except OSError as error:
+        if error.errno != errno.EFBIG:
+            return 2
+    try:
+        disk.create(folder / "made.h5", 2**21).close()
+        return 3
+    except StorageError:
+        return 0

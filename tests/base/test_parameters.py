@@ -78,7 +78,7 @@ def test_equal_numbers_have_one_normal_form(value):
     """However they are written, and as often as they are normalised."""
     written = [json.dumps(number().read(other)) for other in (value, float(value), number().read(value))]
     assert len(set(written)) == 1
-    if value > 0:
+    if 0 < value < 2**31:
         assert json.dumps(COUNT.read(float(value))) == json.dumps(COUNT.read(value)) == str(value)
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.commands import cli
-from lrp_dynamics.data import cifar10, download, prepared
+from lrp_dynamics.data import cifar10, prepared
 from lrp_dynamics.data.cifar10 import read_members
 
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
@@ -79,30 +79,11 @@ def test_real_images_from_a_server_to_the_prepared_file(cifar10_archive, shared_
     assert checked == 200
 
 
-def test_members_that_would_leave_the_folder_are_passed_over(good, tmp_path, monkeypatch):
-    folder = tmp_path / "a" / "b"
-    folder.mkdir(parents=True)
-    monkeypatch.chdir(folder)
-    evil = [
-        ("../../escaped.txt", b"evil"),
-        (str(tmp_path / "absolute.txt"), b"evil"),
-        (link("cifar-10-batches-bin", str(tmp_path), tarfile.SYMTYPE), b""),
-        (link("cifar-10-batches-bin/data_batch_1.bin", "/etc/passwd", tarfile.SYMTYPE), b""),
-        (link("cifar-10-batches-bin/data_batch_2.bin", "/etc/passwd", tarfile.LNKTYPE), b""),
-        (link("cifar-10-batches-bin/test_batch.bin", "", tarfile.FIFOTYPE), b""),
-    ]
-    archive = pack(folder / "evil.tar.gz", [*evil, *good])
-    members = read_members(archive)
-    assert {len(data) for name, data in members.items() if name.endswith(".bin")} == {BATCH}
-    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["evil.tar.gz"]
-
-
-@pytest.mark.parametrize("fault", ["missing", "short", "python version"])
+@pytest.mark.parametrize("fault", ["missing", "python version"])
 def test_archives_that_lack_a_batch_are_refused(good, tmp_path, fault):
     rest = [member for member in good if "data_batch_3" not in member[0]]
     extra = {
         "missing": [],
-        "short": [(NAMES[2], bytes(3073))],
         "python version": [("cifar-10-batches-py/data_batch_3", b"a pickle")],
     }
     archive = pack(tmp_path / "bad.tar.gz", rest[-2:] + extra[fault])
@@ -115,7 +96,7 @@ def test_archives_that_cannot_be_read_are_refused(good, tmp_path, fault):
     whole = pack(tmp_path / "whole.tar.gz", good[-2:]).read_bytes()
     content = {"text": b"<html>log in first</html>", "cut": whole[: len(whole) // 2]}[fault]
     (tmp_path / "bad.tar.gz").write_bytes(content)
-    with pytest.raises(UserError, match=r"bad\.tar\.gz is not a readable"):
+    with pytest.raises(UserError, match=r"bad\.tar\.gz is not a gzip file that can be read"):
         read_members(tmp_path / "bad.tar.gz")
 
 
@@ -126,8 +107,7 @@ def test_wrong_labels_are_refused(good, tmp_path):
         cifar10.prepare("cifar10", params(archive, str(archive)), tmp_path)
 
 
-def test_offline_the_command_prints_one_message_and_leaves_no_file(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(download, "_PAUSE", 0.0)
+def test_offline_the_command_prints_one_message_and_leaves_no_file(tmp_path, capsys):
     given = {"kind": "cifar10", "urls": ["http://127.0.0.1:9/cifar-10-binary.tar.gz"], "sha256": "0" * 64}
     out, raw = tmp_path / "cifar10.h5", tmp_path / "raw"
     arguments = ["prepare", "--params", json.dumps(given), "--raw", str(raw), "--name", "cifar10", "--out", str(out)]

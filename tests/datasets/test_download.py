@@ -14,16 +14,16 @@ from waiting import LIMIT, wait_until
 
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.data import download
-from lrp_dynamics.data.download import Remote, fetch
+from lrp_dynamics.data.download import Remote
+from lrp_dynamics.data.transfer import Limits
 
 CONTENT = bytes(range(256)) * 8192  # 2 MiB
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 NAME = "archive.tar.gz"
 
 
-@pytest.fixture(autouse=True)
-def no_pause(monkeypatch):
-    monkeypatch.setattr(download, "_PAUSE", 0.0)
+def fetch(wanted, raw, **limits):
+    return download.fetch(wanted, raw, Limits(pause=0.0, **limits))
 
 
 @pytest.fixture
@@ -172,21 +172,21 @@ def test_one_message_when_nothing_is_reachable(raw, tmp_path):
     assert visible(raw) == []
 
 
-def test_servers_that_never_answer_share_the_patience(server, raw, monkeypatch):
-    monkeypatch.setattr(download, "PATIENCE", 3.0)
+def test_servers_that_never_answer_share_the_patience(server, raw):
     addresses = [f"{server.url}/{name}" for name in "abc"]
     server.behaviours |= dict.fromkeys("abc", never_answers)
     with pytest.raises(UserError) as caught:
-        fetch(remote(*addresses), raw)
+        fetch(remote(*addresses), raw, patience=3.0)
     assert str(caught.value).count("no answer") == 3
     assert len(server.requests) == 3  # each was asked once; then the time was up
 
 
 def test_patience_and_the_pauses_stay_under_half_a_minute():
-    assert download.PATIENCE + sum(range(download.ROUNDS)) * 1.0 < 30
+    usual = Limits()
+    assert usual.patience + usual.pause * sum(range(usual.rounds)) < 30
 
 
-def test_a_stalled_transfer_is_given_up_and_resumed(server, raw, monkeypatch):
+def test_a_stalled_transfer_is_given_up_and_resumed(server, raw):
     def stalls(handler, body):
         handler.send_response(200)
         handler.send_header("Content-Length", str(len(body)))
@@ -195,10 +195,9 @@ def test_a_stalled_transfer_is_given_up_and_resumed(server, raw, monkeypatch):
         handler.wfile.flush()
         return never_answers(handler, body)
 
-    monkeypatch.setattr(download, "STALL", 1.0)
     server.files[NAME] = CONTENT
     server.behaviours[NAME] = first_time(stalls)
-    assert fetch(remote(f"{server.url}/{NAME}"), raw).read_bytes() == CONTENT
+    assert fetch(remote(f"{server.url}/{NAME}"), raw, stall=1.0).read_bytes() == CONTENT
 
 
 def test_a_hand_placed_file_is_used_without_asking_anybody(server, raw):

@@ -1,5 +1,7 @@
 """Folders of images: every format, orientation, transparency; broken files named and left out; stable splits."""
 
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -153,8 +155,44 @@ def test_every_class_keeps_an_image_for_training(tmp_path):
         folder.prepare("x", {"path": str(tmp_path), "test_fraction": 0.75})
 
 
-def test_huge_images_are_refused(tmp_path, monkeypatch):
-    Image.new("1", (400, 400)).save(tmp_path / "bomb.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50_000)
-    with pytest.raises(UserError, match="decompression bomb"):
-        read_image(tmp_path / "bomb.png", 8)
+def test_pictures_of_more_pixels_than_asked_for_are_left_out_before_they_are_decoded(tmp_path):
+    """20 kB on the disk, half a gigabyte and more in memory."""
+    fill(tmp_path / "set", ["a", "b"], 2)
+    Image.new("1", (13_000, 13_000)).save(tmp_path / "set" / "a" / "bomb.png")
+    code = (
+        "import resource, sys; from pathlib import Path; from lrp_dynamics.data import folder\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "made = folder.prepare('x', {'path': sys.argv[1]})\n"
+        "assert made.source['left_out'] == ['a/bomb.png'], made.source\n"
+        "grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before\n"
+        "assert grown < 100 * 2 ** (20 if sys.platform == 'darwin' else 10), grown\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "set"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "it has over 100,000,000 pixels; make it smaller, or allow more by max_pixels" in done.stderr
+    made = folder.prepare("x", {"path": str(tmp_path / "set"), "max_pixels": 13_000**2})
+    assert made.source["left_out"] == []
+    assert folder.prepare("x", {"path": str(tmp_path / "set"), "max_pixels": 10_000}).source["left_out"] == [
+        "a/bomb.png"
+    ]
+
+
+@pytest.mark.parametrize("size", [(1, 101), (60_000, 1)])
+def test_a_picture_that_scaled_would_fill_the_memory_is_refused(tmp_path, size):
+    Image.new("RGB", size).save(tmp_path / "line.png")
+    with pytest.raises(UserError, match=r"one side is over 100 times the other"):
+        read_image(tmp_path / "line.png", 8)
+
+
+def test_a_picture_within_an_icon_counts_too(tmp_path):
+    """The head of an icon may tell of another size than the picture in it has."""
+    Image.new("RGB", (256, 256)).save(tmp_path / "small.ico", sizes=[(16, 16)])
+    content = bytearray((tmp_path / "small.ico").read_bytes())
+    Image.new("RGB", (2000, 2000)).save(tmp_path / "large.png")
+    large = (tmp_path / "large.png").read_bytes()
+    offset = int.from_bytes(content[18:22], "little")
+    content[14:18] = len(large).to_bytes(4, "little")
+    (tmp_path / "bomb.ico").write_bytes(bytes(content[:offset]) + large)
+    with pytest.raises(UserError, match=r"bomb\.ico is not an image that can be read"):
+        read_image(tmp_path / "bomb.ico", 8, max_pixels=1_000_000)
+    assert read_image(tmp_path / "bomb.ico", 8).shape == (3, 8, 8)

@@ -231,7 +231,7 @@ def test_tables_and_dynamics_of_different_seeds_are_not_mixed(tmp_path):
 def test_files_that_are_no_dynamics_are_named(tmp_path):
     folder = seed_of(tmp_path / "seed-0", 0)
     shutil.copy(folder / "relevance.h5", folder / "dynamics.h5")
-    with pytest.raises(UserError, match=r"dynamics.h5: found schema 'lrp-dynamics/relevance' version 1, expected"):
+    with pytest.raises(UserError, match=r"dynamics.h5: found schema 'lrp-dynamics/relevance' version 2, expected"):
         run(tmp_path, [folder])
     (folder / "dynamics.h5").write_text("hello", encoding="utf-8")
     with pytest.raises(UserError, match=r"dynamics.h5: HDF5 cannot open it"):

@@ -20,12 +20,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from lrp_dynamics import lrp
 from lrp_dynamics.lrp import plans
-from lrp_dynamics.lrp.arguments import initial_relevance
-from lrp_dynamics.lrp.passes import backward, forward
-from lrp_dynamics.lrp.plans import plan_for, read
+from lrp_dynamics.lrp.passes import explained
+from lrp_dynamics.lrp.plans import plan_for
 from lrp_dynamics.lrp.signs import annotate, releases
 from lrp_dynamics.lrp.structure import paths
-from lrp_dynamics.lrp.values import Values
 
 from .nets import build, randomize, small_cnn
 
@@ -169,18 +167,13 @@ class Reads(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def both_ways(net, x, composite):
-    """Run the pass alone, as after the arguments were checked."""
+def whole_pass(net, x, composite):
+    """Run the pass alone, as after the arguments were looked at."""
     plan = plan_for(net, paths(net), tuple(x.shape[1:]), x.dtype)
     composite = lrp.composites.make_composite(composite)
     steps = annotate(plan, composite.assign(plan.layers), True)
-    bounds = torch.zeros((), dtype=x.dtype), torch.ones((), dtype=x.dtype)
-    values = Values(plan.program, x, len(x), bounds)
-    read(paths(net), plan, values)
-    saved = forward(plan, steps, releases(plan, steps), values)
-    initial = initial_relevance(values[plan.output], "predicted", composite.initial)
-    r, balance, _ = backward(plan, steps, values, saved, initial, set(), composite)
-    return r, balance.min_abs_z()
+    bounds = torch.zeros((), dtype=x.dtype, device=x.device), torch.ones((), dtype=x.dtype, device=x.device)
+    return explained(plan, steps, releases(plan, steps), paths(net), x, None, bounds, [], composite)[0]
 
 
 @pytest.mark.parametrize("composite", sorted(set(lrp.COMPOSITES) - {"tutorial_vgg16"}))
@@ -190,10 +183,10 @@ def test_the_pass_reads_no_value_back(net, composite):
     net, x = build(net)
     x = x.to(next(net.parameters()).dtype)
     with torch.no_grad(), Reads() as reads:
-        real = both_ways(net, x, composite)
+        real = whole_pass(net, x, composite)
     assert reads.count == 0
     with torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True) as fake:
-        found = both_ways(net, fake.from_tensor(x), composite)
+        found = whole_pass(net, fake.from_tensor(x), composite)
     assert [t.shape for t in found] == [t.shape for t in real]
 
 
@@ -263,10 +256,10 @@ def test_random_numbers_are_those_that_would_have_come():
             return super().forward(x)
 
     drawn = []
-    for explained in (False, True):
+    for explains in (False, True):
         torch.manual_seed(0), random.seed(0), np.random.seed(0)  # noqa: NPY002
         net = Drawing(4, 3)
-        if explained:
+        if explains:
             lrp.relevance(net, torch.ones(2, 4), "predicted")
         drawn.append((torch.rand(1).item(), random.random(), np.random.rand()))  # noqa: NPY002
     assert drawn[0] == drawn[1]

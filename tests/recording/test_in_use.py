@@ -26,6 +26,7 @@ model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(72,
 with Recorder(sys.argv[1], model, torch.rand(2, 1, 8, 8), torch.tensor([0, 1]), live=sys.argv[2] == "live") as recorder:
     for i in range(32):
         recorder.record(i)
+    recorder.flush()
     print("ready", flush=True)
     sys.stdin.readline()
     for i in range(32, 64):

@@ -14,8 +14,8 @@ from lrp_dynamics.base.files import sha256
 from lrp_dynamics.base.tables import read_csv
 from lrp_dynamics.commands import cli
 from lrp_dynamics.recording.gather import SHARED, gather
+from lrp_dynamics.recording.layout import chunk_of
 from lrp_dynamics.recording.recovery import recover, validate
-from lrp_dynamics.recording.writer import _chunk
 
 N, STEPS = 7, 20
 HEADS = {
@@ -203,7 +203,7 @@ def join(tmp_path, kind, targets, label=None):
 )
 def test_a_chunk_of_maps_is_never_too_large_for_hdf5(maps, shape, chunk):
     """Chunks of images are as they were; of larger maps they hold fewer samples, slices, or positions."""
-    assert _chunk(maps, shape) == chunk
+    assert chunk_of(maps, shape) == chunk
 
 
 def test_a_recording_of_a_long_signal_can_be_made(tmp_path):

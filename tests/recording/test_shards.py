@@ -15,6 +15,7 @@ from lrp_dynamics import Recorder, models, open_relevance
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.files import canonical_json
 from lrp_dynamics.commands import cli
+from lrp_dynamics.recording import checksums
 from lrp_dynamics.recording.gather import gather
 from lrp_dynamics.recording.shards import rows_of
 from lrp_dynamics.recording.store import SCALARS
@@ -149,6 +150,9 @@ def test_other_weights_are_refused(parts, tmp_path):
 def test_other_losses_are_refused(parts, tmp_path):
     with h5py.File(parts[1] / "relevance.h5", "r+") as file:
         file["steps/train_loss"][3] += 1
+        del file["checksums"]
+        checksums.add(file)
+    checksums.seal(parts[1] / "relevance.h5")
     refused(parts, tmp_path, "its steps or losses are not those of")
 
 

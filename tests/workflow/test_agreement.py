@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from workflow.conftest import CHECK, closure, copy_of_project
 
 pytestmark = pytest.mark.long

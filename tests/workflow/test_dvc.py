@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+
 from workflow.conftest import CHECK, Project
 
 pytestmark = pytest.mark.long

@@ -41,6 +41,56 @@ def test_after_kill_the_lock_is_explained_and_nothing_stale_is_current(project):
     assert "train-demo-0" not in project.planned()
 
 
+def started(project, wait_for):
+    """Start `snakemake` in a session of its own, and return when something has happened."""
+    process = subprocess.Popen(
+        ["snakemake"],
+        cwd=project.root,
+        env=project.env,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    wait_until(wait_for, process, pause=0.001)
+    return process
+
+
+def test_after_a_kill_between_a_result_and_the_end_of_its_job_no_command_prints_a_traceback(project):
+    """The results lie there, whole or not, and Snakemake's notes say that they are being made."""
+    summary = project.path("results/demo/seed-0/training.json")
+    before = summary.stat().st_ino
+    project.edit("experiments.demo.training.learning_rate", 0.002)
+    process = started(project, lambda: summary.exists() and summary.stat().st_ino != before)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+    commands = {("-n",): True, (): False, ("--unlock",): True, ("-n", "-q"): True}
+    said = {command: project.snakemake(*command, ok=ok) for command, ok in commands.items()}
+    assert "--unlock" in said[()]
+    assert "train-demo-0" in project.planned()
+    said["again"] = project.snakemake()
+    assert not [command for command, text in said.items() if "Traceback" in text]
+    assert "train-demo-0" in project.jobs(said["again"])
+    project.assert_clean()
+
+
+def test_a_second_run_says_since_when_another_is_at_work_and_does_it_no_harm(project):
+    project.edit("experiments.demo.training.learning_rate", 0.002)
+    process = started(project, lambda: any(project.path(".snakemake/incomplete").glob("*")))
+    os.killpg(process.pid, signal.SIGSTOP)
+    try:
+        who = f"Another snakemake is at work here: process {process.pid} on "
+        for said in (project.snakemake(ok=False), project.dvc("repro", "train-demo-0", ok=False)):
+            assert who in said
+            assert "Traceback" not in said
+        assert who in project.snakemake("-n")
+    finally:
+        os.killpg(process.pid, signal.SIGCONT)
+    assert process.wait() == 0
+    assert "Another snakemake" not in project.snakemake("-n")
+    project.assert_clean()
+
+
 def in_session(leader: int) -> list[psutil.Process]:
     """Return the processes that one has started, directly or not, and that still run."""
     found = []

@@ -10,7 +10,6 @@ from dataclasses import fields
 import jsonschema
 import pytest
 import yaml
-from workflow.conftest import ROOT
 
 from lrp_dynamics import lrp, models
 from lrp_dynamics.base import training_sections
@@ -19,10 +18,12 @@ from lrp_dynamics.data import scenes
 from lrp_dynamics.data.parameters import KINDS
 from lrp_dynamics.recording import explainers
 from lrp_dynamics.training import loop
+from workflow.conftest import ROOT
 
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 import reference
-from parameters import Storage, experiments, json_of, normalised, problem, repeated_key
+from parameter_file import problem_of_file
+from parameters import Storage, experiments, json_of, normalised, problem
 
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 DEMO = "experiments.demo"
@@ -30,7 +31,7 @@ DEMO = "experiments.demo"
 
 def test_the_project_s_own_parameters_are_right():
     assert problem(PARAMS) is None
-    assert repeated_key((ROOT / "params.yaml").read_text(encoding="utf-8")) is None
+    assert problem_of_file((ROOT / "params.yaml").read_bytes()) is None
 
 
 @pytest.mark.parametrize(
@@ -63,7 +64,8 @@ def test_names_are_text():
 
 
 def test_a_key_that_stands_twice():
-    assert repeated_key("a: 1\nb: [{c: 1, d: 2, c: 3}]\n") == "c"
+    told = "datasets.b: the key 'c' stands twice in one place; keep one of them"
+    assert problem_of_file(b"storage: 1\ndatasets: {b: [{c: 1, d: 2, c: 3}]}\n") == told
 
 
 def changed(key, value):

@@ -4,6 +4,7 @@ import re
 import shutil
 
 import pytest
+
 from workflow.conftest import CHECK, Project
 
 pytestmark = pytest.mark.long

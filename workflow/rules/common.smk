@@ -11,11 +11,12 @@ sys.path[:0] = [str(ROOT / "workflow" / "scripts"), str(ROOT / "src")]
 # Jobs find the tools of the environment that Snakemake runs in, activated or not.
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
 
-from bridge import adopt_if_needed, check_stage, record_results, refuse_links
+from bridge import adopt_if_needed, check_stage, hold_run, record_results, refuse_links
 from closure import code_of
 from dag import INNER
 from failures import tell_failures
 from kinds import Kind
+from parameter_file import check_file
 from parameters import check, json_of
 from reading import Reader
 from snakemake_internals import keep_logs
@@ -23,7 +24,14 @@ from snakemake_internals import keep_logs
 from lrp_dynamics import studies
 from lrp_dynamics.training.search import count as number_of_trials
 
-check(config, Path("params.yaml"))
+# Before Snakemake reads it: it would run code that a file may hold.
+check_file(Path("params.yaml"))
+
+
+configfile: "params.yaml"
+
+
+check(config)
 
 
 wildcard_constraints:
@@ -40,13 +48,16 @@ REPORT = "reports/{experiment}"
 KINDS = {}
 
 
+NO_NAME = "(?!)"  # fits none
+
+
 def experiments_of(kind, sharded=None):
     """Wildcard constraint: the experiments of one kind; only those (True) or none (False) recorded in several shards."""
 
     def chosen(experiment):
         return experiment["kind"] == kind and sharded in (None, len(shards_of(experiment)) > 1)
 
-    return "|".join(name for name, experiment in config["experiments"].items() if chosen(experiment)) or "none"
+    return "|".join(name for name, experiment in config["experiments"].items() if chosen(experiment)) or NO_NAME
 
 
 def shards_of(experiment):
@@ -206,11 +217,12 @@ def memory_of(wildcards):
 
 # Each tool learns what the other one has done: see workflow/scripts/bridge.py.
 refuse_links()
-if workflow.is_main_process and INNER not in os.environ and "DVC_STAGE" not in os.environ:
+if workflow.is_main_process and INNER not in os.environ:
     adopt_if_needed()
 
 
 onstart:
+    hold_run()
     if "DVC_STAGE" in os.environ:
         check_stage(workflow.dag)
 

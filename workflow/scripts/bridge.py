@@ -20,11 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from dvc_stages import CHECK, stage_of
-from snakemake_internals import config_of, is_foreign, must_run, note_current, note_unknown
+from snakemake_internals import config_of, is_foreign, is_locked, must_run, note_current, note_unknown
 
 LOCK = Path("dvc.lock")
 # Beside Snakemake's notes, which what it says is about.
 JUDGED = Path(".snakemake/judged")
+# What a run holds while it is at work.
+RUN = Path(".snakemake/run")
+_held: list[Any] = []
 NOT_MADE_HERE = "an output of unknown origin, or made with other parameters, inputs or code"
 
 
@@ -77,11 +80,37 @@ def refuse_links() -> None:
 
 
 def adopt_if_needed() -> None:
-    """Called by the Snakefile of each `snakemake` command: start `adopt`, which takes seconds, only where needed."""
+    """Called by the Snakefile of each `snakemake` command: start `adopt`, which takes seconds, only where needed.
+
+    Not while another run is at work, whose outputs come and go: what would be noted of them is true no more when it
+    ends. This command can only look then, or wait for it.
+    """
+    if is_locked():
+        tell_who_runs()
+        return
+    if "DVC_STAGE" in os.environ:  # DVC has looked itself
+        return
     stages = locked_stages()
     doubtful = doubtful_outputs(stages)
     if doubtful and _judged() != _digest(doubtful, _files(stages)):
         subprocess.run([sys.executable, __file__, "adopt"], check=False)
+
+
+def hold_run() -> None:
+    """Called by the Snakefile when a run starts: let others know of it for as long as this process lives."""
+    from lrp_dynamics.base.errors import StorageError
+    from lrp_dynamics.base.locks import Lock
+
+    with contextlib.suppress(OSError, StorageError):  # a disk without locks; another run at the same time
+        _held.append(Lock(RUN))
+
+
+def tell_who_runs() -> None:
+    """Say which run is at work here; of one that was killed Snakemake itself tells what to do."""
+    from lrp_dynamics.base.locks import holder
+
+    if who := holder(RUN):
+        print(f"Another snakemake is at work here: {who}", file=sys.stderr)
 
 
 def _files(stages: Mapping[str, Any]) -> dict[str, list[int]]:

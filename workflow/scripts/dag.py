@@ -40,7 +40,10 @@ def planned(targets: Iterable[str] = ("all", "gpu"), *, forceall: bool = False) 
                 api = stack.enter_context(SnakemakeApi(OutputSettings(dryrun=True)))
                 workflow = api.workflow(ResourceSettings(cores=1), snakefile=Path("Snakefile"))
                 settings = DAGSettings(
-                    targets=frozenset(targets), forceall=forceall, max_checksum_file_size=CHECKSUM_LIMIT
+                    targets=frozenset(targets),
+                    forceall=forceall,
+                    force_incomplete=True,  # as in profiles/default: what a killed job has left must be made again
+                    max_checksum_file_size=CHECKSUM_LIMIT,
                 )
                 try:
                     workflow.dag(settings).execute_workflow(executor="dryrun")

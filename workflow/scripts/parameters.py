@@ -6,18 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 
-import yaml
 from snakemake.exceptions import WorkflowError
 
 from lrp_dynamics import studies
 from lrp_dynamics.base.errors import UserError
-from lrp_dynamics.base.kinds import BOOLEAN, NAMES, Mistake
-from lrp_dynamics.base.parameters import Section, normal, parameter
-from lrp_dynamics.data.parameters import KINDS
+from lrp_dynamics.base.kinds import BOOLEAN, NAMES, Mistake, alike, brief
+from lrp_dynamics.base.parameters import Section, normal, parameter, parse, unknown_keys
+from lrp_dynamics.data.parameters import KINDS, known
 from lrp_dynamics.recording.shards import rows_of
 
 
@@ -30,6 +28,8 @@ class Storage(Section):
     )
 
 
+PARTS = ("storage", "datasets", "experiments")
+MOST_ENTRIES = 200  # datasets, and experiments
 # What YAML 1.2 takes for a number, and YAML 1.1, as Snakemake reads it, for text; `dvc exp run -S` writes such numbers.
 NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+")
 
@@ -63,42 +63,61 @@ def normalised(params: Any) -> dict[str, Any]:
     Mistake
         The first one that is found.
     """
-    known = ("storage", "datasets", "experiments")
-    if not isinstance(params, Mapping):
-        raise Mistake("the top level", f"found {params!r}, expected a mapping with the keys {', '.join(known)}")
-    if unknown := [str(key) for key in params if key not in known]:
-        raise Mistake("the top level", f"unknown key {', '.join(unknown)}; the known keys are: {', '.join(known)}")
+    check_top_level(params)
     result: dict[str, Any] = {"storage": normal(Storage, params.get("storage"), "storage")}
     for part, kinds in (("datasets", KINDS), ("experiments", experiments())):
         entries = params.get(part)
         if not isinstance(entries, Mapping) or not entries:
-            raise Mistake(part, f"found {entries!r}, expected a mapping from names to {part}")
+            raise Mistake(part, f"found {brief(entries)}, expected a mapping from names to {part}")
+        if len(entries) > MOST_ENTRIES:
+            raise Mistake(part, f"found {len(entries)} of them, expected {MOST_ENTRIES} at most")
+        if twice := alike(name for name in entries if isinstance(name, str)):
+            raise Mistake(part, f"found the names {' and '.join(twice)}, which some disks take for the same")
         result[part] = {name: _entry(f"{part}.{name}", name, entry, kinds, part) for name, entry in entries.items()}
     for name, experiment in result["experiments"].items():
         if experiment["dataset"] not in result["datasets"]:
             raise Mistake(
                 f"experiments.{name}.dataset",
-                f"found {experiment['dataset']!r}, expected one of the datasets: {', '.join(result['datasets'])}",
+                f"found {brief(experiment['dataset'])}, expected one of the datasets: {', '.join(result['datasets'])}",
             )
         if "shards" in (recording := experiment.get("recording", {})):
             try:
                 rows_of(recording, 1, recording["shards"])
             except UserError as wrong:  # begins with its key
                 raise Mistake(f"experiments.{name}.recording.shards", str(wrong).partition(": ")[2]) from None
+        _check_fit(name, experiment, result["datasets"][experiment["dataset"]])
     return result
+
+
+def check_top_level(params: Any) -> None:
+    """Refuse other keys than the three at the top."""
+    if not isinstance(params, Mapping):
+        raise Mistake("the top level", f"found {brief(params)}, expected a mapping with the keys {', '.join(PARTS)}")
+    if unknown := unknown_keys(params, PARTS):
+        raise Mistake("the top level", f"unknown key {unknown}; the known keys are: {', '.join(PARTS)}")
+
+
+def _check_fit(name: str, experiment: Mapping[str, Any], dataset: Mapping[str, Any]) -> None:
+    """Refuse an experiment that asks for more than its dataset has."""
+    rest = {key: value for key, value in experiment.items() if key != "kind"}
+    try:
+        section = parse(experiments()[experiment["kind"]], rest)
+        section.check_fit(known(dataset["kind"], experiment["dataset"], dataset))
+    except Mistake as mistake:
+        raise mistake.within(f"experiments.{name}") from None
 
 
 def _entry(where: str, name: Any, entry: Any, kinds: Mapping[str, type[Section]], part: str) -> dict[str, Any]:
     """Return one dataset or experiment in its normal form."""
     if not isinstance(name, str):
-        raise Mistake(part, f"found the name {name!r}, expected text: put it in quotes")
+        raise Mistake(part, f"found the name {brief(name)}, expected text: put it in quotes")
     if not re.fullmatch(NAMES, name):
-        raise Mistake(part, f"found the name {name!r}, expected letters, digits and _ only")
+        raise Mistake(part, f"found the name {brief(name)}, expected letters, digits and _ only, 64 at most")
     if not isinstance(entry, Mapping):
-        raise Mistake(where, f"found {entry!r}, expected a mapping with the key kind and others")
+        raise Mistake(where, f"found {brief(entry)}, expected a mapping with the key kind and others")
     kind = entry.get("kind")
     if not isinstance(kind, str) or kind not in kinds:
-        raise Mistake(f"{where}.kind", f"found {kind!r}, expected one of {', '.join(kinds)}")
+        raise Mistake(f"{where}.kind", f"found {brief(kind)}, expected one of {', '.join(kinds)}")
     rest = {key: value for key, value in entry.items() if key != "kind"}
     return {"kind": kind, **normal(kinds[kind], rest, where)}
 
@@ -112,28 +131,10 @@ def problem(params: Mapping[str, Any]) -> str | None:
     return None
 
 
-def repeated_key(text: str) -> str | None:
-    """Return a key that stands twice in one mapping: YAML would keep the last one and say nothing."""
-    waiting = [yaml.compose(text)]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, yaml.MappingNode):
-            keys = [key.value for key, _ in node.value]
-            for key in keys:
-                if keys.count(key) > 1:
-                    return key
-            waiting += [value for _, value in node.value]
-        elif isinstance(node, yaml.SequenceNode):
-            waiting += node.value
-    return None
-
-
-def check(params: dict[str, Any], file: Path) -> None:
-    """Bring parameters that were read from the file into their normal form, in place; tell the first mistake."""
+def check(params: dict[str, Any]) -> None:
+    """Bring parameters that were read from params.yaml into their normal form, in place; tell the first mistake."""
     read_numbers(params)
-    twice = repeated_key(file.read_text(encoding="utf-8")) if file.exists() else None
-    found = f"{file}: the key {twice!r} stands twice in one place; keep one of them" if twice else problem(params)
-    if found:
+    if found := problem(params):
         raise WorkflowError(found)
     WRITTEN.clear()
     WRITTEN.update(params)

@@ -10,6 +10,7 @@ sys.path.append(str(ROOT / "src"))
 import yaml
 from parameters import KINDS, NAMES, Storage, experiments
 
+from lrp_dynamics.base.kinds import anchored
 from lrp_dynamics.base.parameters import label
 from lrp_dynamics.base.reference import definitions, skeleton
 
@@ -45,7 +46,7 @@ def schema_text() -> str:
         properties[part] = {
             "type": "object",
             "minProperties": 1,
-            "propertyNames": {"pattern": f"^({NAMES})$"},
+            "propertyNames": {"pattern": anchored(NAMES)},
             "additionalProperties": {
                 "type": "object",
                 "required": ["kind"],

@@ -83,6 +83,11 @@ def is_foreign(path: str) -> bool:
         return True
 
 
+def is_locked() -> bool:
+    """Whether a run is under way in this folder, or one was killed and its lock has not been taken away."""
+    return any(Path(".snakemake/locks").glob("*.lock"))
+
+
 def note_current(dag: Any, job: Any) -> None:
     """Write the notes of a job's outputs as if Snakemake had just made them."""
     asyncio.run(dag.workflow.persistence.finished(job))

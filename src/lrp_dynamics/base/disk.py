@@ -85,21 +85,29 @@ def detach(file: h5py.File) -> None:
             os.dup2(scratch.fileno(), descriptor, inheritable=False)
 
 
-def create(path: Path, libver: str | None = None) -> h5py.File:
+def create(path: Path, size: int, libver: str | None = None) -> h5py.File:
     """Create an HDF5 file where there is none.
 
     Raises
     ------
     StorageError
-        If the disk does not take it; nothing is left behind.
+        If the disk has no room for `size` bytes; nothing is left behind.
     """
     try:
+        _try_room(path, size, "xb")
+        path.unlink()
         return h5py.File(path, "x", libver=libver)
     except OSError as error:
-        told = no_room(path, error)
-        if told:
-            path.unlink(missing_ok=True)
-        raise (told or error) from None
+        if isinstance(error, FileExistsError) or not (told := no_room(path, error)):
+            raise
+        path.unlink(missing_ok=True)
+        raise told from None
+
+
+def _try_room(path: str | Path, size: int, mode: str) -> None:
+    """Take the room of a file that HDF5 is to make: without any, as under a limit on files, it could not even close."""
+    with open(path, mode) as file:
+        _allocate(file.fileno(), 0, size)
 
 
 @contextmanager
@@ -111,6 +119,7 @@ def new_file(path: str | Path, size: int, libver: str | None = None) -> Iterator
     OSError
         If there is not so much room, or the disk fails.
     """
+    _try_room(path, size, "wb")
     file = h5py.File(path, "w", libver=libver)
     try:
         reserve(file, size)

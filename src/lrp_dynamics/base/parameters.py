@@ -7,11 +7,12 @@ sentence. `lrp_dynamics.base.reference` makes the JSON schema and the commented 
 import argparse
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, make_dataclass
 from typing import Any, TypeVar
 
-from lrp_dynamics.base.kinds import Kind, Mistake
+from lrp_dynamics.base.fit import Dataset
+from lrp_dynamics.base.kinds import Kind, Mistake, brief
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,9 @@ class Section:
     def mistake(self) -> Mistake | None:
         """Return what is wrong with parameters that do not go together."""
         return None
+
+    def check_fit(self, dataset: Dataset) -> None:
+        """Raise `Mistake` if an experiment's parameters do not fit its dataset."""
 
 
 S = TypeVar("S", bound=Section)
@@ -134,9 +138,9 @@ def parse(section: type[S], values: Any, where: str = "") -> S:
     """
     known = {each.name: each for each in fields(section)}
     if not isinstance(values, Mapping):
-        raise Mistake(where, f"found {values!r}, expected a mapping with keys among {', '.join(known)}")
-    if unknown := [str(name) for name in values if name not in known]:
-        raise Mistake(where, f"unknown key {', '.join(unknown)}; the known keys are: {', '.join(known)}")
+        raise Mistake(where, f"found {brief(values)}, expected a mapping with keys among {', '.join(known)}")
+    if unknown := unknown_keys(values, known):
+        raise Mistake(where, f"unknown key {unknown}; the known keys are: {', '.join(known)}")
     try:
         for name, each in known.items():
             if name not in values and is_required(each):
@@ -144,6 +148,12 @@ def parse(section: type[S], values: Any, where: str = "") -> S:
         return section(**values)
     except Mistake as mistake:
         raise mistake.within(where) from None
+
+
+def unknown_keys(values: Mapping[Any, Any], known: Container[str]) -> str:
+    """Return the keys of a mapping that are not known, for a message: the first few, on one line."""
+    unknown = [name for name in values if not (isinstance(name, str) and name in known)][:5]
+    return ", ".join(name if isinstance(name, str) and name.isidentifier() else brief(name) for name in unknown)
 
 
 def normal(section: type[Section], values: Any, where: str = "", *, fill: bool = True) -> dict[str, Any]:
@@ -193,8 +203,8 @@ def json_object(text: str) -> dict[str, Any]:
     """Type of an argument that holds parameters: a JSON object."""
     try:
         value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise argparse.ArgumentTypeError(f"found {text!r}, expected a JSON object ({error})") from None
+    except (ValueError, RecursionError) as error:  # numbers of thousands of digits are a ValueError
+        raise argparse.ArgumentTypeError(f"found {brief(text)}, expected a JSON object ({error})") from None
     if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError(f"found {text!r}, expected a JSON object such as {{}}")
+        raise argparse.ArgumentTypeError(f"found {brief(text)}, expected a JSON object such as {{}}")
     return value

@@ -10,11 +10,14 @@ from lrp_dynamics.base.kinds import (
     NAMES,
     NOT_NEGATIVE,
     PART,
+    PLAIN,
     POSITIVE,
     SEED,
     TEXT,
     Kind,
     Mistake,
+    alike,
+    brief,
     either,
     list_of,
     mapping_of,
@@ -24,7 +27,7 @@ from lrp_dynamics.base.kinds import (
     text,
     whole,
 )
-from lrp_dynamics.base.parameters import Section, parameter, same
+from lrp_dynamics.base.parameters import Section, parameter, same, unknown_keys
 
 # By name, so that a Snakefile need not import the rules; a test compares them with `lrp.COMPOSITES`.
 COMPOSITES = (
@@ -40,6 +43,18 @@ COMPOSITES = (
 GRADIENTS = ("gradient_x_input", "sensitivity")
 
 
+_STABILIZED = ("epsilon", "relative", "over", "signed")
+# Rules and their options, which a test compares with those of `lrp.rules`.
+RULES = {
+    "epsilon": (*_STABILIZED, "bias"),
+    "z_plus": (*_STABILIZED, "bias", "negative"),
+    "alpha_beta": (*_STABILIZED, "alpha", "beta", "bias", "conserving"),
+    "gamma": (*_STABILIZED, "gamma", "bias", "generalized"),
+    **dict.fromkeys(("z_box", "w_square", "flat", "norm", "average", "gate", "half"), _STABILIZED),
+    **dict.fromkeys(("winner", "constant", "taylor", "pass"), ()),
+}
+
+
 def _read_option(value: Any) -> Any:
     """Every number among the options of a rule is a real one."""
     if isinstance(value, bool | str):
@@ -47,9 +62,27 @@ def _read_option(value: Any) -> Any:
     return number().read(value)
 
 
-_RULE = either(
-    text("the name of a rule"),
-    mapping_of(Kind("a number, a text, true or false", {}, _read_option), "a mapping of `rule` and its options", 1),
+_OPTIONS = mapping_of(
+    Kind("a number, a text, true or false", {}, _read_option), "a mapping of `rule` and its options", 1
+)
+
+
+def _read_rule(value: Any) -> Any:
+    """A name, or a mapping of `rule`, a name, and options that the rule has."""
+    options = _OPTIONS.read(value) if isinstance(value, Mapping) else {"rule": TEXT.read(value)}
+    name = options.get("rule")
+    if name not in RULES:
+        raise Mistake("", f"found {brief(name)}, which no rule is called; choose one of {', '.join(RULES)}")
+    if unknown := unknown_keys(options, ("rule", *RULES[name])):
+        has = f"the known keys are: {', '.join(RULES[name])}" if RULES[name] else "it has none"
+        raise Mistake("", f"unknown key {unknown} of rule {name}; {has}")
+    return options if isinstance(value, Mapping) else name
+
+
+_RULE = Kind(
+    "the name of a rule, or a mapping of `rule` and its options",
+    {"anyOf": [{"enum": list(RULES)}, _OPTIONS.schema]},
+    _read_rule,
 )
 _RULES_OF_TEXT = mapping_of(_RULE, "a mapping from layers to rules", 1)
 # YAML takes the key of the third layer for a number.
@@ -67,8 +100,8 @@ def _read_composite(value: Any) -> dict[str, Any]:
     """Rules alone, or `rules` beside other fields, as in Python."""
     if not isinstance(value, Mapping) or "rules" not in value:
         return _RULES.read(value)
-    if unknown := [str(key) for key in value if key not in _FIELDS]:
-        raise Mistake("", f"unknown key {', '.join(unknown)}; the known keys are: {', '.join(_FIELDS)}")
+    if unknown := unknown_keys(value, _FIELDS):
+        raise Mistake("", f"unknown key {unknown}; the known keys are: {', '.join(_FIELDS)}")
     return {key: _FIELDS[key].parse(item, key) for key, item in value.items()}
 
 
@@ -86,7 +119,7 @@ def composite_name(*more: str) -> Kind:
         if isinstance(value, str) and value not in names:
             close = get_close_matches(value, names, 1)
             hint = f"did you mean {close[0]!r}?" if close else f"choose one of {', '.join(names)}"
-            raise Mistake("", f"found {value!r}, which no composite is called; {hint}")
+            raise Mistake("", f"found {brief(value)}, which no composite is called; {hint}")
         return TEXT.read(value)
 
     return Kind("the name of a composite", {"enum": list(names)}, read)
@@ -132,9 +165,9 @@ class Training(Section):
     momentum: float = parameter(number("a number of at least 0, less than 1", least=0, below=1), "of sgd", 0.0)
     weight_decay: float = parameter(NOT_NEGATIVE, "L2 penalty", 0.0)
     max_steps: int | None = parameter(optional(COUNT), "stop earlier than after the epochs", None)
-    threads: int = parameter(COUNT, "part of the result: sums depend on it in the last bit", 2)
+    threads: int = parameter(whole(1, 1024), "part of the result: sums depend on it in the last bit", 2)
     device: str = parameter(
-        text("cpu, cuda, cuda:N or auto", r"cpu|auto|cuda(:[0-9]+)?"), "cpu, cuda, cuda:N or auto", "cpu"
+        text("cpu, cuda, cuda:N or auto", r"cpu|auto|cuda(:[0-9]{1,3})?"), "cpu, cuda, cuda:N or auto", "cpu"
     )
 
 
@@ -150,7 +183,7 @@ class AugmentedTraining(Training):
     augmentation: Mapping[str, Any] | None = parameter(
         optional(
             mapping_of(
-                mapping_of(Kind("any option", {}, lambda value: value), "a mapping of the transform's options"),
+                mapping_of(PLAIN, "a mapping of the transform's options"),
                 "a mapping from transforms of torchvision.transforms.v2 to their options",
                 names="[A-Z][A-Za-z0-9]+",
             )
@@ -166,7 +199,9 @@ class Validation(Section):
 
     share: float = parameter(PART, "of the training images, held out", 0.1)
     seed: int = parameter(SEED, "of the draw", 0)
-    every: float = parameter(POSITIVE, "epochs from one measurement to the next", 0.5)
+    every: float = parameter(
+        number("a number of at least 0.000001", least=1e-6), "epochs from one measurement to the next", 0.5
+    )
     patience: int | None = parameter(
         optional(COUNT), "stop after so many measurements without a better one; null: never", None
     )
@@ -219,3 +254,9 @@ class Recordings(Samples):
         ),
         "results/<experiment>/seed-<k>/<name>/relevance.h5 each",
     )
+
+    def mistake(self) -> Mistake | None:
+        """Refuse names that some disks take for the same."""
+        if twice := alike(self.composites):
+            return Mistake("composites", f"found {' and '.join(twice)}, which some disks take for the same name")
+        return None

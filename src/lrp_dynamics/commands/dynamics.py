@@ -19,7 +19,7 @@ def run(args: argparse.Namespace) -> None:
     from lrp_dynamics.recording.dynamics_file import write_dynamics
     from lrp_dynamics.recording.store import open_relevance, sum_of_maps
 
-    with open_relevance(args.relevance) as recording:
+    with open_relevance(args.relevance, verify=True) as recording:
         if not recording.complete:
             raise UserError(
                 f"{args.relevance}: the recording is not complete ({recording.steps} steps): "

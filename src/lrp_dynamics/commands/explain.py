@@ -7,6 +7,8 @@ Example: lrp-dynamics explain cat.jpg --model vgg16 --composite epsilon_gamma_bo
 import argparse
 from pathlib import Path
 
+from lrp_dynamics.data.parameters import MAX_PIXELS
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the subcommand's arguments."""
@@ -23,6 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--target", default="predicted", metavar="CLASS", help="name or number of a class, predicted, or runner-up"
     )
+    parser.add_argument(
+        "--max-pixels", type=int, default=MAX_PIXELS, help="leave out larger images (default: %(default)s)"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
 
 
@@ -30,4 +35,4 @@ def run(args: argparse.Namespace) -> None:
     """Run the subcommand."""
     from lrp_dynamics.reports.explaining import explain_files
 
-    explain_files(args.images, args.model, args.weights, args.composite, args.target, args.out)
+    explain_files(args.images, args.model, args.weights, args.composite, args.target, args.out, args.max_pixels)

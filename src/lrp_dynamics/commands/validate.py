@@ -1,4 +1,4 @@
-"""Check that a recording is whole; exit status 2 if it is not."""
+"""Read all of a recording and check that it is whole, as it was written; exit status 2 if it is not."""
 
 import argparse
 
@@ -18,4 +18,10 @@ def run(arguments: argparse.Namespace) -> None:
     if problems:
         raise UserError(f"{arguments.file}: " + "; ".join(problems))
     with open_relevance(arguments.file) as recording:
-        print(f"{arguments.file}: valid and complete, {recording.steps} steps of {recording.samples} samples")
+        size, maps = recording.path.stat().st_size / 1e6, recording.steps * recording.map_samples
+        known = recording.attrs["schema_version"] > 1
+        print(
+            f"{arguments.file}: valid and complete, {recording.steps} steps of {recording.samples} samples; read all "
+            f"of its {size:.1f} MB, {maps} maps among them, "
+            + ("every checksum is right" if known else "which has no checksums (schema version 1)")
+        )

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.data.archives import gunzip
 from lrp_dynamics.data.download import Remote, fetch
 from lrp_dynamics.data.parameters import Mnist, given
 from lrp_dynamics.data.prepared import TEST, TRAIN, Prepared
@@ -20,6 +21,7 @@ FILES = {
     TEST: ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
 }
 _UNSIGNED_BYTE = 0x08
+_LARGEST = 2**30  # bytes of an array
 
 
 def prepare(name: str, params: dict[str, Any], raw: Path) -> Prepared:
@@ -55,7 +57,7 @@ def prepare(name: str, params: dict[str, Any], raw: Path) -> Prepared:
         labels_clean=np.concatenate(labels),
         split=np.concatenate(split),
         # Not the addresses: the same archive from elsewhere is the same dataset.
-        source={"params": {key: value for key, value in params.items() if key != "urls"}},
+        source={"params": {key: value for key, value in params.items() if key not in ("urls", "bytes")}},
     )
 
 
@@ -64,7 +66,7 @@ def _fetch(file: str, chosen: Mnist, raw: Path) -> Path:
         raise UserError(f"MNIST: sha256 has no entry for {file}; expected one for each of the four files")
     addresses = [f"{url.rstrip('/')}/{file}" for url in chosen.urls]
     try:
-        return fetch(Remote(file, addresses, chosen.sha256[file]), raw)
+        return fetch(Remote(file, addresses, chosen.sha256[file], chosen.bytes.get(file)), raw)
     except UserError as error:
         raise UserError(f"{error}\nMNIST needs all four files: {', '.join(sum(FILES.values(), ()))}.") from error
 
@@ -78,16 +80,29 @@ def read_idx(path: Path) -> np.ndarray:
     Returns
     -------
     (dimensions...) uint8
+
+    Raises
+    ------
+    UserError
+        If it is no such file, or unpacks to more or less than its header says.
     """
     try:
-        data = gzip.decompress(path.read_bytes())
-        zero, kind, ndim = struct.unpack_from(">HBB", data)
-        shape = struct.unpack_from(f">{ndim}I", data, 4)
+        with gzip.open(path) as file:
+            head = file.read(16)
+        zero, kind, ndim = struct.unpack_from(">HBB", head)
+        shape = struct.unpack_from(f">{ndim}I", head, 4)  # at most three of them lie in the head
     except (OSError, EOFError, zlib.error, struct.error) as error:
         raise UserError(f"{path} is not a gzip-compressed IDX file ({error})") from error
-    start = 4 + 4 * ndim
-    if zero or kind != _UNSIGNED_BYTE or len(data) - start != math.prod(shape):
-        raise UserError(f"{path} is not an IDX file of unsigned bytes, or its length does not fit its header")
+    start, size = 4 + 4 * ndim, math.prod(shape)
+    if size > _LARGEST:
+        raise UserError(f"{path} is not a file of MNIST: its header declares {size:,} bytes, the most is {_LARGEST:,}")
+    if zero or kind != _UNSIGNED_BYTE or not ndim or not size:
+        raise UserError(f"{path} is not an IDX file of unsigned bytes")
+    data = gunzip(path, start + size)
+    if len(data) != start + size:
+        raise UserError(
+            f"{path} is not a whole IDX file: found {len(data):,} bytes, its header declares {start + size:,}"
+        )
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lrp_dynamics.base.fit import Dataset
 from lrp_dynamics.base.kinds import (
     COUNT,
     SEED,
@@ -21,6 +22,8 @@ from lrp_dynamics.base.kinds import (
     whole,
 )
 from lrp_dynamics.base.parameters import Section, parameter, parse, same
+
+MAX_PIXELS = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ class Cifar10(Section):
     title: str = _title("CIFAR-10")
     urls: list[str] = parameter(URLS, "tried in turn: addresses or local files")
     sha256: str = parameter(SHA256, "checksum of the archive")
+    bytes: int | None = parameter(optional(COUNT), "its size; null: not known", None)
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,8 @@ class Mnist(Section):
     title: str = _title("MNIST")
     urls: list[str] = parameter(URLS, "folders that hold the four files")
     sha256: dict[str, str] = parameter(mapping_of(SHA256, "a mapping from files to their checksums"), "of each file")
-    size: int = parameter(whole(1), "pixels; 28 as published", 28)
+    bytes: dict[str, int] = parameter(mapping_of(COUNT, "a mapping from files to their sizes"), "of each file", {})
+    size: int = parameter(whole(1, 4096), "pixels; 28 as published", 28)
     channels: int = parameter(one_of(1, 3), "1, or 3 equal ones", 1)
 
 
@@ -85,13 +90,14 @@ class Folder(Section):
 
     title: str | None = parameter(optional(TEXT), "written on every figure; null: the name of the folder", None)
     path: str = parameter(TEXT, "the folder, with a sub-folder of images for each class")
-    size: int = parameter(whole(1), "height and width of the result, pixels", 32)
+    size: int = parameter(whole(1, 4096), "height and width of the result, pixels", 32)
     test_fraction: float = parameter(
         number("a number of at least 0, less than 1", least=0, below=1),
         "share of each class that goes to the test split",
         0.2,
     )
     seed: int = parameter(SEED, "chooses which", 0)
+    max_pixels: int = parameter(COUNT, "leave out files of more, before they are decoded", MAX_PIXELS)
 
 
 @dataclass(frozen=True)
@@ -108,8 +114,9 @@ class Photos(Section):
         "and these of installed packages",
         [],
     )
-    resize: int = parameter(whole(1), "pixels that the shorter side is scaled to", 256)
+    resize: int = parameter(whole(1, 4096), "pixels that the shorter side is scaled to", 256)
     size: int = same(Folder, "size", comment="pixels cut from the centre", default=224)
+    max_pixels: int = same(Folder, "max_pixels")
 
 
 KINDS: dict[str, type[Section]] = {
@@ -119,6 +126,20 @@ KINDS: dict[str, type[Section]] = {
     "folder": Folder,
     "photos": Photos,
 }
+
+
+def known(kind: str, name: str, params: Mapping[str, Any]) -> Dataset:
+    """Return what the parameters of a dataset, in their normal form, tell of its images.
+
+    Examples
+    --------
+    >>> known("photos", "mine", {"path": "data/photos"})
+    Dataset(name='mine', train=0, test=None, size=None, masks=False)
+    """
+    sizes = {"shapes10": (params.get("n_train"), params.get("n_test")), "cifar10": (50_000, 10_000)}
+    sizes |= {"mnist": (60_000, 10_000), "photos": (0, None)}
+    pixels = 32 if kind in ("shapes10", "cifar10") else params.get("size")
+    return Dataset(name, *sizes.get(kind, (None, None)), pixels, masks=kind == "shapes10")
 
 
 def given(kind: str, name: str, params: Mapping[str, Any]) -> Any:

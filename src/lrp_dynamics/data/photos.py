@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.base.names import shown
 from lrp_dynamics.data.parameters import given
 from lrp_dynamics.data.pictures import crop_image, open_image
 from lrp_dynamics.data.prepared import TEST, Prepared
@@ -36,13 +37,14 @@ def prepare(name: str, params: dict[str, Any], raw: Path | None = None) -> Prepa
     images, names, checksums, left_out = [], [], {}, []
     for path in [*(packaged_file(entry) for entry in chosen.packaged), *files_in(chosen.path)]:
         try:
-            images.append(np.asarray(crop_image(open_image(path), chosen.resize, chosen.size)).transpose(2, 0, 1))
+            photo = open_image(path, chosen.max_pixels)
+            images.append(np.asarray(crop_image(photo, chosen.resize, chosen.size)).transpose(2, 0, 1))
         except UserError as error:
             warnings.warn(f"left out: {error}", stacklevel=2)
-            left_out.append(path.name)
+            left_out.append(shown(path.name))
             continue
-        names.append(path.name)
-        checksums[path.name] = hashlib.sha256(images[-1].tobytes()).hexdigest()
+        names.append(shown(path.name))
+        checksums[names[-1]] = hashlib.sha256(images[-1].tobytes()).hexdigest()
     if not images:
         raise UserError(f"dataset {name!r}: there is no photo that can be read; put some into {chosen.path}")
     nothing = np.zeros(len(images), np.int16)

@@ -1,15 +1,24 @@
 """Image files of any kind, as they are meant to be seen."""
 
+import os
+import stat
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.base.names import shown
+from lrp_dynamics.data.parameters import MAX_PIXELS
+
+_LONGEST = 100  # times the shorter side
+_PROGRAMS = ("EPS", "WMF")
 
 
-def open_image(path: str | Path) -> Image.Image:
+def open_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Read an image file as RGB.
 
     The camera's orientation (EXIF) is applied; transparent parts become white; of an animation the first frame counts;
@@ -18,19 +27,25 @@ def open_image(path: str | Path) -> Image.Image:
     Parameters
     ----------
     path : str or Path
-        Any format Pillow reads.
+        Any format Pillow reads by itself.
+    max_pixels : int
+        Files of more are refused before they are decoded: a small file may hold a picture that fills the memory.
 
     Raises
     ------
     UserError
-        If the file is missing, no image, or broken.
+        If the file is missing, no image, too large, or broken.
     """
     try:
-        with warnings.catch_warnings():
-            # Above twice the size at which Pillow warns it raises an error, which is enough.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            file = Image.open(path)
-        with file:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise ValueError("it is no file but a folder, pipe or device")
+        with _limited(max_pixels), Image.open(path) as file:
+            if file.width * file.height > max_pixels:
+                raise Image.DecompressionBombError
+            if max(file.size) > _LONGEST * min(file.size):  # scaled to the size of a photo, it would fill the memory
+                raise ValueError(f"of {file.width}×{file.height} pixels, one side is over {_LONGEST} times the other")
+            if file.format in _PROGRAMS:
+                raise ValueError(f"Pillow reads the format {file.format} by another program")
             image = ImageOps.exif_transpose(file)
             if image.mode.startswith("I"):
                 image = Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8))
@@ -39,8 +54,24 @@ def open_image(path: str | Path) -> Image.Image:
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
             return image.convert("RGB")
     except Exception as error:  # Pillow's readers raise almost anything on a broken file
-        reason = "there is no such file" if isinstance(error, FileNotFoundError) else error
-        raise UserError(f"{path} is not an image that can be read ({reason})") from error
+        reason = getattr(error, "strerror", None) or error
+        if isinstance(error, Image.DecompressionBombError):
+            reason = f"it has over {max_pixels:,} pixels; make it smaller, or allow more by max_pixels"
+        reason = "there is no such file" if isinstance(error, FileNotFoundError) else shown(str(reason))
+        raise UserError(f"{shown(path)} is not an image that can be read ({reason})") from error
+
+
+@contextmanager
+def _limited(max_pixels: int) -> Iterator[None]:
+    """Have Pillow refuse pictures inside pictures that are too large, too: it does so above twice its limit."""
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = max(1, max_pixels // 2)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
 
 
 def crop_image(image: Image.Image, resize: int, size: int) -> Image.Image:

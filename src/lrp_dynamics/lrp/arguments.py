@@ -37,42 +37,71 @@ def limits(bounds: tuple[float | Tensor, float | Tensor], x: Tensor) -> tuple[Te
     return low, high
 
 
-def initial_relevance(output: Tensor, target: Any, form: str) -> Tensor:
-    """Return the relevance that is put in at the output, shaped as the output.
+def checked_target(target: Any, shape: tuple[int, ...], like: Tensor) -> Tensor | None:
+    """Return a target as `initial_relevance` takes it, or refuse it. This may read values back from the device.
 
     Parameters
     ----------
-    output
-        (N, K) class scores; (N,) or (N, 1), one score; or any other (N, ...).
     target
         Class indices (N,) as tensor, list or array, or "predicted", for scores: a single one is class 0. A float tensor
         shaped as the output: the relevance itself. A boolean one: the output's own values where it is true.
-    form
-        What a class's relevance is: `Composite.initial`.
+    shape
+        Of the output: (N, K) class scores; (N,) or (N, 1), one score; or any other (N, ...).
+    like
+        A tensor of the device and the precision in which is computed.
+
+    Returns
+    -------
+    Class indices (N,), int64; floats or truth values in the output's shape; None for "predicted".
     """
     if isinstance(target, str) and target != "predicted":
         raise UserError(f"target is {target!r}; expected {EXPECTED}")
     if not isinstance(target, str):
         try:
-            target = torch.as_tensor(target, device=output.device)
+            target = torch.as_tensor(target)
         except (TypeError, ValueError, RuntimeError) as error:
             raise UserError(f"target is a {type(target).__name__}; expected {EXPECTED}") from error
         if target.is_floating_point() or target.dtype == torch.bool:
-            return given_relevance(output, target)
-    scores = output.unsqueeze(1) if output.dim() == 1 else output
-    if scores.dim() != 2:
-        shape = tuple(output.shape)
+            if target.shape != shape:
+                raise UserError(f"the initial relevance has shape {tuple(target.shape)}; expected {tuple(shape)}")
+            if not torch.isfinite(target).all():
+                raise UserError("the initial relevance holds NaN or infinite values")
+            target = target.detach().to(like.device)
+            return target if target.dtype == torch.bool else target.to(like.dtype)
+    if len(shape) > 2:
         raise UserError(
-            f"the model's output has shape {shape}, and classes are explained of (N, K) scores alone; give a target of "
-            f"shape {shape}, of floats (the relevance to start with) or true where the output is to be explained"
+            f"the model's output has shape {tuple(shape)}, and classes are explained of (N, K) scores alone; give a "
+            f"target of shape {tuple(shape)}, of floats (the relevance to start with) or true where the output is to "
+            "be explained"
         )
     if isinstance(target, str):
-        target = scores.argmax(1)
-    elif target.shape != scores.shape[:1]:
-        raise UserError(f"target has shape {tuple(target.shape)}; expected one class per sample, ({len(scores)},)")
-    elif len(target) and (target.min() < 0 or target.max() >= scores.shape[1]):
-        raise UserError(f"target holds a class outside 0 to {scores.shape[1] - 1}")
-    index = target.long().unsqueeze(1)
+        return None
+    classes = shape[1] if len(shape) == 2 else 1
+    if target.shape != shape[:1]:
+        raise UserError(f"target has shape {tuple(target.shape)}; expected one class per sample, ({shape[0]},)")
+    if len(target) and ((target < 0) | (target >= classes)).any():
+        raise UserError(f"target holds a class outside 0 to {classes - 1}")
+    return target.to(like.device).long()
+
+
+def initial_relevance(output: Tensor, target: Tensor | None, form: str) -> Tensor:
+    """Return the relevance that is put in at the output, shaped as the output.
+
+    Parameters
+    ----------
+    output
+        Class scores, one score, or anything else: (N, ...).
+    target
+        As `checked_target` returns it.
+    form
+        What a class's relevance is: `Composite.initial`.
+    """
+    if target is not None and target.dtype == torch.bool:
+        return torch.where(target, output, 0)
+    if target is not None and target.is_floating_point():
+        return target.clone()
+    scores = output.unsqueeze(1) if output.dim() == 1 else output
+    index = (scores.argmax(1) if target is None else target).unsqueeze(1)
     if form == "softmax":
         return scores.softmax(1).view(output.shape)
     if form == "contrast":  # of one score there is nothing to take away
@@ -81,14 +110,3 @@ def initial_relevance(output: Tensor, target: Any, form: str) -> Tensor:
         return (-weights * scores).scatter_(1, index, scores.gather(1, index)).view(output.shape)
     value = {"logit": lambda v: v, "relu": torch.relu, "one": torch.ones_like}[form](scores.gather(1, index))
     return torch.zeros_like(scores).scatter_(1, index, value).view(output.shape)
-
-
-def given_relevance(output: Tensor, target: Tensor) -> Tensor:
-    """Return the relevance that a target of floats or of true and false stands for."""
-    if target.shape != output.shape:
-        raise UserError(f"the initial relevance has shape {tuple(target.shape)}; expected {tuple(output.shape)}")
-    if target.dtype == torch.bool:
-        return torch.where(target, output, 0)
-    if not torch.isfinite(target).all():
-        raise UserError("the initial relevance holds NaN or infinite values")
-    return target.detach().to(output.dtype)

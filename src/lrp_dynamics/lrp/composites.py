@@ -67,7 +67,10 @@ class Composite:
         for key in (k for words in self.rules for k in str(words).split()):
             low, _, high = key.partition("-")
             if DEPTH.fullmatch(key) and low.isdigit() and not 1 <= int(low) <= int(high or low):
-                raise UserError(f"composite {self.name!r}: found depth {key!r}; depths count from 1, the smaller first")
+                raise UserError(
+                    f"composite {self.name!r}: found depth {key!r}; depths count from 1, the smaller first; for a "
+                    f"layer of that name write '[{key}]'"
+                )
         if not is_number(self.top_k) or not 0 < self.top_k <= 1:
             raise UserError(f"composite {self.name!r}: top_k is {self.top_k}; expected a share in (0, 1]")
         object.__setattr__(self, "rules", {str(key): make_rule(rule) for key, rule in self.rules.items()})

@@ -1,85 +1,52 @@
-"""The engine: one loop forward, one loop back."""
+"""The engine: what is given is looked at, one loop runs forward, one loop back."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from math import isfinite
 from threading import RLock
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from weakref import ref
 
 import torch
 from torch import Tensor, nn
 
 from lrp_dynamics.base.errors import UserError
-from lrp_dynamics.lrp.arguments import initial_relevance, limits, refuse_input
+from lrp_dynamics.lrp.arguments import checked_target, limits, refuse_input
 from lrp_dynamics.lrp.composites import Composite, make_composite, table
 from lrp_dynamics.lrp.kernels import in_layout
 from lrp_dynamics.lrp.layers import Layer, Move, Step
-from lrp_dynamics.lrp.passes import backward, forward
+from lrp_dynamics.lrp.passes import explained
 from lrp_dynamics.lrp.plan import Plan
-from lrp_dynamics.lrp.plans import plan_for, precision, read, some_plan, still_so
+from lrp_dynamics.lrp.plans import addresses, plan_for, precision, some_plan, still_so
+from lrp_dynamics.lrp.replay import Graphs
+from lrp_dynamics.lrp.results import Relevance, none_of, one_for_none
 from lrp_dynamics.lrp.rules import Rule, ZBox
 from lrp_dynamics.lrp.signs import annotate, releases
 from lrp_dynamics.lrp.structure import paths, refuse_lazy
-from lrp_dynamics.lrp.values import Values
 
 TURNS = RLock()  # of threads: some settings of torch are those of the process
 
 
-@dataclass
-class Relevance:
-    """Relevance and its balance, for N samples and K classes: initial = sum of input + sum of absorbed, per sample.
+class Given(NamedTuple):
+    """What a caller gave, after it was looked at.
 
     Attributes
     ----------
-    input
-        Relevance of every input value, shaped as the input.
-    output
-        The model's output (N, K); of a model with an output activation, the scores before it.
-    initial
-        Sum of the relevance put in at the output (N,).
-    residual
-        ``initial`` minus the sum of ``input`` (N,).
-    absorbed
-        Per layer, the relevance (N,) that its bias, its stabilizer and its dead units took; negative where they gave.
-    min_abs_z
-        Smallest absolute denominator, before stabilizing, that relevance other than 0 was divided by (N,); inf where
-        there was none.
-    layers
-        Relevance that arrived at the output of each layer asked for, shaped as that output.
-    output_activation
-        Name of the activation at the model's end that was left out, such as a sigmoid or a softmax, None if there is
-        none. Those turn the sign of a score below 0, and with it of each contribution: what is explained is the score.
+    x, bounds, nonnegative
+        The input as it is computed with, (low, high), and whether every value is >= 0.
+    target
+        As `checked_target` returns it.
+    plan
+        For which the target was looked at.
     """
 
-    input: Tensor
-    output: Tensor
-    initial: Tensor
-    residual: Tensor
-    absorbed: dict[str, Tensor]
-    min_abs_z: Tensor
-    layers: dict[str, Tensor] = field(default_factory=dict)
-    output_activation: str | None = None
-
-    def __repr__(self) -> str:
-        kept, put = self.residual.abs().sum().item(), self.initial.abs().sum().item()
-        lines = [
-            f"Relevance of {len(self.input)} inputs, {tuple(self.input.shape)}, {self.input.dtype}:",
-            f"  output {tuple(self.output.shape)}, initial {shown(self.initial)}",
-            f"  absorbed by {len(self.absorbed)} layers, {kept / put if put else 0:.1%} in all",
-            f"  smallest denominator {shown(self.min_abs_z)}",
-        ]
-        lines += [f"  layers {', '.join(self.layers)}"] if self.layers else []
-        lines += [f"  LRP starts before {self.output_activation!r}"] if self.output_activation else []
-        return "\n".join(lines)
-
-
-def shown(values: Tensor, most: int = 4) -> str:
-    """Return the first values (N,) as text."""
-    return ", ".join(f"{v:.3g}" for v in values[:most].tolist()) + (", ..." if len(values) > most else "")
+    x: Tensor
+    bounds: tuple[Tensor, Tensor] | None
+    nonnegative: bool
+    target: Tensor | None
+    plan: Plan
 
 
 class Explainer:
@@ -99,6 +66,15 @@ class Explainer:
     shape
         Of one sample, for which the model is recorded at once instead of at the first call; what is printed is for it.
         Without it, a shape that the model takes is looked for when that is asked for before the first call.
+    replay
+        On a GPU, repeat a pass as one CUDA graph where model, shapes and kinds of arguments are those of the call
+        before: launching its operations one by one takes longer than small networks take to run. The graph keeps the
+        memory of one pass, for the two kinds of calls used last.
+
+    Attributes
+    ----------
+    ran : str
+        How the last call ran: "operation by operation", "as one CUDA graph", or why a graph could not be made.
 
     Examples
     --------
@@ -117,6 +93,7 @@ class Explainer:
         bounds: tuple[float | Tensor, float | Tensor] | None = None,
         as_eval: bool = False,
         shape: tuple[int, ...] | None = None,
+        replay: bool = True,
     ):
         if not isinstance(model, nn.Module):
             raise UserError(f"the model is a {type(model).__name__}; expected a torch.nn.Module")
@@ -126,6 +103,8 @@ class Explainer:
         self._plan: Plan | None = None
         self._rules: list[Rule] = []
         self._steps: dict[bool, tuple[list[Step], list[list[int]]]] = {}
+        self._limits: dict[tuple, tuple[Tensor, Tensor]] = {}
+        self._graphs, self.replay = Graphs(), replay
         if any(isinstance(rule, ZBox) for rule in self.composite.rules.values()) and bounds is None:
             raise UserError(f"composite {self.composite.name!r} needs bounds=(low, high) of the input")
         if shape is not None:
@@ -135,7 +114,12 @@ class Explainer:
                 self._use(plan_for(model, paths(model), tuple(shape), precision(model)))
 
     def __reduce__(self) -> tuple:
-        return remade, (self.model, self.composite, self.bounds, self.as_eval)
+        return remade, (self.model, self.composite, self.bounds, self.as_eval, self.replay)
+
+    @property
+    def ran(self) -> str:
+        """How the last call ran."""
+        return self._graphs.ran
 
     @property
     def plan(self) -> Plan:
@@ -162,32 +146,66 @@ class Explainer:
         self._refuse(inputs, modules)
         with TURNS, exact(inputs.device):
             if len(inputs):
-                return self._explain(modules, inputs, target, layers)
-            return none_of(self._explain(modules, *one_for_none(inputs, target, self.bounds), layers))
+                return self._explain(modules, self._look(modules, inputs, target), layers)
+            given = self._look(modules, *one_for_none(inputs, target, self.bounds))
+            return none_of(self._explain(modules, given, layers))
 
-    def _explain(self, modules: dict[str, nn.Module], inputs: Tensor, target: Any, layers: Any) -> Relevance:
-        """Check what is given, run the two loops, and return what they find."""
+    def fixed(
+        self, inputs: Tensor, target: Tensor | str, *, layers: list[str] | Literal["all"] | None = None
+    ) -> Callable[[], Relevance]:
+        """Return a function that explains these inputs, with the model's weights as they are at each call.
+
+        Inputs and target are copied and looked at once, so that on a GPU nothing waits for their values.
+        Parameters as in :func:`relevance`.
+        """
+        refuse_input(inputs)
+        inputs, target = inputs.detach().clone(), target.clone() if isinstance(target, Tensor) else target
+        given: Given | None = None
+
+        def explain() -> Relevance:
+            nonlocal given
+            if not len(inputs):
+                return self(inputs, target, layers=layers)
+            modules = paths(self.model)
+            self._refuse(inputs, modules)
+            with TURNS, exact(inputs.device):
+                kind = precision(self.model, inputs)
+                if given is None or given.plan is not plan_for(self.model, modules, tuple(inputs.shape[1:]), kind):
+                    given = self._look(modules, inputs, target)
+                return self._explain(modules, given, layers)
+
+        return explain
+
+    def _look(self, modules: dict[str, nn.Module], inputs: Tensor, target: Any) -> Given:
+        """Check what is given, and make the plan for it. Here values are read back, and nowhere else."""
         x, bounds, nonnegative = self._prepare(inputs)
-        self._use(plan_for(self.model, modules, tuple(x.shape[1:]), x.dtype))
-        values = Values(self._plan.program, x, len(x), bounds)
-        read(modules, self._plan, values)
-        if not still_so(self._plan, values):
-            self._use(plan_for(self.model, modules, tuple(x.shape[1:]), x.dtype, anew=True))
-            read(modules, self._plan, values)
-        plan, wanted = self._plan, self._wanted(layers)
+        plan = plan_for(self.model, modules, tuple(x.shape[1:]), x.dtype)
+        return Given(x, bounds, nonnegative, checked_target(target, plan.output_shape(len(x)), x), plan)
+
+    def _explain(self, modules: dict[str, nn.Module], given: Given, layers: Any) -> Relevance:
+        """Run the two loops, and return what they find."""
+        x, bounds, nonnegative, target, plan = given
+        if not still_so(plan, modules, x):
+            plan = plan_for(self.model, modules, tuple(x.shape[1:]), x.dtype, anew=True)
+            target = checked_target("predicted" if target is None else target, plan.output_shape(len(x)), x)
+        self._use(plan)
+        wanted = self._wanted(layers)
         if nonnegative not in self._steps:
             steps = annotate(plan, self._rules, nonnegative)
             self._steps[nonnegative] = steps, releases(plan, steps)
         steps, released = self._steps[nonnegative]
-        saved = forward(plan, steps, released, values)
-        output = values[plan.output].clone()
-        initial = initial_relevance(output, target, self.composite.initial)
-        r, balance, kept = backward(plan, steps, values, saved, initial, set(wanted.values()), self.composite)
-        first = values.total(initial, plan.output)
-        found = {name: kept[value] for name, value in wanted.items()}
-        r, residual = r.contiguous(), first - values.total(r, 0)
-        ending = plan.output_activation
-        return Relevance(r, output, first, residual, balance.absorbed, balance.min_abs_z(), found, ending)
+
+        def run(x: Tensor, target: Tensor | None) -> tuple[list[Tensor], list[str]]:
+            return explained(plan, steps, released, modules, x, target, bounds, wanted.values(), self.composite)
+
+        key = None
+        if self.replay and x.device.type == self._graphs.device and not plan.program.reads:
+            key = id(plan), nonnegative, tuple(wanted), addresses(modules, plan), bounds and tuple(map(id, bounds))
+        (r, output, sums, *kept), names = self._graphs(key, run, x, target)
+        first, residual, smallest, *absorbed = sums
+        found = dict(zip(wanted, kept, strict=True))
+        absorbed = dict(zip(names, absorbed, strict=True))
+        return Relevance(r, output, first, residual, absorbed, smallest, found, plan.output_activation)
 
     def _use(self, plan: Plan) -> None:
         """Give every layer of a plan its rule."""
@@ -213,21 +231,24 @@ class Explainer:
         if not self.as_eval:
             for name, module in modules.items():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
-                    raise UserError(f"layer {name!r} is a BatchNorm in training mode; call model.eval() first")
+                    raise UserError(
+                        f"layer {name!r} is a BatchNorm in training mode; call model.eval() first, or let an "
+                        "Explainer take it as in eval mode, by as_eval=True"
+                    )
 
     def _prepare(self, inputs: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor] | None, bool]:
-        """Return the input as the engine computes with it, its bounds, and whether it is >= 0; refuse what is wrong.
-
-        This is where values are looked at; the pass itself looks at none.
-        """
+        """Return the input as the engine computes with it, its bounds, and whether it is >= 0; refuse what is wrong."""
         x = inputs.detach().clone() if inputs.is_inference() else inputs.detach()
         x = in_layout(x.to(precision(self.model, inputs)), last=x.device.type == "cpu")
-        smallest, largest = (value.item() for value in x.aminmax())  # NaN if there is one
+        smallest, largest = torch.stack(x.aminmax()).tolist()  # NaN if there is one
         if not (isfinite(smallest) and isfinite(largest)):
             raise UserError("the input holds NaN or infinite values; clean it first")
         if self.bounds is None or not any(isinstance(rule, ZBox) for rule in self.composite.rules.values()):
             return x, None, smallest >= 0
-        low, high = bounds = limits(self.bounds, x)
+        kind = (x.dtype, x.device, tuple(x.shape[1:]))
+        if kind not in self._limits:
+            self._limits[kind] = limits(self.bounds, x)
+        low, high = bounds = self._limits[kind]
         slack = 1e-6 * (high - low)  # pixels that were scaled to the bounds may miss them by a rounding
         if ((x < low - slack) | (x > high + slack)).any():
             raise UserError(
@@ -248,9 +269,9 @@ class Explainer:
         return {name: names[name] for name in layers or []}
 
 
-def remade(model: nn.Module, composite: Composite, bounds: Any, as_eval: bool) -> Explainer:
+def remade(model: nn.Module, composite: Composite, bounds: Any, as_eval: bool, replay: bool) -> Explainer:
     """Return an Explainer made anew, as of a copy."""
-    return Explainer(model, composite, bounds=bounds, as_eval=as_eval)
+    return Explainer(model, composite, bounds=bounds, as_eval=as_eval, replay=replay)
 
 
 def reads_input(layer: Layer, plan: Plan, bounds: Any) -> bool:
@@ -262,23 +283,6 @@ def reads_input(layer: Layer, plan: Plan, bounds: Any) -> bool:
     return value == 0
 
 
-def one_for_none(inputs: Tensor, target: Any, bounds: tuple | None) -> tuple[Tensor, Any]:
-    """Return one sample and its target, in place of no samples."""
-    one = inputs.new_zeros((1, *inputs.shape[1:]))
-    if bounds is not None:
-        one = one + torch.as_tensor(bounds[0], dtype=one.dtype, device=one.device)
-    if isinstance(target, Tensor) and target.is_floating_point():
-        return one, target.new_zeros((1, *target.shape[1:]))
-    return one, "predicted" if isinstance(target, str) else torch.zeros(1).long()
-
-
-def none_of(found: Relevance) -> Relevance:
-    """Return the relevance of none of the samples."""
-    tensors = {k: v[:0] for k, v in vars(found).items() if isinstance(v, Tensor)}
-    absorbed, layers = ({k: v[:0] for k, v in part.items()} for part in (found.absorbed, found.layers))
-    return replace(found, **tensors, absorbed=absorbed, layers=layers)
-
-
 @contextmanager
 def exact(device: torch.device) -> Iterator[None]:
     """Compute in full float32, deterministically, whatever autocast, TF32 and their like are set to outside."""
@@ -287,15 +291,16 @@ def exact(device: torch.device) -> Iterator[None]:
     settings = [(product, "fp32_precision", "ieee") for product in products]
     settings += [(backends.cudnn, "enabled", True), (backends.cudnn, "benchmark", False)]
     settings += [(backends.cudnn, "deterministic", True)]
-    outside = [getattr(owner, name) for owner, name, _ in settings]
+    outside = [(owner, name, getattr(owner, name), value) for owner, name, value in settings]
+    changed = [setting for setting in outside if setting[2] != setting[3]]
     try:
-        for owner, name, value in settings:
+        for owner, name, _, value in changed:
             setattr(owner, name, value)
         with torch.inference_mode(False), torch.no_grad(), torch.autocast(device.type, enabled=False):
             yield
     finally:
-        for (owner, name, _), value in zip(settings, outside, strict=True):
-            setattr(owner, name, value)
+        for owner, name, before, _ in changed:
+            setattr(owner, name, before)
 
 
 def relevance(

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lrp_dynamics.base.errors import UserError
-from lrp_dynamics.lrp.arguments import initial_relevance, refuse_input
+from lrp_dynamics.lrp.arguments import checked_target, initial_relevance, refuse_input
 from lrp_dynamics.lrp.structure import eval_copy, unwrapped
 
 
@@ -37,7 +37,8 @@ def with_logits(model: nn.Module, inputs: Tensor, target) -> tuple[Tensor, Tenso
             ) from error
         if isinstance(target, Tensor) and target.dtype == torch.bool:  # the gradient of the sum of what it marks
             target = target.to(logits.dtype)
-        weights = initial_relevance(logits.detach(), target, "one")
+        logits_now = logits.detach()
+        weights = initial_relevance(logits_now, checked_target(target, logits_now.shape, logits_now), "one")
         (found,) = torch.autograd.grad(logits, x, weights)
     wide = torch.promote_types(dtype, torch.float32)
     return found.to(wide), logits.detach().to(wide)

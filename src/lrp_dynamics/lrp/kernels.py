@@ -76,12 +76,14 @@ def adaptive_average(x: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 @contextmanager
-def deterministic(tensor: Tensor) -> Iterator[None]:
-    """Let operations on a GPU that have a deterministic form take it; the others run as they are."""
-    enabled, warn = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    if tensor.is_cuda:
-        torch.use_deterministic_algorithms(True, warn_only=True)
+def deterministic(tensor: Tensor, wanted: bool = True) -> Iterator[None]:
+    """Let operations on a GPU that have a deterministic form take it, the others run as they are; or do not ask."""
+    if not tensor.is_cuda:
+        yield
+        return
+    before = torch.get_deterministic_debug_mode()  # use_deterministic_algorithms would import a compiler
+    torch.set_deterministic_debug_mode("warn" if wanted else "default")
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(enabled, warn_only=warn)
+        torch.set_deterministic_debug_mode(before)

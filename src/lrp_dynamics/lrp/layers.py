@@ -10,6 +10,7 @@ inputs.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -17,8 +18,8 @@ from torch import Tensor
 from lrp_dynamics.lrp.kernels import channels_last, in_layout
 from lrp_dynamics.lrp.operations import AVERAGES, FILLS, POSITIVE
 from lrp_dynamics.lrp.program import Call, Ref, leaves
-from lrp_dynamics.lrp.propagate import Balance, divide
-from lrp_dynamics.lrp.rules import LeftOut, Norm, Pass, Rule, Winner
+from lrp_dynamics.lrp.propagate import Balance, divide, parts_of
+from lrp_dynamics.lrp.rules import LeftOut, Norm, Part, Pass, Rule, Winner
 from lrp_dynamics.lrp.values import Values
 
 Parts = list[tuple[int, Tensor]]
@@ -102,6 +103,11 @@ class Step:
     rectified: bool = False
     in_place: bool = False
     reached: bool = True
+
+    @cached_property
+    def parts(self) -> list[Part]:
+        """The parts of the rule that can matter here."""
+        return parts_of(self)
 
 
 @dataclass(frozen=True)

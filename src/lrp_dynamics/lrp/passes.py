@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from lrp_dynamics.lrp.arguments import initial_relevance
 from lrp_dynamics.lrp.composites import Composite
 from lrp_dynamics.lrp.kernels import laid_out
 from lrp_dynamics.lrp.layers import Step
 from lrp_dynamics.lrp.plan import Plan
+from lrp_dynamics.lrp.plans import read
 from lrp_dynamics.lrp.propagate import Balance
 from lrp_dynamics.lrp.values import Values
+
+
+def explained(
+    plan: Plan, steps: list[Step], releases: list[list[int]], modules: dict[str, nn.Module], x: Tensor,
+    target: Tensor | None, bounds: tuple[Tensor, Tensor] | None, wanted: Collection[int], composite: Composite,
+) -> tuple[list[Tensor], list[str]]:  # fmt: skip
+    """Run a whole pass on what was looked at.
+
+    Returns
+    -------
+    Relevance of the input; output; sums (3 + layers, N): the relevance put in, what of it the input did not get, the
+    smallest denominator, and what each layer absorbed; relevance of each value that was wanted. And the layers' names.
+    """
+    values = Values(plan.program, x, len(x), bounds)
+    read(modules, plan, values)
+    saved = forward(plan, steps, releases, values)
+    output = values[plan.output].clone()
+    initial = initial_relevance(output, target, composite.initial)
+    r, balance, kept = backward(plan, steps, values, saved, initial, set(wanted), composite)
+    first, r = values.total(initial, plan.output), r.contiguous()
+    sums = torch.stack([first, first - values.total(r, 0), balance.min_abs_z(), *balance.absorbed.values()])
+    return [r, output, sums, *(kept[value] for value in wanted)], list(balance.absorbed)
 
 
 def forward(plan: Plan, steps: list[Step], releases: list[list[int]], values: Values) -> list[Any]:

@@ -60,6 +60,10 @@ class Plan:
     merged: dict[str, str]
     output_activation: str | None
 
+    def output_shape(self, n: int) -> tuple[int, ...]:
+        """Return the shape of the output of n samples."""
+        return self.program.shape(self.output, n)
+
 
 @dataclass
 class Builder:

@@ -71,13 +71,15 @@ def likely_shapes(modules: dict[str, nn.Module]) -> list[tuple[int, ...]]:
 def read(modules: dict[str, nn.Module], plan: Plan, values: Values) -> None:
     """Put in the values of the model's tensors, and of what is computed from them alone, as they are now."""
     for value, source in plan.program.sources.items():
-        if isinstance(source, tuple):
-            path, name = source
-            source = tensor_of(modules[path], name)
-        tensor = source.detach()
+        tensor = source_of(modules, source).detach()
         values.tensors[value] = tensor.to(values.device, values.dtype if tensor.is_floating_point() else tensor.dtype)
     for call in plan.constants:
         values.tensors[call.output] = values.run(call)
+
+
+def source_of(modules: dict[str, nn.Module], source: tuple[str, str] | Tensor) -> Tensor:
+    """Return the tensor that a program reads: of a module, by its path and name, or a constant."""
+    return source if isinstance(source, Tensor) else tensor_of(modules[source[0]], source[1])
 
 
 def tensor_of(module: nn.Module, name: str) -> Tensor:
@@ -87,6 +89,15 @@ def tensor_of(module: nn.Module, name: str) -> Tensor:
     return next(holder[name] for holder in (module._parameters, module._buffers, vars(module)) if name in holder)
 
 
-def still_so(plan: Plan, values: Values) -> bool:
+def addresses(modules: dict[str, nn.Module], plan: Plan) -> tuple[int, ...]:
+    """Return where the tensors that a plan reads lie in memory."""
+    return tuple(source_of(modules, source).data_ptr() for source in plan.program.sources.values())
+
+
+def still_so(plan: Plan, modules: dict[str, nn.Module], x: Tensor) -> bool:
     """Tell whether the values of the model that its forward looked at are those that it was recorded with."""
+    if not plan.program.reads:
+        return True
+    values = Values(plan.program, x, len(x))
+    read(modules, plan, values)
     return all(values[value].item() == seen for value, seen in plan.program.reads.items())

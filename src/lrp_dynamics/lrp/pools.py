@@ -58,9 +58,12 @@ class MaxPool(Layer):
         i, shape = self.inputs[0], values.shape(self.inputs[0])
         if saved is None:
             return self.as_average(step, r, values, balance)
-        if self.call.name == "max_pool2d_with_indices" and not r.is_cuda:
+        if self.call.name == "max_pool2d_with_indices":
+            if r.is_cuda:  # channels first each input collects from its windows, in their order
+                r, saved = r.contiguous(), saved.contiguous()
             like = blank(r, shape)  # only its shape is read
-            return [(i, torch.ops.aten.max_pool2d_with_indices_backward(r, like, *self.options(), saved))]
+            with deterministic(r, False):
+                return [(i, torch.ops.aten.max_pool2d_with_indices_backward(r, like, *self.options(), saved))]
         with deterministic(r):
             flat = r.new_zeros(shape).flatten(-self.dims)
             flat.scatter_add_(-1, saved.flatten(-self.dims), r.flatten(-self.dims))

@@ -33,7 +33,6 @@ class Balance:
         self._values = values
         self._none = initial.new_full((values.n,), torch.inf)
         self._smallest: list[Tensor] = []
-        self._offsets: list[float] = []
         self._left: tuple[Tensor, int, Tensor] = (initial, -1, self._none)  # what left a layer, its version, its sum
 
     def total(self, r: Tensor, value: int) -> Tensor:
@@ -46,7 +45,7 @@ class Balance:
     def absorb(self, name: str, before: Tensor, parts: list[tuple[int, Tensor]]) -> None:
         """Write down what came to a layer and did not leave it, given what each value got."""
         totals = [self.total(part, value) for value, part in parts]
-        self.absorbed[name] = before - sum(totals)
+        self.absorbed[name] = before - sum(totals[1:], totals[0]) if totals else before
         if parts:
             self._left = (parts[0][1], parts[0][1]._version, totals[0])
 
@@ -55,17 +54,15 @@ class Balance:
         d = d if sign > 0 else d.abs_()
         smallest = torch.add(d, s.eq_(0), alpha=torch.finfo(s.dtype).max, out=s)
         if smallest.numel():
-            self._smallest.append(self._values.rows(smallest, value).amin(1))
-            self._offsets.append(offset)
+            smallest = self._values.rows(smallest, value).amin(1)
+            self._smallest.append(smallest.sub_(offset) if offset else smallest)
 
     def min_abs_z(self) -> Tensor:
         """Return the smallest denominator (N,) of all that were written down, inf where there was none."""
         if not self._smallest:
             return self._none
         smallest = torch.stack(self._smallest)
-        offsets = torch.stack([torch.full_like(self._none, offset) for offset in self._offsets])
-        smallest.masked_fill_(smallest >= torch.finfo(smallest.dtype).max, torch.inf)
-        return smallest.sub_(offsets).clamp_(min=0).amin(0)
+        return smallest.masked_fill_(smallest >= torch.finfo(smallest.dtype).max, torch.inf).clamp_(min=0).amin(0)
 
 
 def take(tensor: Tensor, form: Form | str, out: Tensor | None = None) -> Tensor:
@@ -117,7 +114,9 @@ def divide(
         mean = square.mean() if rule.over == "batch" else per_sample_mean(square, values, value)
         offset = offset + rule.relative * mean.sqrt()
     if rule.signed:
-        offset = sign * offset if sign else torch.copysign(torch.ones_like(d[:1]) * offset, d)
+        if not sign:
+            offset = offset if isinstance(offset, Tensor) else d.new_full([1] * d.dim(), offset)
+        offset = sign * offset if sign else torch.copysign(offset, d)
     if rule.epsilon == 0:  # then nothing may stabilize a 0: a trace is left of its relevance, for the balance alone
         d = d + offset if rule.relative else d
         return torch.where(d == 0, r.sign() * torch.finfo(r.dtype).tiny, r / d), 0.0
@@ -155,7 +154,7 @@ def is_output(part: Part) -> bool:
 
 def reads_output(step: Step) -> bool:
     """Tell whether a step's rule reads the layer's own output."""
-    return isinstance(step.rule, ZBox) or any(is_output(p) or p.where != "any" for p in parts_of(step))
+    return isinstance(step.rule, ZBox) or any(is_output(p) or p.where != "any" for p in step.parts)
 
 
 def sign_of(part: Part, step: Step) -> int:
@@ -207,11 +206,14 @@ def denominators(
     return [weighted_sum(step, part, x, weight, bias, values) for part in parts]
 
 
-def propagate(step: Step, r: Tensor, x: Tensor, z: Tensor, values: Values, balance: Balance) -> Tensor:
+def propagate(
+    step: Step, r: Tensor, x: Tensor, z: Tensor, parameters: tuple[Tensor, Tensor | None], values: Values,
+    balance: Balance,
+) -> Tensor:  # fmt: skip
     """Return the relevance of a weighted layer's input; r and z are overwritten."""
     layer, rule, out = step.layer, step.rule, step.layer.output
-    (weight, bias), before = layer.parameters(values, x), balance.total(r, out)
-    weight, parts, result = Forms(weight), parts_of(step), None
+    (weight, bias), before = parameters, balance.total(r, out)
+    weight, parts, result = Forms(weight), step.parts, None
     # A part that is for one sign of z looks at z before anything overwrites it.
     gates = [None if p.where == "any" else (z > 0 if p.where == "z>0" else z < 0) for p in parts]
     ds = denominators(step, parts, x, z, weight, bias, values)

@@ -108,8 +108,8 @@ def signature(modules: dict[str, nn.Module]) -> list[tuple]:
         if isinstance(module, torch.jit.ScriptModule):
             found.append((path, ref(module)))
             continue
-        own = vars(module).items()
-        settings = [(k, setting(v)) for k, v in own if k not in INTERNAL and not isinstance(v, Tensor)]
+        own = [(k, v) for k, v in vars(module).items() if k not in INTERNAL and not isinstance(v, Tensor)]
+        settings = [(k, v if type(v) in QUICK else setting(v)) for k, v in own]
         shapes = [
             (k, None if v is None else v.shape) for k, v in (*module._parameters.items(), *module._buffers.items())
         ]

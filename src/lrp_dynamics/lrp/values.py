@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from typing import Any
 
 import torch
@@ -98,6 +99,12 @@ class Values:
             return [s.permute(sorted(range(len(order)), key=lambda k: order[k] % len(order)))]
         if call.name in ("transpose", "t"):
             return [s.transpose(*(call.args[1:] or (0, 1)))]
+        if call.name == "mean" and len(call.args) > 1:
+            shape = self.shape(inputs[0])
+            dims = sorted(k % len(shape) for k in call.args[1])
+            for k in () if s.dim() == len(shape) else dims:
+                s = s.unsqueeze(k)
+            return [s.expand(shape) / prod(shape[k] for k in dims)]
         with torch.enable_grad(), deterministic(s):
             made = [self.empty(i) if blank else self.tensors[i].detach() for i in inputs]
             leaves = [tensor.requires_grad_() for tensor in made]

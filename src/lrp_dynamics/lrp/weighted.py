@@ -90,11 +90,11 @@ class Weighted(Layer):
 
     def forward(self, step: Step, values: Values) -> tuple[Tensor, Any]:
         x = values[self.inputs[0]]
-        weight, bias = self.parameters(values, x)
-        return self.map(values, x, Forms(weight), ALL, bias), None
+        weight, bias = parameters = self.parameters(values, x)
+        return self.map(values, x, Forms(weight), ALL, bias), parameters
 
     def backward(self, step: Step, r: Tensor, z: Tensor, saved: Any, values: Values, balance: Balance) -> Parts:
-        return [(self.inputs[0], propagate(step, r, values[self.inputs[0]], z, values, balance))]
+        return [(self.inputs[0], propagate(step, r, values[self.inputs[0]], z, saved, values, balance))]
 
     def per_channel(self, bias: Tensor) -> Tensor:
         """Return a bias in the shape in which it is added to the output."""
@@ -137,8 +137,8 @@ class Dense(Weighted):
             yield take(block, form, memory[: len(block)])
 
     def blocks(self, weight: Tensor, form: Form | str) -> tuple[Tensor, ...]:
-        """Return the weights in blocks of rows; in one where their form costs nothing or is small."""
-        if form == ALL or weight.numel() <= 4 * BLOCK:
+        """Return the weights in blocks of rows; in one where their form costs nothing, is small, or is on a GPU."""
+        if form == ALL or weight.numel() <= 4 * BLOCK or weight.is_cuda:
             return (weight,)
         return weight.split(max(1, BLOCK // weight.shape[1]))
 

@@ -54,6 +54,13 @@ class GradientExplainer:
         )
 
 
+def fixed(explainer: Explainer, inputs: Tensor, target: Tensor) -> Callable[[], lrp.Relevance]:
+    """Return a function that explains the same inputs again, with the network as it is then."""
+    if isinstance(explainer, lrp.Explainer):  # which looks at them once
+        return explainer.fixed(inputs, target)
+    return lambda: explainer(inputs, target)
+
+
 def make_explainer(
     model: nn.Module, spec: "str | Mapping[str, Any] | lrp.Composite | Explainer", bounds: tuple | None = None
 ) -> tuple[str, Explainer]:

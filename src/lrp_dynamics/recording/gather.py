@@ -11,8 +11,9 @@ import numpy as np
 from lrp_dynamics.base.disk import SLACK, reserve
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.files import atomic, read_json, sha256, write_json
-from lrp_dynamics.recording.store import ACCUMULATORS, ATTRIBUTES, STEPS, RelevanceFile, open_relevance
-from lrp_dynamics.recording.writer import RelevanceWriter
+from lrp_dynamics.recording import checksums, chunks
+from lrp_dynamics.recording.store import ACCUMULATORS, ATTRIBUTES, STEPS, RelevanceFile, open_relevance, time_series
+from lrp_dynamics.recording.writer import MAP, RelevanceWriter, slot_of
 
 SHARED = ("model.safetensors", "training.csv", "training.json")
 ROWS = 256  # steps joined at a time
@@ -34,7 +35,7 @@ def gather(shards: Sequence[Path], out: Path) -> None:
         If the shards are not of one training: other parameters, weights or steps; or not all of them, in order.
     """
     with ExitStack() as stack:
-        parts = [stack.enter_context(open_relevance(shard / "relevance.h5")) for shard in shards]
+        parts = [stack.enter_context(open_relevance(shard / "relevance.h5", verify=True)) for shard in shards]
         _check_same(parts)
         for name in SHARED:
             _check_equal_files([shard / name for shard in shards])
@@ -105,14 +106,20 @@ def _join(parts: Sequence[RelevanceFile], path: Path) -> None:
     file = writer.file
     with writer.writing():
         reserve(file, sum(part.path.stat().st_size for part in parts) + SLACK)
-        for group in ("steps", "scalars", "relevance"):
-            for name in file[group]:
-                file[group][name].resize(first.steps, axis=0)
-                for start in range(0, first.steps, ROWS):
-                    rows = slice(start, min(start + ROWS, first.steps))
-                    values = [part.file[group][name][rows] for part in parts]
-                    file[group][name][rows] = values[0] if group == "steps" else np.concatenate(values, axis=1)
-        for name in ACCUMULATORS:
-            file["accum/A"][name][...] = np.concatenate([part.accumulated(name) for part in parts])
-        file["accum/A/n"][...] = first.steps
+        names = checksums.columns(file)
+        for dataset in time_series(file):
+            dataset.resize(first.steps, axis=0)
+        for start in range(0, first.steps, ROWS):
+            rows, joint = slice(start, min(start + ROWS, first.steps)), []
+            for name in names:
+                values = [part.file[name][rows] for part in parts]
+                joint.append(values[0] if name.startswith("steps/") else np.concatenate(values, axis=1))
+                if name == MAP:
+                    chunks.write(file[name], chunks.compressed(file[name], start, joint[-1]))
+                else:
+                    file[name][rows] = joint[-1]
+            file["checksums/steps"][rows] = checksums.of_steps(joint)
+        sums = {name: np.concatenate([part.accumulated(name) for part in parts]) for name in ACCUMULATORS}
+        for name, values in slot_of("A", sums | {"n": first.steps}).items():
+            file[name][...] = values
     writer.close(complete=True)

@@ -8,7 +8,9 @@ with recorder:
         recorder.record(iteration, loss=loss.item())
 """
 
-from collections.abc import Mapping, Sequence
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +30,13 @@ from lrp_dynamics.recording.arguments import (
     number,
     whole,
 )
-from lrp_dynamics.recording.explainers import Explainer, make_explainer
+from lrp_dynamics.recording.explainers import Explainer, fixed, make_explainer
 from lrp_dynamics.recording.shards import BATCH
-from lrp_dynamics.recording.store import ACCUMULATORS, BLOCK, SCALARS, STEPS, class_type, normalize, sum_of_maps
+from lrp_dynamics.recording.store import ACCUMULATORS, BLOCK, SCALARS, STEPS, class_type
+from lrp_dynamics.recording.sums import Parcel, Sums, describe, quantize
 from lrp_dynamics.recording.writer import RelevanceWriter
+
+_OF_A_MAP = tuple(name for name in SCALARS if name != "step_divergence")  # which is of two
 
 
 class Recorder:
@@ -124,9 +129,13 @@ class Recorder:
         self._samples = [x.clone() for x in samples.split(batch)]
         self._targets = None if targets is None else [t.clone() for t in targets.split(batch)]
         name, self._explainer = make_explainer(model, composite, bounds)
+        self._explain: list[Callable[[], lrp.Relevance]] = []
         predicted = self._try(samples[:1].clone(), targets)
-        self._pending: list[tuple[dict, dict, np.ndarray]] = []
+        self._pending: list[tuple[dict, dict[str, Tensor]]] = []
+        # Calls from several threads are taken one after another; a forked child has no thread to write with.
+        self._turn, self._process = threading.RLock(), os.getpid()
         count, shape = len(samples), map_shape(samples)
+        self._sums = Sums([len(x) for x in self._samples], shape, samples.device)
         rules = canonical_json(self._explainer.describe() if isinstance(self._explainer, lrp.Explainer) else {})
         self._identity = [rules, every, batch, count, *shape, *(["predicted"] if targets is None else [])]
         if resume is None:
@@ -134,8 +143,6 @@ class Recorder:
             own = {"composite": name, "composite_json": rules, "channel_reduction": reduction, "every": every}
             own |= {"target": "predicted"} if targets is None else {}
             attributes = check_attributes(own | dict(attributes or {}))
-            self._accum: dict[str, Any] = {name: np.zeros((count, *shape)) for name in ACCUMULATORS} | {"n": 0}
-            self._last: np.ndarray | None = None
             self._iteration: float = -np.inf
             options = {"predicted": predicted, "live": live, "overwrite": overwrite}
             self._writer = RelevanceWriter(path, attributes, details, shape, min(maps, count), **options)
@@ -146,13 +153,11 @@ class Recorder:
                     f"Recorder: {path} was begun with other rules, samples, targets or `every`; go on with the same, "
                     "or anew"
                 )
-            self._accum = {name: _array(resume["accum"][name]) for name in ACCUMULATORS} | {
-                "n": int(resume["accum"]["n"])
-            }
-            self._last = None if resume["last"] is None else _array(resume["last"])
+            self._sums.load(resume)
             self._iteration = resume["iteration"]
-            self._writer = RelevanceWriter.reopen(path, self._accum, self._iteration, live=live)
-            if targets is None and self._accum["n"]:
+            accum = {name: value.cpu().numpy() for name, value in self._sums.held.items()} | {"n": self._sums.n}
+            self._writer = RelevanceWriter.reopen(path, accum, self._iteration, live=live)
+            if targets is None and self._sums.n:
                 self._targets = list(torch.as_tensor(self._writer.target(), device=samples.device).long().split(batch))
 
     def __enter__(self) -> "Recorder":
@@ -192,40 +197,49 @@ class Recorder:
         StorageError
             If the disk is full or fails. The recording has ended then, with the blocks that were whole before.
         """
-        self._check_open()
-        iteration = whole("iteration", iteration)
-        if iteration % self.every:
-            return False
-        if iteration <= self._iteration:
-            raise UserError(f"Recorder: iteration {iteration} after {self._iteration}; iterations must increase")
-        numbers = number("epoch", epoch), number("lr", lr), number("loss", loss)
-        steps = dict(zip(STEPS, (iteration, *numbers), strict=True))
-        if not self._pending:
-            self._writer.make_room()
-        targets = self._targets or self._predicted()
-        parts = [self._explain(*batch) for batch in zip(self._samples, targets, strict=True)]
-        scalars = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        maps = scalars.pop("map")
-        if not np.isfinite(maps).all():
-            bad = int(np.flatnonzero(~np.isfinite(maps).reshape(len(maps), -1).all(1))[0])
-            raise UserError(
-                f"Recorder: at iteration {iteration} the relevance of sample {bad} is not finite; the training has "
-                "probably diverged: lower the learning rate, or choose a composite with a larger stabilizer"
-            )
+        with self._turn:
+            self._check_open()
+            iteration = whole("iteration", iteration)
+            if iteration % self.every:
+                return False
+            if iteration <= self._iteration:
+                raise UserError(f"Recorder: iteration {iteration} after {self._iteration}; iterations must increase")
+            numbers = number("epoch", epoch), number("lr", lr), number("loss", loss)
+            if not self._pending:
+                self._writer.make_room()
+            self._take(dict(zip(STEPS, (iteration, *numbers), strict=True)))
+            self._iteration = iteration
+            if len(self._pending) == BLOCK:
+                self._begin_to_write()
+            return True
+
+    def _take(self, step: dict[str, Any]) -> None:
+        """Explain the network as it is, and keep what there is to be written."""
+        targets, left = self._targets or self._predicted(), self._writer.maps
+        batches, taken = [], {name: [] for name in ("plain", "predicted", "finite", "map", "scale")}
+        pairs = zip(self._samples, targets, strict=not self._explain)
+        explain = self._explain or [fixed(self._explainer, samples, target) for samples, target in pairs]
+        for explained, target in zip(explain, targets, strict=True):
+            maps, scalars = describe(explained(), target)
+            batches.append(maps)
+            rows = torch.stack([scalars[name].float() for name in _OF_A_MAP], -1)
+            values, scale = quantize(maps, min(left, len(target)))
+            for name, part in zip(taken, (rows, scalars["predicted"], scalars["finite"], values, scale), strict=True):
+                taken[name].append(part)
+            left -= len(scale)
+        step_of = {name: torch.cat(parts) for name, parts in taken.items()}
+        if step_of["finite"].device.type == "cpu":  # another device would be waited for: `_write` looks there
+            _check_finite(step_of["finite"].numpy(), step["iteration"])
         if self._targets is None:
             self._writer.put_target(torch.cat(targets).cpu().numpy())
             self._targets = targets
+        self._explain, self._samples = explain, []  # explainers have copies of their own
         try:
-            scalars["step_divergence"] = self._accumulate(maps)
-            self._pending.append((steps, scalars, maps[: self._writer.maps]))
+            self._pending.append((step, step_of | {"step_divergence": self._sums.add(batches).float()}))
         except BaseException:  # the sums may hold half of this step, and must not be written
             self._pending.clear()
             self.close(complete=False)
             raise
-        self._iteration = iteration
-        if len(self._pending) == BLOCK:
-            self.flush()
-        return True
 
     def _try(self, sample: Tensor, targets: Tensor | None) -> str:
         """Explain one sample, so that what cannot be explained says so at once; return the type for its classes."""
@@ -253,62 +267,44 @@ class Recorder:
         outputs = (self._explainer(x, zero).output for x, zero in zip(self._samples, zeros, strict=True))
         return [output.reshape(len(output), -1).argmax(1) for output in outputs]
 
-    def _explain(self, samples: Tensor, targets: Tensor) -> dict[str, np.ndarray]:
-        """The maps of one batch, (n, *shape), and everything of `SCALARS` but the step divergence, each (n,)."""
-        relevance = self._explainer(samples, targets)
-        maps = relevance.input.sum(1) if samples.ndim > 2 else relevance.input
-        maps = maps.cpu().numpy().astype(np.float32, copy=False)
-        scalars = _of_output(relevance, targets) | {
-            "initial": relevance.initial,
-            "absorbed": sum(relevance.absorbed.values(), torch.zeros_like(relevance.initial)),
-            "min_abs_z": relevance.min_abs_z,
-        }
-        scalars = {name: value.cpu().numpy() for name, value in scalars.items()}
-        flat = np.abs(maps).reshape(len(maps), -1)
-        total = flat.sum(1, dtype=np.float64)
-        share = flat / np.where(total > 0, total, 1)[:, None]
-        scalars["entropy"] = -(share * np.log(np.where(share > 0, share, 1))).sum(1)
-        scalars["r_sum"] = sum_of_maps(maps)
-        scalars["r_abs_sum"] = total
-        scalars["r_max"] = flat.max(1)
-        return scalars | {"map": maps}
-
-    def _accumulate(self, maps: np.ndarray) -> np.ndarray:
-        """Add one step to the accumulators; return the divergence of the step, (N,)."""
-        accum, now = self._accum, maps.astype(np.float64)
-        accum["n"] += 1
-        accum["abs_sum"] += np.abs(now)
-        delta = now - accum["mean"]
-        accum["mean"] += delta / accum["n"]
-        accum["m2"] += delta * (now - accum["mean"])
-        if self._last is None:
-            step = np.zeros(len(now))
-        else:
-            last = self._last.astype(np.float64)
-            change = np.abs(now - last)
-            accum["dynamics"] += change
-            axes = maps.ndim - 1
-            accum["dynamics_normalized"] += np.abs(normalize(now, axes) - normalize(last, axes))
-            step = sum_of_maps(change)
-        self._last = maps
-        return step
-
-    def flush(self) -> None:
-        """Write what is pending to the file; raise `StorageError` as `record` does."""
+    def _begin_to_write(self) -> None:
+        """Hand over what is pending to the writer's thread, once that has written what it had before."""
         if not self._pending:
             return
         # Taken off first, so that nothing is written twice, whatever happens.
-        (steps, scalars, maps), self._pending = zip(*self._pending, strict=True), []
+        (steps, taken), self._pending = zip(*self._pending, strict=True), []
         try:
-            self._writer.append(
-                {name: np.array([step[name] for step in steps]) for name in STEPS},
-                {name: np.stack([scalar[name] for scalar in scalars]) for name in (*SCALARS, "predicted")},
-                np.stack(maps),
-                self._accum,
-            )
+            tensors = {name: [step[name] for step in taken] for name in taken[0]}
+            parcel = Parcel({name: [value] for name, value in self._sums.held.items()} | tensors)
+            self._writer.begin(len(steps), self._write, steps, parcel, self._sums.n)
         except BaseException:
             self._writer.close(complete=False)
             raise
+
+    def _write(self, steps: Sequence[dict[str, Any]], parcel: Parcel, n: int) -> None:
+        """Write a block; in the writer's thread."""
+        try:
+            arrays = parcel.open()
+            for step, finite in zip(steps, arrays["finite"], strict=True):
+                _check_finite(finite, step["iteration"])
+            plain = {name: arrays["plain"][..., k] for k, name in enumerate(_OF_A_MAP)}
+            self._writer.append(
+                {name: np.array([step[name] for step in steps]) for name in STEPS},
+                plain | {name: arrays[name] for name in ("predicted", "step_divergence")},
+                arrays["map"].reshape(len(steps), self._writer.maps, *self._sums.held["mean"].shape[1:]),
+                arrays["scale"],
+                {name: arrays[name][0] for name in ACCUMULATORS} | {"n": n},
+            )
+        except BaseException:
+            self._writer.abandon()
+            raise
+
+    def flush(self) -> None:
+        """Write what is pending to the file, and return when it is on the disk; raise as `record` does."""
+        with self._turn:
+            self._check_process()
+            self._begin_to_write()
+            self._writer.background.wait()
 
     def state(self) -> dict[str, Any]:
         """Write what is pending and return what `resume` needs to go on from here after a crash.
@@ -319,14 +315,10 @@ class Recorder:
             Tensors, numbers, text and None only, so that `torch.load(..., weights_only=True)` reads what `torch.save`
             made of it, beside the weights of the same moment.
         """
-        self._check_open()
-        self.flush()
-        return {
-            "accum": {name: torch.tensor(self._accum[name]) for name in ACCUMULATORS} | {"n": self._accum["n"]},
-            "last": None if self._last is None else torch.tensor(self._last),
-            "identity": self._identity,
-            "iteration": self._iteration,
-        }
+        with self._turn:
+            self._check_open()
+            self.flush()
+            return self._sums.state() | {"identity": self._identity, "iteration": self._iteration}
 
     def close(self, *, complete: bool = True) -> None:
         """Write what is pending and close the file, marked complete unless told otherwise, or nothing was recorded.
@@ -337,35 +329,30 @@ class Recorder:
             If the disk has no room for what is pending, or for the copy that is marked complete. What was written is
             kept, not marked.
         """
-        if self._writer.file.id.valid:
-            self.flush()
-            self._writer.close(complete=complete)
+        with self._turn:
+            self._check_process()
+            self._writer.background.wait()
+            if self._writer.open:
+                self.flush()
+                self._writer.close(complete=complete)
 
     def _check_open(self) -> None:
-        if not self._writer.file.id.valid:
+        self._check_process()
+        self._writer.background.check()
+        if not self._writer.open:
             raise UserError(f"Recorder: {self.path} is closed")
 
-
-def _of_output(relevance: lrp.Relevance, targets: Tensor) -> dict[str, Tensor]:
-    """What the output tells, (n,) each: the explained logit and its margin and probability, and the predicted class."""
-    output = relevance.output.float()
-    logits = output[:, None] if output.ndim == 1 else output
-    if targets.ndim > 1:  # what is explained is no class
-        unknown = torch.full_like(relevance.initial, torch.nan)
-        predicted = logits.argmax(1) if logits.ndim == 2 else torch.full_like(unknown, -1)
-        return {"logit": relevance.initial, "margin": unknown, "probability": unknown, "predicted": predicted}
-    target = targets[:, None]
-    logit = logits.gather(1, target)
-    # The only logit has no margin to others.
-    others = logits.scatter(1, target, -torch.inf if logits.shape[1] > 1 else torch.nan)
-    return {
-        "logit": logit[:, 0],
-        "margin": logit[:, 0] - others.amax(1),
-        "probability": logits.softmax(1).gather(1, target)[:, 0],
-        "predicted": logits.argmax(1),
-    }
+    def _check_process(self) -> None:
+        if os.getpid() != self._process:
+            raise UserError(
+                f"Recorder: {self.path} is recorded by process {self._process}, of which this one, {os.getpid()}, is a "
+                "copy; record there, or with a recorder of its own here"
+            )
 
 
-def _array(value: Tensor | np.ndarray) -> np.ndarray:
-    """A copy in the main memory, whatever device a checkpoint was loaded to."""
-    return torch.as_tensor(value).detach().cpu().numpy().copy()
+def _check_finite(finite: np.ndarray, iteration: int) -> None:
+    if not finite.all():
+        raise UserError(
+            f"Recorder: at iteration {iteration} the relevance of sample {int((~finite).argmax())} is not finite; the "
+            "training has probably diverged: lower the learning rate, or choose a composite with a larger stabilizer"
+        )

@@ -2,15 +2,17 @@
 
 from pathlib import Path
 
-import numpy as np
-
+from lrp_dynamics.base.disk import FAILURES, reason
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.locks import Lock
-from lrp_dynamics.recording.store import SCALARS, RelevanceFile, open_relevance, rewrite, time_series
+from lrp_dynamics.recording import checksums, contents
+from lrp_dynamics.recording.store import open_relevance, rewrite, time_series
 
 
 def validate(path: str | Path) -> list[str]:
-    """Return what is wrong with a recording, one sentence a finding; an empty list if nothing is."""
+    """Return what is wrong with a recording, one sentence a finding; an empty list if nothing is. All of it is read."""
+    if Path(path).is_file() and checksums.is_intact(Path(path)) is False:  # told before HDF5 looks at it
+        return ["the file is damaged: it is not what it was when the recording was complete"]
     problems = []
     with open_relevance(path) as recording:
         if recording.writer:
@@ -19,37 +21,23 @@ def validate(path: str | Path) -> list[str]:
             problems.append("the recording is not complete: it was interrupted")
         if not recording.steps:
             problems.append("the recording holds no steps")
+        if unlike := contents.layout(recording.file):
+            return problems + unlike
         lengths = {dataset.name: dataset.shape[0] for dataset in time_series(recording.file)}
-        problems += [
+        wrong = [
             f"{name} holds {length} steps, the accumulators hold {recording.steps}"
             for name, length in lengths.items()
-            if length != recording.steps
+            # More of them belong to a block that was being written.
+            if length < recording.steps or (length > recording.steps and recording.complete)
         ]
-        iteration = recording.step("iteration")
-        if (np.diff(iteration) <= 0).any():
-            problems.append("/steps/iteration does not increase")
-        problems += [
-            f"/scalars/{name} has values that are not finite"
-            for name in SCALARS
-            if not _as_they_should(recording, name)
-        ]
-        told = recording.has_sample("target") and recording.explains_classes
-        if recording.steps and told and (recording.explained < 0).any():
-            problems.append("/samples/target does not tell which classes are explained")
-        if not np.isfinite(recording.accumulated("dynamics")).all():
-            problems.append("/accum/dynamics has values that are not finite")
+        if wrong:
+            return problems + wrong
+        problems += recording.damage()
+        try:
+            problems += contents.values(recording)
+        except FAILURES as error:
+            problems.append(f"it cannot be read to its end ({reason(error)})")
     return problems
-
-
-def _as_they_should(recording: RelevanceFile, name: str) -> bool:
-    """Whether one of `SCALARS` is finite, or infinite or NaN where its meaning says so."""
-    values = recording.scalar(name)
-    if name in ("margin", "probability") and np.isnan(values).all() and not recording.explains_classes:
-        return True
-    if name == "margin" and np.isnan(values).all():
-        # Only a network of one output has no other logit: its softmax is 1, whatever the logit.
-        return bool((recording.scalar("probability") == 1).all() and (recording.scalar("predicted") == 0).all())
-    return bool((np.isfinite(values) | (name == "min_abs_z") & (values == np.inf)).all())
 
 
 def recover(path: str | Path, *, mark_complete: bool = False) -> int:

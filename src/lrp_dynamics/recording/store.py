@@ -1,4 +1,4 @@
-"""The file of one recording: `relevance.h5`, schema version 1: what is in it, and how it is read.
+"""The file of one recording: `relevance.h5`, schema version 2: what is in it, and how it is read.
 
 Layout (T recorded steps, N samples, N' ≤ N samples whose maps are stored, images of C×H×W pixels)::
 
@@ -9,6 +9,7 @@ Layout (T recorded steps, N samples, N' ≤ N samples whose maps are stored, ima
     /scalars     one f4 dataset a name of `SCALARS`, and predicted i2                                           (T,N)
     /relevance   map f2 (T,N',H,W), channel-summed relevance divided by scale f4 (T,N')
     /accum       A and B, each: dynamics, dynamics_normalized, abs_sum, mean, m2 f8 (N,H,W), n i8;  valid_slot
+    /checksums   of all of these, see `lrp_dynamics.recording.checksums`; schema version 1 had none, and is read, too
 
 Other samples than images have maps of other shapes in place of (H,W): (L,) of signals (N,C,L), (D,H,W) of volumes
 (N,C,D,H,W), (F,) of tables (N,F), which have no channels to sum over; their `image` is f4, the samples themselves.
@@ -28,9 +29,10 @@ from lrp_dynamics.base.errors import StorageError, UserError
 from lrp_dynamics.base.files import atomic
 from lrp_dynamics.base.hdf5 import Layout, open_hdf5, tell_damage
 from lrp_dynamics.base.locks import holder
+from lrp_dynamics.recording import checksums, chunks
 
 SCHEMA = "lrp-dynamics/relevance"
-VERSION = 1
+VERSION, OLDER = 2, (1,)
 BLOCK = 16  # steps in a chunk, and steps written at a time
 STEPS = {"iteration": "i8", "epoch": "f4", "learning_rate": "f4", "train_loss": "f4"}
 SCALARS = (
@@ -67,7 +69,7 @@ ATTRIBUTES = (
 )
 LAYOUT = Layout(
     SCHEMA,
-    (VERSION,),
+    (VERSION, *OLDER),
     "a recording (relevance.h5)",
     dict.fromkeys(ATTRIBUTES, "text, a number, true or false")
     | {"complete": "true or false", "classes": "names in a JSON list"},
@@ -87,6 +89,9 @@ LAYOUT = Layout(
         "accum/valid_slot": "iu",
     },
 )
+
+
+_REMEDY = "restore it from a copy, or record again"
 
 
 def class_type(lowest: int, highest: int) -> str:
@@ -155,8 +160,9 @@ def sum_of_maps(maps: np.ndarray) -> np.ndarray:
 
 
 def time_series(file: h5py.File) -> list[h5py.Dataset]:
-    """Return every dataset whose first axis is the recorded steps."""
-    return [file[f"{group}/{name}"] for group in ("steps", "scalars", "relevance") for name in file[group]]
+    """Return every dataset whose first axis is the recorded steps, their checksums included."""
+    own = ["checksums/steps"] if "checksums" in file else []
+    return [file[name] for name in checksums.columns(file) + own]
 
 
 class RelevanceFile:
@@ -215,6 +221,16 @@ class RelevanceFile:
         """Close the file."""
         self.file.close()
 
+    def damage(self) -> list[str]:
+        """Return what is not as it was written, a sentence each, as far as there are checksums."""
+        if "checksums" not in self.file:
+            return []
+        found = []
+        if self.complete and not (intact := checksums.is_intact(self.path)):
+            missing = "it is complete, but not sealed: its end is damaged, or it was changed afterwards"
+            found = [missing if intact is None else "it is not what it was when it was complete"]
+        return found + list(checksums.damage(self.file, self.steps, self._slot))
+
     @property
     def samples(self) -> int:
         """N, the number of samples."""
@@ -269,8 +285,7 @@ class RelevanceFile:
 
     def sample_names(self) -> list[str]:
         """Return the names of all datasets of /samples, in order: those that `sample` takes."""
-        group = self.file["samples"]
-        return sorted({*group, *(f"factors/{name}" for name in group.get("factors", ()))} - {"factors"})
+        return checksums.sample_names(self.file)
 
     def image(self, sample: int) -> np.ndarray:
         """Return the image of one sample, u1 (C, H, W); of another kind of sample, its values, f4."""
@@ -324,7 +339,7 @@ class RelevanceFile:
         return group["map"], group["scale"][: self.steps]
 
 
-def open_relevance(path: str | Path, *, images: bool = False) -> RelevanceFile:
+def open_relevance(path: str | Path, *, images: bool = False, verify: bool = False) -> RelevanceFile:
     """Open a recording for reading; one that is being written only if it is recorded with `live=True`.
 
     Parameters
@@ -332,15 +347,24 @@ def open_relevance(path: str | Path, *, images: bool = False) -> RelevanceFile:
     path : str or Path
     images : bool
         Refuse recordings of samples that are no images.
+    verify : bool
+        Read all of it, and refuse one that is not what was written: of a complete recording the file itself, of another
+        its whole steps. Those of schema version 1 have nothing to tell by.
 
     Raises
     ------
     StorageError
         If it is being written, and not live.
     UserError
-        If there is no such file, or it is not a recording of schema version 1.
+        If there is no such file, it is not a recording, or it is damaged.
     """
+    intact = checksums.is_intact(Path(path)) if verify and Path(path).is_file() else None
+    if intact is False:  # told before HDF5 looks at it
+        raise UserError(f"{path}: is not what it was when the recording was complete; {_REMEDY}")
     recording = RelevanceFile(path)
+    if verify and not intact and (found := recording.damage()):
+        recording.close()
+        raise UserError(f"{path}: {found[0]}; {_REMEDY}")
     if images and len(recording.shape) != 2:
         found = f"maps of {'×'.join(map(str, recording.shape))} {recording.unit}s"
         recording.close()
@@ -377,6 +401,8 @@ def rewrite(path: str | Path, *, complete: bool, live: bool = False) -> int:
         try:
             with new_file(temporary, size, libver="latest" if live else None) as file:
                 _copy(recording, file, complete)
+            if complete:
+                checksums.seal(temporary)
         except FAILURES as error:
             tell_damage(path, error)
             kept = "is whole, but not marked as complete" if complete else "is left as it was"
@@ -391,7 +417,7 @@ def rewrite(path: str | Path, *, complete: bool, live: bool = False) -> int:
 def _copy(recording: RelevanceFile, file: h5py.File, complete: bool) -> None:
     for name in sorted(recording.file.attrs):
         file.attrs[name] = recording.file.attrs[name]
-    file.attrs["complete"] = complete
+    file.attrs["complete"], file.attrs["schema_version"] = complete, VERSION
     names: list[str] = []
     recording.file.visit(names.append)
     # One by one, and slots anew: a copied group would tell in what order its members were created and written.
@@ -399,8 +425,14 @@ def _copy(recording: RelevanceFile, file: h5py.File, complete: bool) -> None:
         if isinstance(recording.file[name], h5py.Dataset) and not name.startswith("accum/"):
             recording.file.copy(name, file, name)
     for dataset in time_series(file):
-        dataset.resize(recording.steps, axis=0)
-    for name in (*ACCUMULATORS, "n"):
+        chunks.cut(dataset, recording.steps)
+    sums = {name: recording.accumulated(name) for name in (*ACCUMULATORS, "n")}
+    # Those that were written with the values, which may have been damaged since.
+    old = "checksums" not in file
+    sums["crc32"] = checksums.of_sums(sums) if old else recording.accumulated("crc32")
+    for name, values in sums.items():
         for slot in "AB":
-            file[f"accum/{slot}/{name}"] = recording.accumulated(name)
+            file[f"accum/{slot}/{name}"] = values
     file["accum/valid_slot"] = np.uint8(0)
+    if old:
+        checksums.add(file)

@@ -1,8 +1,8 @@
 """Writing a recording, block by block, so that what is acknowledged is on the disk."""
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from math import ceil, prod
 from pathlib import Path
 from typing import Any
@@ -14,27 +14,23 @@ from lrp_dynamics.base import disk
 from lrp_dynamics.base.errors import StorageError, UserError
 from lrp_dynamics.base.files import check_output
 from lrp_dynamics.base.locks import Lock, is_open
+from lrp_dynamics.recording import checksums, chunks
+from lrp_dynamics.recording.background import Background
+from lrp_dynamics.recording.layout import create
 from lrp_dynamics.recording.store import (
     ACCUMULATORS,
-    ATTRIBUTES,
     BLOCK,
-    SAMPLE_FIELDS,
-    SCALARS,
-    SCHEMA,
-    STEPS,
     VERSION,
-    class_type,
     open_relevance,
-    quantize,
     rewrite,
     time_series,
 )
 
-CHUNK = 2**22
+MAP = "relevance/map"
 
 
 class RelevanceWriter:
-    """Creates a schema-1 file and appends blocks of steps to it.
+    """Creates a file of schema version 2 and appends blocks of steps to it.
 
     Parameters
     ----------
@@ -77,23 +73,26 @@ class RelevanceWriter:
         live: bool = False,
         overwrite: bool = False,
     ):
-        self.path, self.whole = Path(path), 0
+        self.path, self.background, self.whole = Path(path), Background(), 0
+        self.open = True  # told without HDF5, which one thread at a time may use
+        self._begun = self._room = 0  # steps that are written or being written, and those that have a place on the disk
         self.count, self.maps = len(samples["image"]), maps
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = Lock(self.path)
-        real = self.path.resolve()
+        self._real = real = self.path.resolve()  # wherever the process works when the file is closed
         try:
             check_output(self.path)
             _give_way(real, overwrite)
             # SWMR needs the newest file format; without SWMR a killed writer's file in that format does not open again.
-            self.file = disk.create(real, libver="latest" if live else None)
+            size = _size(samples) + sum(len(str(value)) for value in attributes.values())
+            self.file = disk.create(real, size, libver="latest" if live else None)
         except BaseException:
             self._lock.release()
             raise
         try:
             with self.writing():
-                disk.reserve(self.file, _size(samples) + sum(len(str(value)) for value in attributes.values()))
-                self._create(attributes, samples, shape, predicted)
+                disk.reserve(self.file, size)
+                create(self.file, attributes, samples, shape, maps, predicted)
                 if live:
                     self.file.swmr_mode = True
                 self.file.flush()
@@ -125,7 +124,8 @@ class RelevanceWriter:
             If it is in use, or the disk is full.
         """
         writer = cls.__new__(cls)
-        writer.path, writer.whole = Path(path), int(accum["n"])
+        writer.path, writer.background, writer.whole = Path(path), Background(), int(accum["n"])
+        writer._begun, writer._room, writer.open, writer._real = writer.whole, 0, True, writer.path.resolve()
         if not writer.path.is_file():
             raise UserError(f"{path}: no such file; go on with the recording that the state belongs to, or begin anew")
         _check_same(writer.path, accum, iteration)
@@ -134,8 +134,9 @@ class RelevanceWriter:
             check_output(writer.path)
             if is_open(writer.path):
                 raise StorageError(f"{path}: is open in this or another process; close it there first")
-            if live or not _can_go_on(writer.path):
+            if live or not _can_go_on(writer.path) or _is_old(writer.path):
                 rewrite(path, complete=False, live=live)
+            checksums.unseal(writer._real)
             file = h5py.File(path, "r+", libver="latest" if live else None)
         except BaseException:
             writer._lock.release()
@@ -146,64 +147,15 @@ class RelevanceWriter:
             disk.reserve(file, 2 * _size(accum))
             file.attrs["complete"] = False
         for slot in "AB":
-            writer._put({f"accum/{slot}/{name}": accum[name] for name in (*ACCUMULATORS, "n")})
+            writer._put(slot_of(slot, accum))
         # After them: a file with more steps than its accumulators hold is read rightly, one with fewer is not.
         with writer.writing():
             for dataset in time_series(file):
-                dataset.resize(writer.whole, axis=0)
+                chunks.cut(dataset, writer.whole)
             file.flush()
             if live:
                 file.swmr_mode = True
         return writer
-
-    def _create(
-        self, attributes: Mapping[str, Any], samples: Mapping[str, Any], shape: tuple[int, ...], predicted: str
-    ) -> None:
-        file, count = self.file, self.count
-        file.attrs["schema"], file.attrs["schema_version"], file.attrs["complete"] = SCHEMA, VERSION, False
-        for name in ATTRIBUTES:
-            file.attrs[name] = attributes.get(name, "[]" if name == "classes" else "unknown")
-        group = file.create_group("samples")
-        for name, dtype in SAMPLE_FIELDS.items():
-            values = np.asarray(samples[name])
-            if name in ("label", "label_clean"):
-                dtype = class_type(values.min(), values.max())
-            group.create_dataset(name, data=values.astype(dtype))
-        image = "u1" if np.ndim(samples["image"]) == 4 else "f4"  # bytes of pixels, or the values of other samples
-        for name, dtype in (("image", image), ("mask", "u1")):
-            if samples.get(name) is not None:
-                group.create_dataset(name, data=np.asarray(samples[name], dtype), compression="gzip", shuffle=True)
-        if samples.get("target") is not None:
-            values = np.asarray(samples["target"])
-            dtype = predicted if values.ndim == 1 else "u1" if values.dtype.kind in "bu" else "f4"
-            group.create_dataset("target", data=values.astype(dtype))
-        for name, values in (samples.get("factors") or {}).items():
-            group.create_dataset(f"factors/{name}", data=np.asarray(values))
-        for name, dtype in STEPS.items():
-            file.create_dataset(f"steps/{name}", (0,), dtype, maxshape=(None,), chunks=(1024,))
-        for name, dtype in [*((name, "f4") for name in SCALARS), ("predicted", predicted)]:
-            file.create_dataset(f"scalars/{name}", (0, count), dtype, maxshape=(None, count), chunks=(256, count))
-        size = (0, self.maps, *shape)
-        file.create_dataset(
-            "relevance/map",
-            size,
-            "f2",
-            maxshape=(None, self.maps or None, *shape),  # a fixed axis of length 0 cannot be chunked
-            chunks=_chunk(self.maps, shape),
-            compression="gzip",
-            compression_opts=1,
-            shuffle=True,
-        )
-        file.create_dataset(
-            "relevance/scale", size[:2], "f4", maxshape=(None, self.maps or None), chunks=(256, max(1, self.maps))
-        )
-        accum = file.create_group("accum")
-        for slot in "AB":
-            for name in ACCUMULATORS:
-                accum.create_dataset(f"{slot}/{name}", (count, *shape), "f8")
-            accum.create_dataset(f"{slot}/n", data=np.int64(0))
-        # A dataset, not an attribute: in SWMR mode attributes of a file cannot change.
-        accum.create_dataset("valid_slot", data=np.uint8(0))
 
     def target(self) -> np.ndarray:
         """Return the classes (N,) that are explained, as `put_target` wrote them."""
@@ -217,17 +169,39 @@ class RelevanceWriter:
         StorageError
             As of `append`.
         """
-        self._put({"samples/target": target})
+        known = self.file["checksums/samples"][()]
+        target = np.asarray(target).astype(self.file["samples/target"].dtype)
+        known[checksums.sample_names(self.file).index("target")] = checksums.of(target)
+        self._put({"samples/target": target, "checksums/samples": known})
 
     def make_room(self) -> None:
-        """Have the disk keep room for a block, so that its steps can be promised before they are written.
+        """Have the disk keep room for the next block, so that its steps can be promised before they are written.
 
         Raises
         ------
         StorageError
             If it has none. The file is closed, not marked as complete.
         """
-        size, start, stop = 0, self.whole, self.whole + BLOCK
+        if self._room < self._begun + BLOCK:
+            self.background.wait()
+            try:
+                self._reserve(self._begun + BLOCK)
+            except OSError as error:
+                raise self._failed(error) from error
+
+    def begin(self, steps: int, write: Callable, *arguments: Any) -> None:
+        """Let the thread call what appends a block of so many steps, which have room, when it has nothing else to do.
+
+        Room for the block after them is taken now, while nobody writes.
+        """
+        self.background.wait()
+        with suppress(OSError):  # `make_room` will say so
+            self._reserve(self._begun + steps + BLOCK)
+        self._begun += steps
+        self.background.start(write, *arguments)
+
+    def _reserve(self, stop: int) -> None:
+        size, start = 0, self.whole
         for dataset in time_series(self.file):
             rows, *rest = dataset.chunks
             columns = prod(ceil(n / chunk) for n, chunk in zip(dataset.shape[1:], rest, strict=True))
@@ -237,13 +211,16 @@ class RelevanceWriter:
             size += (ceil(stop / rows) - first) * columns * chunk
         sums = (self.file[f"accum/{slot}/{name}"] for slot in "AB" for name in ACCUMULATORS)
         size += sum(dataset.nbytes for dataset in sums if dataset.id.get_offset() is None)
-        try:
-            disk.reserve(self.file, size + disk.SLACK)
-        except OSError as error:
-            raise self._failed(error) from error
+        disk.reserve(self.file, size + disk.SLACK)
+        self._room = stop
 
     def append(
-        self, steps: Mapping[str, np.ndarray], scalars: Mapping[str, np.ndarray], maps: np.ndarray, accum: Mapping
+        self,
+        steps: Mapping[str, np.ndarray],
+        scalars: Mapping[str, np.ndarray],
+        values: np.ndarray,
+        scale: np.ndarray,
+        accum: Mapping[str, Any],
     ) -> None:
         """Append a block of steps and the accumulators after it; return when they are on the disk.
 
@@ -251,7 +228,9 @@ class RelevanceWriter:
         ----------
         steps : mapping of str to ndarray, shape (B,)
         scalars : mapping of str to ndarray, shape (B, N)
-        maps : ndarray of float32, shape (B, N', *shape)
+        values : ndarray of float16, shape (B, N', *shape)
+        scale : ndarray of float32, shape (B, N')
+            What `quantize` made of the maps.
         accum : mapping
             `ACCUMULATORS`, (N, *shape) float64 each, and "n", the number of steps that they hold.
 
@@ -261,36 +240,46 @@ class RelevanceWriter:
             If it cannot be written, or does not read back as it was written. The file is closed, and holds what earlier
             calls have written.
         """
-        values, scale = quantize(maps, maps.ndim - 2) if self.maps else (maps, np.zeros((len(maps), 0), np.float32))
         blocks = {f"steps/{k}": v for k, v in steps.items()} | {f"scalars/{k}": v for k, v in scalars.items()}
         slot = 1 - int(self.file["accum/valid_slot"][()])
-        sums = {f"accum/{'AB'[slot]}/{name}": accum[name] for name in (*ACCUMULATORS, "n")}
-        self._put(blocks | {"relevance/map": values, "relevance/scale": scale} | sums)
+        with np.errstate(over="ignore"):
+            series = {
+                name: np.asarray(rows).astype(self.file[name].dtype, copy=False)
+                for name, rows in (blocks | {"relevance/scale": scale, MAP: values}).items()
+            }
+        known = {"checksums/steps": checksums.of_steps([series[name] for name in checksums.columns(self.file)])}
+        values = series.pop(MAP)
+        self._put(series | known | slot_of("AB"[slot], accum), values)
         self._put({"accum/valid_slot": slot})
-        self.whole += len(maps)
+        self.whole += len(values)
 
-    def _put(self, blocks: Mapping[str, Any]) -> None:
+    def _put(self, blocks: Mapping[str, Any], maps: np.ndarray | None = None) -> None:
         """Write what has one value, and steps after the whole ones; return when it is on the disk and read back."""
         with self.writing():
+            packed = {} if maps is None else chunks.compressed(self.file[MAP], self.whole, maps)
             # Held until they are flushed: a dataset that cannot write says so then, but not from its destructor.
             held = {name: self.file[name] for name in blocks}
-            with np.errstate(over="ignore"):
-                written = {
-                    name: np.asarray(block).astype(held[name].dtype, copy=False) for name, block in blocks.items()
-                }
-            once = ("accum/", "samples/")
+            written = {name: np.asarray(block).astype(held[name].dtype, copy=False) for name, block in blocks.items()}
+            once = ("accum/", "samples/", "checksums/samples")
             rows = {name: ... if name.startswith(once) else slice(self.whole, None) for name in blocks}
             for name, dataset in held.items():
                 if rows[name] is not ...:
                     dataset.resize(self.whole + len(written[name]), axis=0)
                 dataset[rows[name]] = written[name]
                 dataset.flush()
+            if maps is not None:
+                held[MAP] = self.file[MAP]
+                held[MAP].resize(self.whole + len(maps), axis=0)
+                chunks.write(held[MAP], packed)
+                held[MAP].flush()
             self.file.flush()
             os.fsync(self.file.id.get_vfd_handle())
             held.clear()  # and with them what HDF5 has in memory: what follows is read from the file
             for name, block in written.items():
                 if not np.array_equal(_bytes(self.file[name][rows[name]]), _bytes(block)):
                     raise OSError(f"/{name} does not read back as it was written")
+            if not chunks.is_written(self.file[MAP], packed):
+                raise OSError(f"/{MAP} does not read back as it was written")
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -312,7 +301,13 @@ class RelevanceWriter:
             f"({disk.reason(error)}); {kept}: make room there, and go on from a checkpoint or begin anew"
         )
 
+    def abandon(self) -> None:
+        """End the recording with the blocks that are whole, as they are; in whatever thread."""
+        if self.open:
+            self._end()
+
     def _end(self) -> None:
+        self.open = False
         self.file.close()
         self._lock.release()
 
@@ -326,27 +321,23 @@ class RelevanceWriter:
         StorageError
             If there is no room to write it anew; it stays as it is, not marked as complete.
         """
-        if not self.file.id.valid:
+        if not self.open:
             return
+        self.background.end()
+        self.open = False
         with self._lock:
             steps = self.file["steps/iteration"].shape[0]
             self.file.flush()
             disk.trim(self.file)
             self.file.close()
             if complete and steps:
-                rewrite(self.path, complete=True)
+                rewrite(self._real, complete=True)
 
 
-def _chunk(maps: int, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of a chunk of maps: of images `BLOCK` steps of ten, of others no more values than `CHUNK`.
-
-    A volume is thus divided into slices, which are read by themselves, and no chunk is larger than HDF5 takes.
-    """
-    chunk = [BLOCK, max(1, min(10, maps)), *shape]
-    if len(shape) != 2:
-        for axis in range(1, len(chunk)):
-            chunk[axis] = min(chunk[axis], max(1, CHUNK * chunk[axis] // prod(chunk)))
-    return tuple(chunk)
+def slot_of(slot: str, accum: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what stands in one of the two places for accumulators."""
+    sums = {name: accum[name] for name in (*ACCUMULATORS, "n")}
+    return {f"accum/{slot}/{name}": values for name, values in (sums | {"crc32": checksums.of_sums(sums)}).items()}
 
 
 def _size(arrays: Mapping[str, Any]) -> int:
@@ -380,6 +371,11 @@ def _can_go_on(path: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def _is_old(path: Path) -> bool:
+    with open_relevance(path) as recording:
+        return recording.attrs["schema_version"] != VERSION
 
 
 def _check_same(path: Path, accum: Mapping[str, Any], iteration: float) -> None:

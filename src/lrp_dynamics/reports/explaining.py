@@ -8,17 +8,26 @@ import numpy as np
 import torch
 
 from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.base.names import file_stem, shown
 from lrp_dynamics.base.tables import write_csv
+from lrp_dynamics.data.parameters import MAX_PIXELS
 from lrp_dynamics.data.pictures import open_image
 from lrp_dynamics.lrp import Explainer, Relevance
 from lrp_dynamics.models.trained import Network, load
 from lrp_dynamics.reports.photos import save_heatmap, save_overlay
+from lrp_dynamics.reports.style import literal
 
 TOP = 5
 
 
 def explain_files(
-    images: Sequence[Path], model: str, weights: Path | None, composite: str, target: str, out: Path
+    images: Sequence[Path],
+    model: str,
+    weights: Path | None,
+    composite: str,
+    target: str,
+    out: Path,
+    max_pixels: int = MAX_PIXELS,
 ) -> None:
     """Write heatmap, overlay and predictions of every image that can be read; the others are named on stderr.
 
@@ -35,6 +44,8 @@ def explain_files(
         softmax explain all classes at once; there it must be "predicted".
     out
         Folder for NAME-heatmap.png, NAME-overlay.png and predictions.csv.
+    max_pixels
+        Files of more are left out, before they are decoded.
 
     Raises
     ------
@@ -53,7 +64,7 @@ def explain_files(
     rows: dict[str, list] = {}
     for path, name in zip(images, unique_names(images), strict=True):
         try:
-            pixels = network.pixels(open_image(path))
+            pixels = network.pixels(open_image(path, max_pixels))
         except UserError as error:
             print(f"lrp-dynamics: left out: {error}", file=sys.stderr)
             continue
@@ -62,17 +73,18 @@ def explain_files(
         order = logits.argsort(descending=True)
         explained = int(fixed if fixed is not None else order[int(target == "runner-up")])
         result = explainer(inputs, torch.tensor([explained]))
-        table = predictions(path.name, logits, None if together else explained, network.about.classes, result)
+        table = predictions(shown(path.name), logits, None if together else explained, network.about.classes, result)
         for key, values in table.items():
             rows.setdefault(key, []).extend(values)
+        trained = f"{network.about.model} ({network.about.trained_on})"
         probability = logits.softmax(0)[explained].item()
-        title = f"{network.about.classes[explained]} ({100 * probability:.1f} %)"
+        title = f"{literal(network.about.classes[explained])} ({100 * probability:.1f} %)"
         title = "all classes, by their softmax" if together else title
-        origin = f"{path.name} · {network.about.model} ({network.about.trained_on}) · {composite}"
+        origin = " · ".join([literal(path.name), literal(trained), literal(composite)])
         relevance = result.input[0].double().sum(0).cpu().numpy()
         save_heatmap(out / f"{name}-heatmap.png", relevance, title, origin)
         save_overlay(out / f"{name}-overlay.png", pixels, relevance, title, origin)
-        show(path.name, table)
+        show(shown(path.name), table)
     if not rows:
         raise UserError("none of the images could be read, so nothing was explained")
     write_csv(out / "predictions.csv", rows)
@@ -133,17 +145,18 @@ def show(image: str, table: dict[str, list]) -> None:
     columns = (table[key] for key in ("rank", "class", "probability", "logit", "explained"))
     for rank, name, probability, logit, explained in zip(*columns, strict=True):
         mark = "explained" if explained else ""
-        print(f"  {rank:>4}. {name:<32} {100 * probability:6.2f} %  logit {logit:8.3f}  {mark}".rstrip())
+        print(f"  {rank:>4}. {shown(name):<32} {100 * probability:6.2f} %  logit {logit:8.3f}  {mark}".rstrip())
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:
     """Return a name for the results of each file: its stem, with its suffix or a number where several share it."""
     names: list[str] = []
+    stems = [other.stem for other in paths]
     for path in paths:
-        stems = [other.stem for other in paths]
         base = path.stem if stems.count(path.stem) == 1 else f"{path.stem}-{path.suffix.lstrip('.')}"
+        base = file_stem(base)
         name, number = base, 2
-        while name in names:
+        while name.lower() in map(str.lower, names):  # on macOS both would be the same file
             name, number = f"{base}-{number}", number + 1
         names.append(name)
     return names

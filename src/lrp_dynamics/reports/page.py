@@ -1,5 +1,6 @@
 """The frame of a report's page: self-contained, it loads neither fonts nor scripts nor styles from elsewhere."""
 
+import re
 from html import escape
 
 
@@ -13,7 +14,9 @@ def framed(title: str, body: str) -> str:
     body : str
         HTML.
     """
-    return _FRAME.replace("{{ title }}", escape(title)).replace("{{ body }}", body)
+    # Each alone: a title may look like the other place.
+    head, middle, end = re.split(r"\{\{ \w+ \}\}", _FRAME)
+    return f"{head}{escape(title)}{middle}{body}{end}"
 
 
 _FRAME = """\

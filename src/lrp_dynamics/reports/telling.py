@@ -1,5 +1,6 @@
 """Showing text, figures and tables in a report's notebook."""
 
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources.abc import Traversable
@@ -7,6 +8,24 @@ from pathlib import Path
 
 from docutils.core import publish_parts
 from IPython.display import HTML, Image, Markdown, display
+
+from lrp_dynamics.base.names import shown
+
+
+def plain(text: str) -> str:
+    """Return what others chose, such as a title or the name of a class, for Markdown and HTML: shown letter by letter.
+
+    Examples
+    --------
+    >>> plain("shapes10 (synthetic)"), plain("<b>_$x$_")
+    ('shapes10 (synthetic)', '&#60;b&#62;&#95;&#36;x&#36;&#95;')
+    """
+    return re.sub(r"""[&<>"'\\`*_{}\[\]#$|~!@^:/]""", lambda found: f"&#{ord(found[0])};", shown(text))
+
+
+def code(text: str) -> str:
+    """Return the same as a piece of code in Markdown."""
+    return f"`{shown(text)}`" if re.fullmatch(r"[\w .()-]+", text, re.ASCII) else f"<code>{plain(text)}</code>"
 
 
 class Telling:

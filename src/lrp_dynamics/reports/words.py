@@ -1,9 +1,10 @@
 """Sentences that stay true whatever the numbers: each takes measured values and says what they mean."""
 
 from collections.abc import Mapping
-from math import floor, log10
+from math import floor, inf, isfinite, log10
 
 Metrics = Mapping[str, float]
+_UNUSUAL = {inf: "∞", -inf: "−∞"}
 
 
 def number(value: float) -> str:
@@ -11,9 +12,11 @@ def number(value: float) -> str:
 
     Examples
     --------
-    >>> [number(v) for v in (0.0, 1234.5, 0.04086, 2.381e-07, -0.2379, 3, 88.16)]
-    ['0', '1,234', '0.0409', '2.4 · 10<sup>−7</sup>', '−0.238', '3', '88.2']
+    >>> [number(v) for v in (0.0, 1234.5, 0.04086, 2.381e-07, -0.2379, 3, 88.16, float("-inf"))]
+    ['0', '1,234', '0.0409', '2.4 · 10<sup>−7</sup>', '−0.238', '3', '88.2', '−∞']
     """
+    if not isfinite(value):
+        return _UNUSUAL.get(value, "unknown")
     if value == 0 or isinstance(value, int) or float(value).is_integer():
         text = f"{int(value):,}"
     elif abs(value) >= 1000:
@@ -35,6 +38,8 @@ def percent(share: float) -> str:
     ['55.3 %', '4.1 %', '0.023 %', '0.064 %', '100 %', '0 %', '0.00002 %']
     """
     value = 100 * share
+    if not isfinite(value):
+        return number(value)
     if value == 0 or value == 100:
         return f"{value:.0f} %"
     if abs(value) >= 1:
@@ -50,6 +55,8 @@ def correlation(value: float) -> str:
     >>> [correlation(v) for v in (0.99979, 0.65, -0.04, 0.999999, 1.0)]
     ['0.9998', '0.65', '−0.04', 'over 0.9999', '1']
     """
+    if not isfinite(value):
+        return number(value)
     if 0.9999 < value < 1:
         return "over 0.9999"
     return f"{value:.{4 if value > 0.99 else 2}f}".rstrip("0").rstrip(".").replace("-", "−") if value else "0"
@@ -57,6 +64,8 @@ def correlation(value: float) -> str:
 
 def times(value: float) -> str:
     """Return a ratio in words: "2.2 times", "1,200 times"."""
+    if not isfinite(value):
+        return f"{number(value)} times"
     return f"{float(f'{value:.2g}'):,g} times"
 
 

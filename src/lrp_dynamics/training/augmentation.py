@@ -61,5 +61,10 @@ class Augmentation:
 
     def _change(self, image: Tensor) -> Tensor:
         for transform in self._transforms:
-            image = transform(image)
+            try:
+                image = transform(image)
+            except Exception as error:  # of a wrong option torchvision tells in its own ways, and only now
+                name = type(transform).__name__
+                what = f"torchvision cannot change an image by it ({' '.join(str(error).split())})"
+                raise UserError(f"training.augmentation.{name}: {what}") from None
         return image

@@ -2,12 +2,17 @@
 
 import os
 import platform
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.base.errors import StorageError, UserError
+from lrp_dynamics.base.locks import Lock
+
+_taken: list[Lock] = []  # until the process ends
 
 
 def prepare_device(training: Mapping[str, Any]) -> torch.device:
@@ -18,7 +23,8 @@ def prepare_device(training: Mapping[str, Any]) -> torch.device:
     Parameters
     ----------
     training : mapping
-        "threads", 2 by default; "device", "cpu" by default, or "cuda" or "auto".
+        "threads", 2 by default; "device", "cpu" by default, "cuda:N", or "cuda" or "auto", which take a GPU that no
+        other training has.
 
     Raises
     ------
@@ -35,7 +41,23 @@ def prepare_device(training: Mapping[str, Any]) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise UserError("training.device: found 'cuda', but torch sees no CUDA device here; use 'cpu' or 'auto'")
-    return torch.device(name)
+    return torch.device("cuda", free_gpu()) if name == "cuda" and torch.cuda.device_count() > 1 else torch.device(name)
+
+
+def free_gpu() -> int:
+    """Take the first GPU that no other training on this machine has, until this process ends; return its number.
+
+    Where all are taken, it is the first one, which is shared then.
+    """
+    folder = Path(tempfile.gettempdir(), f"lrp-dynamics-{os.getuid() if hasattr(os, 'getuid') else 'user'}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for number in range(torch.cuda.device_count()):
+        try:  # numbers are those of this process alone, wherever CUDA_VISIBLE_DEVICES is set
+            _taken.append(Lock(folder / f"gpu-{torch.cuda.get_device_properties(number).uuid}"))
+        except StorageError:
+            continue
+        return number
+    return 0
 
 
 def name_of(device: torch.device) -> str:

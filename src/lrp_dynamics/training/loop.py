@@ -278,4 +278,6 @@ class _Step:
         self.scaler.scale(loss).backward()
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        return loss.item(), (logits.argmax(1) == labels).float().mean().item()
+        right = (logits.argmax(1) == labels).float().mean()
+        loss, right = torch.stack([loss.detach(), right]).tolist()  # in one copy from the device
+        return loss, right

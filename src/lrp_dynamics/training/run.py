@@ -21,8 +21,10 @@ import lrp_dynamics
 from lrp_dynamics import models
 from lrp_dynamics.base import files
 from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.base.fit import Dataset, check_checkpoints
 from lrp_dynamics.base.parameters import normal, parse
 from lrp_dynamics.base.tables import write_csv
+from lrp_dynamics.base.training_sections import Checkpoints as Kept
 from lrp_dynamics.data import prepared
 from lrp_dynamics.models.description import Description
 from lrp_dynamics.recording.store import ACCUMULATORS, SCALARS
@@ -83,9 +85,12 @@ def run_training(
         If parameters and data do not go together, the training diverges, or a folder or disk does not take the files:
         `out` is tried before the training.
     """
-    params = normal(Run, params, fill=False)
+    params = filled(params)
+    if record and "recording" not in params:
+        raise UserError("recording: is missing, expected what is recorded, such as {}; or train with --no-record")
     started, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
     training = load(data, params)
+    check_fit(training, params)
     recorded = plans(params, training.data.dataset, shard) if record else {}
     # With the folder's name in it, two experiments that train alike side by side do not share their unfinished files.
     work = cache / _key(params, training.data.sha256, record, shard, str(out))
@@ -108,6 +113,7 @@ def run_training(
                 checkpoint=work / handover.CHECKPOINT,
                 stop=lambda: validation is not None and validation.stopped,
             )
+            check_weights(training)
         except UserError as error:
             handover.discard(work, folders, useless=isinstance(error, Diverged))
             raise
@@ -116,6 +122,25 @@ def run_training(
         files.write_json(work / "provenance.json", provenance)
         handover.finish(work)
         handover.hand_over(work, out)
+
+
+# What is left out of a section is its default; the results tell of the others as they were given.
+_NEEDED = {
+    "inputs": ("low", "high"),
+    "recording": ("samples", "composite"),
+    "checkpoints": ("test_images",),
+    "validation": ("every", "patience"),
+}
+
+
+def filled(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters in their normal form, with the defaults without which nothing can begin."""
+    given = {name: value for name, value in normal(Run, params, fill=False).items() if value is not None}
+    full = normal(Run, params)
+    for section in given.keys() & _NEEDED.keys():
+        defaults = {name: full[section][name] for name in _NEEDED[section] if name in full[section]}
+        given[section] = defaults | given[section]
+    return given
 
 
 @dataclass(frozen=True)
@@ -152,6 +177,8 @@ def load(path: Path, params: Mapping[str, Any]) -> Training:
     device, settings = prepare_device(params["training"]), parse(Settings, params["training"], "training")
     data = Data.read(path, params["inputs"], device)
     dataset, held_out = data.dataset, None
+    if len(dataset.classes) < 2:
+        raise UserError(f"dataset {dataset.name!r} has one class, so that nothing can be learned; expected two or more")
     index = np.flatnonzero(dataset.split == prepared.TRAIN)
     if wanted := params.get("validation"):
         index, held_out = divide(index, wanted)
@@ -162,6 +189,22 @@ def load(path: Path, params: Mapping[str, Any]) -> Training:
     _check_fit(model, params["model"], images, dataset.name)
     validated = None if held_out is None else data.images(held_out)
     return Training(data, settings, model, images, data.images(prepared.TEST), validated)
+
+
+def check_fit(training: Training, params: Mapping[str, Any]) -> None:
+    """Refuse checkpoints that the training will not reach, or cannot test, before it begins."""
+    if wanted := params.get("checkpoints"):
+        name, train, test = training.data.dataset.name, len(training.train_images), len(training.test_images)
+        check_checkpoints(parse(Kept, wanted), Dataset(name, train, test), training.settings.steps(train))
+
+
+def check_weights(training: Training) -> None:
+    """Refuse a network that its last step has ruined: no later loss tells of that one."""
+    if not all(value.isfinite().all() for value in training.model.state_dict().values()):
+        raise Diverged(
+            "training: the weights are not finite at the end; the training has diverged: lower "
+            f"training.learning_rate (now {training.settings.learning_rate})"
+        )
 
 
 def validation_of(training: Training, params: Mapping[str, Any], work: Path) -> Validation | None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lrp_dynamics import lrp
 
-from . import attention, layers, spatial, styles  # noqa: F401 (they fill in pieces)
+from . import attention, layers, masks, spatial, styles  # noqa: F401 (they fill in pieces)
 from .nets import Builder, build
 from .oracle import BATCH_NORM, NORM, oracle, rows
 

@@ -26,7 +26,7 @@ params = {}
 # %%
 import numpy as np
 
-from lrp_dynamics.studies.blog.story import Story, number, percent, plural
+from lrp_dynamics.studies.blog.story import Story, code, number, percent, plain, plural
 
 story = Story(**inputs)
 m, run, samples, tell = story.metrics, story.run, story.samples, story.tell
@@ -36,9 +36,10 @@ several = seeds > 1
 
 # %%
 tell(
-    f"*{run['dataset_title']} · network `{run['model']}` · relevance rules `{run['composite']}` · {count} samples "
-    f"followed over {steps:,} recorded training {plural(steps, 'step')} · {'figures of' if several else ''} seed "
-    f"{run['seed']}{f', numbers of {seeds} seeds' if several else ''}*"
+    f"*{plain(run['dataset_title'])} · network {code(run['model'])} · relevance rules "
+    f"{code(run['composite'])} · {count} samples followed over {steps:,} recorded training "
+    f"{plural(steps, 'step')} · {'figures of' if several else ''} seed {run['seed']}"
+    f"{f', numbers of {seeds} seeds' if several else ''}*"
 )
 tell(
     "Layer-wise relevance propagation (LRP) takes one output of a network and distributes it over the input pixels: "
@@ -147,7 +148,7 @@ story.figure("divergence")
 tell(story.on("outliers"))
 top = min(10, count)
 name, same = story.commonest_class(top)
-most = f"; {same} of them are of class {name}" if 2 * same > top > 1 else ""
+most = f"; {same} of them are of class {plain(name)}" if 2 * same > top > 1 else ""
 tell(f"The {top} samples of largest divergence{f' in seed {seed}' if several else ''}{most}:")
 story.largest(top)
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from lrp_dynamics.base.fit import Dataset, check_recording, check_training
 from lrp_dynamics.base.kinds import TEXT, one_of
 from lrp_dynamics.base.parameters import Section, nested, parameter
 from lrp_dynamics.base.training_sections import SEEDS, Inputs, Recording, Training
@@ -21,6 +22,10 @@ class Dynamics(Section):
     recording: Recording = nested(Recording)
     outliers: Outliers = nested(Outliers)
     figures: AlongTraining = nested(AlongTraining)
+
+    def check_fit(self, dataset: Dataset) -> None:
+        """Refuse batches and samples that are more than the images, and steps recorded beyond the last one."""
+        check_recording(self.recording, dataset, check_training(self.training, dataset))
 
 
 EXPERIMENTS: dict[str, type[Section]] = {"dynamics": Dynamics}

@@ -15,6 +15,7 @@ from lrp_dynamics.data.pictures import as_picture
 from lrp_dynamics.recording.dynamics_file import ORIGIN, check_table, open_dynamics
 from lrp_dynamics.recording.store import RelevanceFile, open_relevance
 from lrp_dynamics.reports.parameters import AlongTraining
+from lrp_dynamics.reports.style import literal
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Run:
     @property
     def title(self) -> str:
         """Title of the dataset, to be written on every figure."""
-        return str(self.recording.attrs["dataset_title"])
+        return literal(self.recording.attrs["dataset_title"])
 
     @property
     def origin(self) -> str:
@@ -58,7 +59,8 @@ class Run:
         attrs = self.recording.attrs
         count = self.recording.steps - 1
         steps = f"{count} recorded training {'step' if count == 1 else 'steps'}"
-        text = f"{self.title} · {attrs['model']} · rules: {attrs['composite']} · seed {attrs['seed']} · {steps}"
+        model, rules = literal(attrs["model"]), literal(attrs["composite"])
+        text = f"{self.title} · {model} · rules: {rules} · seed {attrs['seed']} · {steps}"
         return text + self.recording.drawn
 
     @property
@@ -82,7 +84,7 @@ class Run:
 
     def class_name(self, sample: int) -> str:
         """Return the name of the class that is explained of a sample, usually the labelled one."""
-        return self.recording.class_name(sample)
+        return literal(self.recording.class_name(sample), 40)
 
     def image(self, sample: int) -> np.ndarray:
         """Return a sample: an image as u1 (H, W, 3) or, of one channel, (H, W); the values of others as recorded."""

@@ -1,20 +1,22 @@
 """What the report's notebook needs: the results at hand, and functions that show text, figures and tables."""
 
 import json
+from html import escape
 from pathlib import Path
 
 import numpy as np
 
 from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.base.names import shown
 from lrp_dynamics.base.tables import read_csv
 from lrp_dynamics.recording.dynamics_file import open_dynamics
 from lrp_dynamics.reports import words as sentences
 from lrp_dynamics.reports.material import material
-from lrp_dynamics.reports.telling import Telling
+from lrp_dynamics.reports.telling import Telling, code, plain
 from lrp_dynamics.reports.words import correlation, number, percent, plural
 from lrp_dynamics.studies.blog.study import FIGURES
 
-__all__ = ["Story", "number", "percent", "plural"]
+__all__ = ["Story", "code", "number", "percent", "plain", "plural"]
 
 _SCORES = {
     "mean_abs_relevance": "mean |relevance|",
@@ -61,11 +63,11 @@ class Story(Telling):
             [
                 (
                     str(row["index"]),
-                    self.run["classes"][row["label"]],
+                    escape(shown(self.run["classes"][row["label"]])),
                     number(row["divergence"]),
                     number(row["z"]),
                     percent(row["worst_step_share"]),
-                    row["verdict"],
+                    escape(row["verdict"]),
                 )
                 for row in rows
             ],
@@ -88,7 +90,7 @@ class Story(Telling):
 
     def all_numbers(self) -> None:
         """Show every metric."""
-        rows = [(f"<code>{name}</code>", f"{value:.6g}") for name, value in sorted(self.metrics.items())]
+        rows = [(f"<code>{escape(name)}</code>", f"{value:.6g}") for name, value in sorted(self.metrics.items())]
         self.table(("metrics.json", "value"), rows, numeric=(1,))
 
     def on(self, topic: str) -> list[str]:

@@ -26,6 +26,7 @@ params = {"published": False, "batch_size": 25}
 
 # %%
 import json
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ import torch
 from lrp_dynamics.base.tables import read_csv
 from lrp_dynamics.recording.store import open_relevance
 from lrp_dynamics.reports.material import material
-from lrp_dynamics.reports.telling import Telling
+from lrp_dynamics.reports.telling import Telling, code, plain
 from lrp_dynamics.reports.words import number, percent
 from lrp_dynamics.studies.homework.study import FIGURES
 from lrp_dynamics.training.losses import class_probabilities, default_class, default_class_gradient
@@ -49,8 +50,8 @@ explained, classes = m["deep_taylor_explained_images"], len(run["classes"])
 
 # %%
 tell(
-    f"*{run['dataset_title']} · network `{run['model']}` · seed {run['seed']} · {m['iterations']:,} training steps · "
-    f"{explained} explained images*"
+    f"*{plain(run['dataset_title'])} · network {code(run['model'])} · seed {run['seed']} · {m['iterations']:,} "
+    f"training steps · {explained} explained images*"
 )
 kept, grown = m["deep_taylor_conservation_error_max"], m["deep_taylor_similarity_first_to_last_median"]
 tell(
@@ -248,5 +249,5 @@ tell(
 # %% [markdown]
 # ## All numbers
 # %%
-rows = [(f"<code>{name}</code>", f"{value:.6g}") for name, value in sorted(m.items())]
+rows = [(f"<code>{escape(name)}</code>", f"{value:.6g}") for name, value in sorted(m.items())]
 page.table(("metrics.json", "value"), rows, numeric=(1,))

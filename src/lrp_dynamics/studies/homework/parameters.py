@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from lrp_dynamics.base.fit import Dataset, check_checkpoints, check_training
 from lrp_dynamics.base.kinds import BOOLEAN, COUNT, TEXT, one_of, whole
 from lrp_dynamics.base.parameters import Section, nested, parameter, same
 from lrp_dynamics.base.training_sections import SEEDS, Checkpoints, SignedInputs, Training
@@ -38,6 +39,11 @@ class Homework(Section):
     checkpoints: Checkpoints = nested(Checkpoints, required=True)
     explained: int = parameter(whole(2, 100), "of them, those with most evidence for their class", 50)
     figures: Figures = nested(Figures)
+
+    def check_fit(self, dataset: Dataset) -> None:
+        """Refuse batches and tests that are more than the images, and checkpoints beyond the last step."""
+        check_training(self.training, dataset)
+        check_checkpoints(self.checkpoints, dataset, self.training.iterations)
 
 
 EXPERIMENTS: dict[str, type[Section]] = {"homework": Homework}

@@ -14,6 +14,7 @@ from lrp_dynamics.base.parameters import parse
 from lrp_dynamics.base.tables import read_csv
 from lrp_dynamics.data.pictures import as_picture
 from lrp_dynamics.recording.store import RelevanceFile, open_relevance
+from lrp_dynamics.reports.style import literal
 from lrp_dynamics.studies.homework.parameters import Figures
 
 METHODS = {"sensitivity": "sensitivity", "deep_taylor": "deep Taylor"}
@@ -45,7 +46,7 @@ class Homework:
     @property
     def title(self) -> str:
         """Title of the dataset, to be written on every figure."""
-        return str(self._first.attrs["dataset_title"])
+        return literal(self._first.attrs["dataset_title"])
 
     @property
     def origin(self) -> str:
@@ -53,8 +54,8 @@ class Homework:
         attrs, count = self._first.attrs, self._first.samples
         test = self.accuracy["test_images"][-1]
         return (
-            f"{self.title} · {attrs['model']} · seed {attrs['seed']} · {self.iterations[-1]:,} training steps · "
-            f"the {count} of {test} test images with most evidence for their class"
+            f"{self.title} · {literal(attrs['model'])} · seed {attrs['seed']} · {self.iterations[-1]:,} training "
+            f"steps · the {count} of {test} test images with most evidence for their class"
         )
 
     @property
@@ -81,7 +82,7 @@ class Homework:
 
     def class_name(self, sample: int) -> str:
         """Return the class of an explained image."""
-        return str(self._first.attrs["classes"][self._first.sample("label")[sample]])
+        return literal(self._first.attrs["classes"][self._first.sample("label")[sample]], 40)
 
     def different_classes(self) -> list[int]:
         """Return up to `show` explained images, those with most evidence, of as many classes as possible."""

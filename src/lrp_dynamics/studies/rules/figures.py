@@ -29,7 +29,7 @@ def conservation(run: Rules) -> Figure:
     axes = figure.subplots()
     for name in run.names:
         steps, error = run.curve(name, "conservation_error")
-        axes.semilogy(steps, np.maximum(error, _FLOOR), **run.style(name), label=name.replace("_", " "))
+        axes.semilogy(steps, np.maximum(error, _FLOOR), **run.style(name), label=run.label(name))
     axes.axhline(1, color=GREY, linewidth=0.6)
     axes.set(xlabel="training step", ylabel="|logit − Σ R| / max(|logit|, Σ|R|)", ylim=(_FLOOR / 2, None))
     figure.legend(loc="outside right upper")
@@ -69,7 +69,7 @@ def denominators(run: Rules) -> Figure:
                 alpha=0.7,
                 fillstyle="full" if filled else "none",
                 linestyle="none",
-                label=name.replace("_", " "),
+                label=run.label(name),
                 rasterized=True,
             )
         low, middle, high = np.quantile(share, [0.05, 0.5, 0.95])
@@ -80,7 +80,7 @@ def denominators(run: Rules) -> Figure:
     left.set_xscale("log")
     left.set(xlabel="smallest |denominator| met", ylabel="largest step's share of divergence", ylim=(0, None))
     left.yaxis.set_major_formatter(PercentFormatter(1))
-    labels = [name.replace("_", " ") for name in run.names]
+    labels = [run.label(name) for name in run.names]
     right.set_xticks(range(len(labels)), labels, rotation=60, ha="right", rotation_mode="anchor", fontsize=7)
     right.set_title("median, 5 to 95 %, largest (▲)", fontsize=8)
     return figure
@@ -103,7 +103,7 @@ def divergence(run: Rules) -> Figure:
         axes.text(row, 1.02, f"×/÷ {np.exp(spread):.2f}", transform=axes.get_xaxis_transform(), ha="center", fontsize=7)
     axes.set_yscale("log")
     axes.axhline(1, color=GREY, linewidth=0.8)
-    labels = [name.replace("_", " ") for name in run.names]
+    labels = [run.label(name) for name in run.names]
     axes.set_xticks(range(len(labels)), labels, rotation=30, ha="right", rotation_mode="anchor", fontsize=8)
     axes.set_ylabel("divergence / median of the explanation")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -119,7 +119,7 @@ def placement(run: Rules) -> Figure:
     for name in run.names:
         for left in left_if_known:
             left.plot(*run.curve(name, "mass_on_object"), **run.style(name))
-        right.plot(*run.curve(name, "entropy"), **run.style(name), label=name.replace("_", " "))
+        right.plot(*run.curve(name, "entropy"), **run.style(name), label=run.label(name))
     for left in left_if_known:
         area = float(np.median((run.first.sample("mask") == 1).reshape(run.first.samples, -1).mean(axis=1)))
         left.axhline(area, color="black", linewidth=0.8, linestyle=":")
@@ -135,7 +135,7 @@ def _bars(run: Rules, axes, values: np.ndarray, label: str) -> None:
     names = [str(name) for name in run.comparison["explanation"]]
     for row, name in enumerate(run.names):
         axes.barh(row, values[names.index(name)], color=run.style(name)["color"], height=0.6)
-    axes.set_yticks(range(len(run.names)), [name.replace("_", " ") for name in run.names], fontsize=7)
+    axes.set_yticks(range(len(run.names)), [run.label(name) for name in run.names], fontsize=7)
     axes.invert_yaxis()
     axes.set_xlabel(label)
     axes.grid(False, axis="y")

@@ -29,7 +29,7 @@ def maps(run: Rules) -> Figure:
                 size = float(np.abs(values).sum(dtype=np.float64))
                 axes.set_xlabel(f"Σ|R| = {short(size)}", fontsize=6, labelpad=1.5)
             if sample == chosen[0]:
-                row[0].set_ylabel(name.replace("_", " "), fontsize=7, rotation=0, ha="right", va="center")
+                row[0].set_ylabel(run.label(name), fontsize=7, rotation=0, ha="right", va="center")
         for axes, moment in zip(grid[1], moments, strict=True):
             axes.set_title("untrained" if run.iteration[moment] == 0 else f"step {run.iteration[moment]}", fontsize=7)
     return figure
@@ -49,7 +49,7 @@ def dynamics_maps(run: Rules) -> Figure:
             artist = show_amount(axes, values, limit_of(values))
             axes.set_xlabel(f"Σ = {short(float(values.sum()))}", fontsize=6.5, labelpad=1.5)
     for axes, name in zip(grid[0], ["sample", *run.names], strict=True):
-        axes.set_title("\n".join(name.split("_", 1)).replace("_", " "), fontsize=7)
+        axes.set_title("\n".join(run.label(part) for part in name.split("_", 1)), fontsize=7)
     bar = figure.colorbar(artist, ax=grid, location="bottom", fraction=0.03, aspect=45, pad=0.02, shrink=0.5)
     bar.set_ticks(artist.get_clim(), labels=["0", "largest"])
     bar.set_label("Dynamics (each map on its own scale)", fontsize=8)
@@ -77,7 +77,7 @@ def agreement(run: Rules) -> Figure:
             if i != j and not np.isnan(value):
                 color = "white" if abs(value) > 0.6 else "black"
                 axes.text(j, i, f"{value:.2f}".replace("-", "−"), ha="center", va="center", fontsize=6, color=color)
-        labels = [name.replace("_", " ") for name in names]
+        labels = [run.label(name) for name in names]
         axes.set_xticks(range(count), labels, rotation=60, ha="right", rotation_mode="anchor", fontsize=7)
         axes.set_yticks(range(count), labels, fontsize=7)
         axes.set_title(title)
@@ -101,7 +101,7 @@ def ranks(run: Rules) -> Figure:
     bare(axes)
     for (i, j), value in np.ndenumerate(matrix):
         axes.text(j, i, int(value), ha="center", va="center", fontsize=9, fontweight="bold" if value == 1 else None)
-    names = [f"{table[row].replace('_', ' ')}\nmean {run.comparison['mean_rank'][row]:.1f}" for row in order]
+    names = [f"{run.label(table[row])}\nmean {run.comparison['mean_rank'][row]:.1f}" for row in order]
     axes.set_xticks(range(len(names)), names, fontsize=7, rotation=35, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(used)), [criterion.wanted for criterion in used], fontsize=8)
     return figure

@@ -25,6 +25,7 @@ params = {}
 
 # %%
 import json
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ from lrp_dynamics.base.tables import read_csv
 from lrp_dynamics.measures.advice import CRITERIA, reasons
 from lrp_dynamics.recording.store import open_relevance
 from lrp_dynamics.reports.material import material
-from lrp_dynamics.reports.telling import Telling
+from lrp_dynamics.reports.telling import Telling, code, plain
 from lrp_dynamics.reports.words import number, percent
 from lrp_dynamics.studies.rules.study import FIGURES
 
@@ -43,8 +44,8 @@ table, agreement = read_csv(inputs["comparison"]), read_csv(inputs["agreement"])
 with open_relevance(inputs["recording"]) as recording:
     run, every = recording.attrs, int(recording.attrs["every"])
     last_step = int(recording.step("iteration")[-1])
-plain = {str(name): str(name).replace("_", " ") for name in table["explanation"]}
-names = list(plain.values())
+spoken = {name: plain(name.replace("_", " ")) for name in table["explanation"]}
+names = list(spoken.values())
 count, seeds = len(names), m["seeds"]
 order = np.argsort(table["mean_rank"], kind="stable")
 conserve = table["conservation_error_median"] < 1e-3
@@ -58,8 +59,9 @@ def listed(chosen):
 
 # %%
 tell(
-    f"*{run['dataset_title']} · network `{run['model']}` · {seeds} training{'s' if seeds > 1 else ''} of {last_step:,} "
-    f"steps, recorded every {every} · {m['samples']} samples · {count} explanations*"
+    f"*{plain(run['dataset_title'])} · network {code(run['model'])} · {seeds} "
+    f"training{'s' if seeds > 1 else ''} of {last_step:,} steps, recorded every {every} · {m['samples']} samples · "
+    f"{count} explanations*"
 )
 tell(
     f"{count} explanations watched the same training, at the same steps, on the same samples. Whatever differs on this "
@@ -210,7 +212,7 @@ page.figure("placement")
 # %% [markdown]
 # ## 3 Do they agree?
 # %%
-pairs = [f"{plain[str(a)]} and {plain[str(b)]}" for a, b in zip(agreement["a"], agreement["b"], strict=True)]
+pairs = [f"{spoken[a]} and {spoken[b]}" for a, b in zip(agreement["a"], agreement["b"], strict=True)]
 most, least = (int(f(agreement["divergence"])) for f in (np.nanargmax, np.nanargmin))
 tell(
     f"Which samples change most is judged most alike by {pairs[most]} (Spearman "
@@ -241,5 +243,5 @@ tell(
 # %% [markdown]
 # ## All numbers
 # %%
-rows = [(f"<code>{name}</code>", f"{value:.6g}") for name, value in sorted(m.items())]
+rows = [(f"<code>{escape(name)}</code>", f"{value:.6g}") for name, value in sorted(m.items())]
 page.table(("metrics.json", "value"), rows, numeric=(1,))

@@ -13,7 +13,7 @@ from lrp_dynamics.base.tables import read_csv
 from lrp_dynamics.data.pictures import as_picture
 from lrp_dynamics.recording.store import RelevanceFile, open_relevance
 from lrp_dynamics.reports.parameters import AlongTraining
-from lrp_dynamics.reports.style import BLUE, GREEN, GREY, ORANGE, SKY, VERMILION
+from lrp_dynamics.reports.style import BLUE, GREEN, GREY, ORANGE, SKY, VERMILION, literal
 
 _STYLES = [
     (color, line) for line in ("-", "--") for color in (BLUE, VERMILION, GREEN, ORANGE, SKY, GREY, "black", "#CC79A7")
@@ -55,14 +55,15 @@ class Rules:
     @property
     def title(self) -> str:
         """Title of the dataset, to be written on every figure."""
-        return str(self.first.attrs["dataset_title"])
+        return literal(self.first.attrs["dataset_title"])
 
     @property
     def origin(self) -> str:
         """What was trained and explained, in one line."""
         attrs, seeds = self.first.attrs, np.unique(self.samples["seed"])
+        trained = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
         return (
-            f"{self.title} · {attrs['model']} · seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))} · "
+            f"{self.title} · {literal(attrs['model'])} · {trained} · "
             f"{self.first.samples} samples, {self.first.steps} records to training step {self.iteration[-1]:,}"
             f"{self.first.drawn}"
         )
@@ -76,6 +77,10 @@ class Rules:
         """Return colour and line style of an explanation, the same in all figures."""
         color, line = _STYLES[self.names.index(name) % len(_STYLES)]
         return {"color": color, "linestyle": line}
+
+    def label(self, name: str) -> str:
+        """Return what an explanation is called in a figure."""
+        return literal(name.replace("_", " "), 40)
 
     def never_negative(self, name: str) -> bool:
         """Whether the maps of an explanation have no negative values."""
@@ -111,7 +116,7 @@ class Rules:
 
     def class_name(self, sample: int) -> str:
         """Return the class that is explained of a sample."""
-        return self.first.class_name(sample)
+        return literal(self.first.class_name(sample), 40)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from lrp_dynamics.reports.style import (
     VERMILION,
     bare,
     limit_of,
+    literal,
     new_figure,
     short,
     show_amount,
@@ -61,7 +62,7 @@ def training(run: Results) -> Figure:
 
 def confusion(run: Results) -> Figure:
     """Draw how many images of each class were taken for each class; the colour is the share of the class's images."""
-    names, counts = run.classes["class"], _counts(run)
+    names, counts = [literal(name, 40) for name in run.classes["class"]], _counts(run)
     size = len(names)
     figure = new_figure(f"Confusion matrix – {run.title}", run.origin, 2.4 + 0.52 * size, 1.6 + 0.44 * size)
     axes = figure.subplots()
@@ -73,7 +74,7 @@ def confusion(run: Results) -> Figure:
             if counts[row, column]:
                 color = "white" if share[row, column] > 0.35 else "black"
                 axes.text(column, row, f"{counts[row, column]:,}", ha="center", va="center", fontsize=7.5, color=color)
-    axes.set_xticks(range(size), names, rotation=45 if max(map(len, map(str, names))) > 2 else 0)
+    axes.set_xticks(range(size), names, rotation=45 if max(map(len, names)) > 2 else 0)
     axes.set_yticks(range(size), names)
     axes.set(xlabel="taken for", ylabel="class")
     axes.grid(False)

@@ -35,7 +35,7 @@ import numpy as np
 from lrp_dynamics.base.tables import read_csv
 from lrp_dynamics.recording.store import open_relevance
 from lrp_dynamics.reports.material import material
-from lrp_dynamics.reports.telling import Telling
+from lrp_dynamics.reports.telling import Telling, code, plain
 from lrp_dynamics.reports.words import percent
 from lrp_dynamics.studies.vgg11.study import FIGURES
 
@@ -67,8 +67,8 @@ def strongest(values: np.ndarray, share: float = 0.05) -> float:
 
 # %%
 tell(
-    f"*{run['dataset_title']} · network `{run['model']}` · seed {run['seed']} · {t['steps']:,} training steps · "
-    f"{m['test_images']:,} test images*"
+    f"*{plain(run['dataset_title'])} · network {code(run['model'])} · seed {run['seed']} · {t['steps']:,} training "
+    f"steps · {m['test_images']:,} test images*"
 )
 tell(
     f"- **{exactly(m['test_accuracy'])} of the test images are classified as labelled**; {m['test_errors']:,} of "
@@ -115,12 +115,12 @@ tell(
     f"Precision is the share of images taken for a class that are of it, recall the share of its images that are taken "
     f"for it, and F1 their harmonic mean. Over the classes, precision is {exactly(m['macro_precision'])}, recall "
     f"{exactly(m['macro_recall'])} and F1 {exactly(m['macro_f1'])} on average; class "
-    f"{escape(str(classes['class'][worst]))} has the lowest F1, {exactly(classes['f1'][worst])}."
+    f"{plain(classes['class'][worst])} has the lowest F1, {exactly(classes['f1'][worst])}."
 )
 page.table(
     ("class", "test images", "taken for it", "precision", "recall", "F1"),
     [
-        (escape(str(name)), f"{images:,}", f"{predicted:,}", *map(exactly, shares))
+        (escape(name), f"{images:,}", f"{predicted:,}", *map(exactly, shares))
         for name, images, predicted, *shares in zip(*classes.values(), strict=True)
     ],
     numeric=range(1, 6),
@@ -179,7 +179,7 @@ tell(
 # ## All numbers
 # %%
 rows = [
-    (f"<code>{name}</code>", str(value).lower() if isinstance(value, bool) else f"{value:,.9g}")
+    (f"<code>{escape(name)}</code>", str(value).lower() if isinstance(value, bool) else f"{value:,.9g}")
     for source in (m, t)
     for name, value in sorted(source.items())
     if name != "weights_sha256"

@@ -1,13 +1,16 @@
 """The parameters of an experiment of kind `vgg11`: a training with validation, a test, explanations and a search."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lrp_dynamics.base.fit import Dataset, check_training, needs_test_images
 from lrp_dynamics.base.kinds import (
     BOOLEAN,
     COUNT,
     PART,
+    PLAIN,
     SEED,
     TEXT,
     Kind,
@@ -25,11 +28,13 @@ from lrp_dynamics.base.parameters import (
     field_at,
     kind_of,
     kind_of_section,
+    label,
     nested,
     parameter,
     parse,
     same,
 )
+from lrp_dynamics.base.reference import definitions
 from lrp_dynamics.base.training_sections import AugmentedTraining, SignedInputs, Training, Validation
 from lrp_dynamics.reports.parameters import Shown
 
@@ -81,10 +86,10 @@ def _read_values(value: Any) -> Any:
     return as_mapping(parse(Range, value)) if isinstance(value, Mapping) else _CHOICES.read(value)
 
 
-_CHOICES = list_of(Kind("any value", {}, lambda value: value), "a list of values", least=1)
+_CHOICES = list_of(PLAIN, "a list of values", least=1)
 _VALUES = Kind(
     "a list of values, or a mapping of low, high and log",
-    {"anyOf": [_CHOICES.schema, kind_of_section(Range).schema]},
+    {"anyOf": [_CHOICES.schema, definitions(Range)[label(Range)]]},
     _read_values,
 )
 
@@ -116,6 +121,17 @@ class Search(Section):
         return None
 
 
+MOST_TRIALS = 1000
+
+
+def count_trials(search: Search) -> int:
+    """Return how many trainings a search asks for."""
+    points = math.prod(len(values) for values in search.space.values())
+    if search.sampler == "random":
+        return search.trials or 0
+    return points if search.trials is None else min(points, search.trials)
+
+
 @dataclass(frozen=True)
 class Vgg11(Section):
     """VGG-11 trained with validation, tested, and explained."""
@@ -140,6 +156,8 @@ class Vgg11(Section):
 
     def mistake(self) -> Mistake | None:
         """Refuse a search among values that the parameters cannot have."""
+        if self.search and count_trials(self.search) > MOST_TRIALS:
+            return Mistake("search.trials", f"found {count_trials(self.search)} trials, expected {MOST_TRIALS} at most")
         for key, value in self._tried():
             try:
                 kind_of(field_at(type(self), key)).parse(value, f"search.space.{key}")
@@ -148,6 +166,11 @@ class Vgg11(Section):
             except Mistake as mistake:
                 return mistake
         return None
+
+    def check_fit(self, dataset: Dataset) -> None:
+        """Refuse batches larger than the images, a validation without images, and a dataset without a test."""
+        needs_test_images(dataset)
+        check_training(self.training, dataset, self.validation.share)
 
     def _tried(self) -> Iterator[tuple[str, Any]]:
         """Yield key and value of every choice of the search, and of both ends of its ranges."""

@@ -14,6 +14,7 @@ from lrp_dynamics.data import prepared
 from lrp_dynamics.data.pictures import as_picture
 from lrp_dynamics.recording.store import RelevanceFile, open_relevance
 from lrp_dynamics.reports.parameters import Shown
+from lrp_dynamics.reports.style import literal
 
 METHODS = {"all": "all relevance", "top_k": "largest only"}
 
@@ -51,17 +52,17 @@ class Results:
     @property
     def title(self) -> str:
         """Title of the dataset, to be written on every figure."""
-        return str(self.first.attrs["dataset_title"])
+        return literal(self.first.attrs["dataset_title"])
 
     @property
     def origin(self) -> str:
         """What was trained and tested, in one line."""
         attrs, test = self.first.attrs, int(self.classes["images"].sum())
-        return f"{self.title} · {attrs['model']} · seed {attrs['seed']} · {test:,} test images"
+        return f"{self.title} · {literal(attrs['model'])} · seed {attrs['seed']} · {test:,} test images"
 
     def class_name(self, number: int) -> str:
         """Return the name of a class."""
-        return str(self.first.attrs["classes"][number])
+        return literal(self.first.attrs["classes"][number], 40)
 
     def picture(self, sample: int) -> np.ndarray:
         """Return an explained image as matplotlib shows it, values 0 to 255."""

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from lrp_dynamics.reports.style import BLUE, VERMILION, new_figure
+from lrp_dynamics.reports.style import BLUE, VERMILION, literal, new_figure
 
 
 def draw_search(table: Mapping[str, np.ndarray], keys: Sequence[str], experiment: str, dataset: str) -> Figure:
@@ -20,7 +20,9 @@ def draw_search(table: Mapping[str, np.ndarray], keys: Sequence[str], experiment
     for axes, key in zip(row, keys, strict=True):
         positions, values = table[key], np.unique(table[key])
         if len(values) <= 5 or values.dtype.kind not in "iuf":
-            axes.set_xticks(range(len(values)), values, fontsize=8 if len(values) < 4 else 7)
+            axes.set_xticks(
+                range(len(values)), [literal(str(value), 40) for value in values], fontsize=8 if len(values) < 4 else 7
+            )
             axes.margins(x=0.3)
             positions = np.searchsorted(values, positions)
         elif values[0] > 0 and values[-1] >= 20 * values[0]:

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lrp_dynamics.reports.style import GREY, new_figure
+from lrp_dynamics.reports.style import GREY, literal, new_figure
 from lrp_dynamics.studies.vgg16.maps import activations, composites, contrast, layers, predictions
 from lrp_dynamics.studies.vgg16.results import PhotoRun
 
@@ -23,7 +23,7 @@ __all__ = [
 
 def absorption(run: PhotoRun) -> Figure:
     """Show how much of the explained logit is left after each layer on the way from the output to the pixels."""
-    figure = new_figure(f"What the layers absorb – {run.title}", run.origin, 8.2, 3.6)
+    figure = new_figure(f"What the layers absorb – {literal(run.title)}", literal(run.origin), 8.2, 3.6)
     axes = figure.subplots()
     names: list[str] = []
     for method in run.composites:
@@ -42,14 +42,14 @@ def absorption(run: PhotoRun) -> Figure:
 
 def flipping(run: PhotoRun) -> Figure:
     """Show the mean loss of the logit while regions are replaced, and the area between both orders."""
-    figure = new_figure(f"Pixel flipping – {run.title}", run.origin, 8.6, 3.5)
+    figure = new_figure(f"Pixel flipping – {literal(run.title)}", literal(run.origin), 8.6, 3.5)
     curves, areas = figure.subplots(1, 2, width_ratios=[1.5, 1])
     fraction = 100 * run.flipped()
     for method in run.methods:
         for order, style in (("morf", "-"), ("lerf", "--")):
             scores = run.flipping(method, order)
             curves.plot(fraction, (scores - scores[:, :1]).mean(0), style, color=run.colour(method))
-        curves.plot([], [], color=run.colour(method), label=method)
+        curves.plot([], [], color=run.colour(method), label=literal(method))
     curves.plot([], [], "-", color="k", label="most relevant first")
     curves.plot([], [], "--", color="k", label="least relevant first")
     curves.set_xlabel("regions replaced (%)")
@@ -61,7 +61,7 @@ def flipping(run: PhotoRun) -> Figure:
 
 def mprt(run: PhotoRun) -> Figure:
     """Show how similar maps stay while more and more layers get random weights."""
-    figure = new_figure(f"Randomised weights – {run.title}", run.origin, 8.2, 3.6)
+    figure = new_figure(f"Randomised weights – {literal(run.title)}", literal(run.origin), 8.2, 3.6)
     axes = figure.subplots()
     names: list[str] = []
     for method in run.methods:
@@ -79,7 +79,7 @@ def mprt(run: PhotoRun) -> Figure:
 
 def localisation(run: PhotoRun) -> Figure:
     """Show what share of the positive relevance lies in the object."""
-    figure = new_figure(f"Relevance in the object – {run.title}", run.origin, 7.4, 3.0)
+    figure = new_figure(f"Relevance in the object – {literal(run.title)}", literal(run.origin), 7.4, 3.0)
     axes = figure.subplots()
     _strip(axes, run, "mass_accuracy", "positive relevance in the object (share)")
     area = float(np.median(run.measures["object_area"]))
@@ -93,7 +93,7 @@ def _band(axes: Axes, x: np.ndarray, values: np.ndarray, run: PhotoRun, method: 
     """Draw the median over the images (rows), and the middle half of them."""
     columns = [column[np.isfinite(column)] for column in values.T]  # where maps have no variation there is no rank
     low, middle, high = np.array([np.percentile(c, [25, 50, 75]) if len(c) else [np.nan] * 3 for c in columns]).T
-    axes.plot(x, middle, "o-", markersize=3, color=run.colour(method), label=method)
+    axes.plot(x, middle, "o-", markersize=3, color=run.colour(method), label=literal(method))
     axes.fill_between(x, low, high, color=run.colour(method), alpha=0.15, linewidth=0)
 
 
@@ -105,7 +105,9 @@ def _strip(axes: Axes, run: PhotoRun, name: str, label: str) -> None:
         axes.plot(values, row + jitter, ".", markersize=3, color=run.colour(method), alpha=0.5)
         if np.isfinite(values).any():
             axes.plot([np.nanmedian(values)] * 2, [row - 0.36, row + 0.36], color="k", linewidth=1.6)
-    axes.set_yticks(range(len(run.methods)), [method.replace("_", " ") for method in run.methods], fontsize=7.5)
+    axes.set_yticks(
+        range(len(run.methods)), [literal(method.replace("_", " ")) for method in run.methods], fontsize=7.5
+    )
     axes.invert_yaxis()
     axes.grid(False, axis="y")
     axes.set_xlabel(label)

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lrp_dynamics.reports.style import BLUE, limit_of, new_figure, short, show_amount, show_image, show_signed
+from lrp_dynamics.reports.style import BLUE, limit_of, literal, new_figure, short, show_amount, show_image, show_signed
 from lrp_dynamics.studies.vgg16.results import PhotoRun
 
 _TILE = 1.3  # inches
@@ -13,17 +13,17 @@ _TILE = 1.3  # inches
 def predictions(run: PhotoRun) -> Figure:
     """Show the images and the probabilities of the five best classes."""
     rows = -(-run.show // 2)
-    figure = new_figure(f"Predictions – {run.title}", run.origin, 9.2, 0.6 + 1.45 * rows)
+    figure = new_figure(f"Predictions – {literal(run.title)}", literal(run.origin), 9.2, 0.6 + 1.45 * rows)
     grid = figure.subplots(rows, 4, squeeze=False, width_ratios=[1, 2.2, 1, 2.2])
     for axes in grid.flat[2 * run.show :]:
         axes.set_visible(False)
     for i in range(run.show):
         picture, bars = grid.flat[2 * i], grid.flat[2 * i + 1]
         show_image(picture, run.image(i))
-        picture.set_title(_cut(run.names[i], 22), fontsize=7)
+        picture.set_title(literal(run.names[i], 22), fontsize=7)
         order = run.order[i]
         bars.barh(np.arange(len(order)), run.probability[i, order], color=BLUE, height=0.62)
-        bars.set_yticks(np.arange(len(order)), [_cut(run.classes[k], 24) for k in order], fontsize=7)
+        bars.set_yticks(np.arange(len(order)), [literal(run.classes[k], 24) for k in order], fontsize=7)
         bars.invert_yaxis()
         bars.set_xlim(0, 1)
         bars.tick_params(axis="x", labelsize=6.5)
@@ -40,7 +40,7 @@ def composites(run: PhotoRun) -> Figure:
             relevance = run.map(method, "predicted", i)
             artist = _signed(axes, relevance, limit_of(relevance))
     for method, axes in zip(run.methods, grid[0, 1:], strict=True):
-        axes.set_title(method.replace("_", " "), fontsize=8)
+        axes.set_title(literal(method.replace("_", " ")), fontsize=8)
     _bar(figure, artist, grid, "relevance for the predicted class (scale below each map, logit units)")
     return figure
 
@@ -55,7 +55,7 @@ def contrast(run: PhotoRun) -> Figure:
         for number, (relevance, axes) in enumerate(zip((best, second, best - second), row[1:], strict=True)):
             artist = _signed(axes, relevance, limit)
             axes.set_title(run.label(i, number, 17) if number < 2 else "difference", fontsize=7)
-    _bar(figure, artist, grid, f"relevance, {method} (one scale for each row, logit units)")
+    _bar(figure, artist, grid, f"relevance, {literal(method)} (one scale for each row, logit units)")
     return figure
 
 
@@ -68,7 +68,7 @@ def layers(run: PhotoRun) -> Figure:
         for relevance, axes in zip([*maps, run.map(method, "predicted", i)], row[1:], strict=True):
             artist = _signed(axes, relevance, limit_of(relevance))
     _name_blocks(run, grid, backwards=True)
-    _bar(figure, artist, grid, f"relevance summed over channels, {method} (scale below each map, logit units)")
+    _bar(figure, artist, grid, f"relevance summed over channels, {literal(method)} (scale below each map, logit units)")
     return figure
 
 
@@ -91,7 +91,10 @@ def activations(run: PhotoRun) -> Figure:
 
 def _grid(title: str, run: PhotoRun, columns: int) -> tuple[Figure, np.ndarray]:
     figure = new_figure(
-        f"{title} – {run.title}", run.origin, 0.5 + _TILE * (columns + 1), 1.45 + (_TILE + 0.22) * run.show
+        f"{title} – {literal(run.title)}",
+        literal(run.origin),
+        0.5 + _TILE * (columns + 1),
+        1.45 + (_TILE + 0.22) * run.show,
     )
     grid = figure.subplots(run.show, columns + 1, squeeze=False)
     for i, row in enumerate(grid):
@@ -122,7 +125,3 @@ def _bar(figure: Figure, artist, grid: np.ndarray, name: str) -> None:
     bar.set_ticks([low, 0, high], labels=["−", "0", "+"])
     bar.set_label(name, fontsize=8)
     bar.outline.set_visible(False)
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"

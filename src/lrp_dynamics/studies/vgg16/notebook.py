@@ -23,7 +23,7 @@ inputs = {
 params = {"images": 6}
 
 # %%
-from lrp_dynamics.studies.vgg16.story import PhotoStory, percent
+from lrp_dynamics.studies.vgg16.story import PhotoStory, code, percent, plain
 
 story = PhotoStory(**inputs, images=params["images"])
 m, run, tell = story.metrics, story.run, story.tell
@@ -31,8 +31,8 @@ count = m["images"]
 
 # %%
 tell(
-    f"*{run.title} · network {run.origin} · {count} {'image' if count == 1 else 'images'} explained · relevance rules "
-    f"{', '.join(f'`{name}`' for name in run.composites)}*"
+    f"*{plain(run.title)} · network {plain(run.origin)} · {count} {'image' if count == 1 else 'images'} "
+    f"explained · relevance rules {', '.join(map(code, run.composites))}*"
 )
 tell(
     f"{story.network()} The dense layers are turned into convolutions here, which changes no output but makes every "
@@ -56,8 +56,8 @@ story.figure("predictions")
 # ## Explanations
 # %%
 tell(
-    f"Rules differ in what they do with contributions against the class and with small denominators. `{story.first}` "
-    "comes first; `gradient_x_input`, which needs no rules, is there for comparison."
+    f"Rules differ in what they do with contributions against the class and with small denominators. "
+    f"{code(story.first)} comes first; `gradient_x_input`, which needs no rules, is there for comparison."
 )
 story.figure("composites")
 
@@ -69,7 +69,7 @@ story.figure("contrast")
 # %% [markdown]
 # ### Image by image
 # %%
-tell(f"By `{story.first}`:")
+tell(f"By {code(story.first)}:")
 for i in range(run.show):
     story.photo(i)
 

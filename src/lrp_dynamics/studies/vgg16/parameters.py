@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from lrp_dynamics.base.fit import Dataset, check_training, needs_test_images
 from lrp_dynamics.base.kinds import (
     COUNT,
     NAMES,
@@ -10,6 +11,7 @@ from lrp_dynamics.base.kinds import (
     SHA256,
     TEXT,
     URLS,
+    Mistake,
     either,
     list_of,
     mapping_of,
@@ -31,6 +33,7 @@ class Weights(Section):
     trained_on: str = parameter(TEXT, "title of the data", "ImageNet")
     urls: list[str] = parameter(URLS, "of any state_dict of this network, tried in turn: addresses or local files")
     sha256: str = parameter(SHA256, "checksum of the file")
+    bytes: int | None = parameter(optional(COUNT), "its size; null: not known", None)
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,14 @@ class Explanations(Section):
     threads: int = same(Training, "threads")
 
 
+def _check_images(explanations: Explanations, dataset: Dataset) -> None:
+    needs_test_images(dataset)
+    region = explanations.flipping.region
+    if dataset.size is not None and dataset.size % region:
+        what = f"a divisor of {dataset.size}, height and width of the images of dataset {dataset.name!r}"
+        raise Mistake("explanations.flipping.region", f"found {region}, expected {what}")
+
+
 @dataclass(frozen=True)
 class Published(Section):
     """A VGG with published weights."""
@@ -69,6 +80,10 @@ class Published(Section):
     weights: Weights = nested(Weights, required=True)
     explanations: Explanations = nested(Explanations)
     figures: Shown = nested(Shown)
+
+    def check_fit(self, dataset: Dataset) -> None:
+        """Refuse a dataset without images to explain, or whose images the squares of the flipping do not fill."""
+        _check_images(self.explanations, dataset)
 
 
 @dataclass(frozen=True)
@@ -82,6 +97,15 @@ class Fitted(Section):
     training: Training = nested(Training)
     explanations: Explanations = nested(Explanations)
     figures: Shown = nested(Shown)
+
+    def check_fit(self, dataset: Dataset) -> None:
+        """Refuse batches larger than the images, and a dataset without images to explain, or masks."""
+        if not dataset.masks:
+            raise Mistake(
+                "dataset", f"found {dataset.name!r}, expected one of kind shapes10, which has masks of objects"
+            )
+        _check_images(self.explanations, dataset)
+        check_training(self.training, dataset)
 
 
 EXPERIMENTS: dict[str, type[Section]] = {"vgg16": Published, "vgg16_fitted": Fitted}

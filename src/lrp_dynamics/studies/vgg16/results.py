@@ -13,6 +13,7 @@ from lrp_dynamics.base.hdf5 import KINDS, Layout, open_hdf5, tell_damage
 from lrp_dynamics.base.parameters import parse
 from lrp_dynamics.base.tables import read_csv
 from lrp_dynamics.reports.parameters import Shown
+from lrp_dynamics.reports.style import literal
 
 SCHEMA, SCHEMA_VERSION = "lrp-dynamics/photos", 1
 # One colour a method, in this order; Okabe and Ito's.
@@ -153,11 +154,10 @@ class PhotoRun:
         return json.loads(told)
 
     def label(self, i: int, rank: int = 0, width: int = 18) -> str:
-        """Return the name of a predicted class, cut to `width` letters, and its probability."""
+        """Return for a figure the name of a predicted class, cut to `width` letters, and its probability."""
         k = self.order[i, rank]
         name = self.classes[k]
-        name = name if len(name) <= width else name[: width - 1] + "…"
-        return f"{name}, {100 * self.probability[i, k]:.1f} %"
+        return f"{literal(name, width)}, {100 * self.probability[i, k]:.1f} %"
 
     def colour(self, method: str) -> str:
         """Return the colour of a method, the same in all figures."""

@@ -1,10 +1,12 @@
 """What the VGG-16 report's notebook needs: its results at hand, and sentences made of measured values."""
 
+from html import escape
+
 import numpy as np
 
 from lrp_dynamics.base.files import read_json
 from lrp_dynamics.reports.material import material
-from lrp_dynamics.reports.telling import Telling
+from lrp_dynamics.reports.telling import Telling, code, plain
 from lrp_dynamics.reports.words import number, percent, times
 from lrp_dynamics.studies.vgg16.results import PhotoRun
 from lrp_dynamics.studies.vgg16.study import FIGURES
@@ -43,18 +45,18 @@ class PhotoStory(Telling):
 
     def photo(self, i: int) -> None:
         """Tell of one image: prediction, place of the relevance, runner-up, balance."""
-        self.tell(f"**{self.run.names[i]}.** " + " ".join([*self._seen(i), *self._place(i), *self._rival(i)]))
+        self.tell(f"**{plain(self.run.names[i])}.** " + " ".join([*self._seen(i), *self._place(i), *self._rival(i)]))
 
     def _class(self, i: int, rank: int) -> str:
         k = self.run.order[i, rank]
-        return f"{self.run.classes[k]} ({percent(self.run.probability[i, k])})"
+        return f"{plain(self.run.classes[k])} ({percent(self.run.probability[i, k])})"
 
     def _seen(self, i: int) -> list[str]:
         result = [f"The network sees {self._class(i, 0)} before {self._class(i, 1)}."]
         label = self.run.true_class(i)
         if label is not None:
             right = label == self.run.order[i, 0]
-            result.append("That is right." if right else f"The image is of class {self.run.classes[label]}.")
+            result.append("That is right." if right else f"The image is of class {plain(self.run.classes[label])}.")
         return result
 
     def _place(self, i: int) -> list[str]:
@@ -111,10 +113,10 @@ class PhotoStory(Telling):
             shares = np.median(shares, 0)
             top = int(np.argmax(np.abs(shares)))
             arrives = self.metrics[f"{method}_arrives"]
-            text = f"By `{method}`, {percent(arrives)} of the explained logit arrives at the pixels (median)"
+            text = f"By {code(method)}, {percent(arrives)} of the explained logit arrives at the pixels (median)"
             if np.abs(shares[top]) > 0.001:
                 verb = "takes" if shares[top] > 0 else "gives"
-                text += f"; `{layers[top]}` {verb} most, {percent(abs(shares[top]))}"
+                text += f"; {code(layers[top])} {verb} most, {percent(abs(shares[top]))}"
             text += "."
             if arrives < 0.5:
                 text += (
@@ -127,8 +129,8 @@ class PhotoStory(Telling):
         """Say which method's order of pixels the network agrees with most, and what random weights do to the maps."""
         scores = {name: self.metrics[f"{name}_abpc"] for name in self.run.methods}
         best = max(scores, key=scores.__getitem__)
-        others = ", ".join(f"`{name}` {number(value)}" for name, value in scores.items() if name != best)
-        kind = f"`{best}`" if best in self.run.composites else "the plain gradient times the input"
+        others = ", ".join(f"{code(name)} {number(value)}" for name, value in scores.items() if name != best)
+        kind = f"{code(best)}" if best in self.run.composites else "the plain gradient times the input"
         result = [
             f"The network agrees most with {kind}: an area between the curves of {number(scores[best])} logit units "
             f"(median), against {others}."
@@ -145,11 +147,13 @@ class PhotoStory(Telling):
             if key not in self.metrics:
                 continue
             last, all_layers = self.metrics[f"{name}_mprt_last_layer"], self.metrics[key]
-            text = f"`{name}`: {number(round(last, 3))} after the last layer, {number(round(all_layers, 3))} after all"
+            text = (
+                f"{code(name)}: {number(round(last, 3))} after the last layer, {number(round(all_layers, 3))} after all"
+            )
             result.append(text)
         stubborn = [n for n in self.run.methods if self.metrics.get(f"{n}_mprt_last_layer", 0) > 0.9]
         closing = (
-            f" With random weights in the last layer, {' and '.join(f'`{n}`' for n in stubborn)} still "
+            f" With random weights in the last layer, {' and '.join(code(n) for n in stubborn)} still "
             f"{'give' if len(stubborn) > 1 else 'gives'} nearly the same maps: what the last layer has learned hardly "
             "shows in them."
             if stubborn
@@ -166,7 +170,7 @@ class PhotoStory(Telling):
         """Say how much of the relevance lies in the object."""
         area = self.metrics["object_area"]
         known = [n for n in self.run.methods if f"{n}_mass_accuracy" in self.metrics]
-        parts = [f"`{n}` {percent(self.metrics[f'{n}_mass_accuracy'])}" for n in known]
+        parts = [f"{code(n)} {percent(self.metrics[f'{n}_mass_accuracy'])}" for n in known]
         return [
             f"The object fills {percent(area)} of the image and holds, of the positive relevance, {', '.join(parts)}."
         ]
@@ -184,7 +188,8 @@ class PhotoStory(Telling):
         }
         shown = {key: text for key, text in columns.items() if f"{self.first}_{key}" in self.metrics}
         rows = [
-            (f"<code>{name}</code>", *(self._cell(f"{name}_{key}", key) for key in shown)) for name in self.run.methods
+            (f"<code>{escape(name)}</code>", *(self._cell(f"{name}_{key}", key) for key in shown))
+            for name in self.run.methods
         ]
         self.table(("method", *shown.values()), rows, numeric=range(1, len(shown) + 1))
 

@@ -10,7 +10,9 @@ from lrp_dynamics.studies.vgg16.parameters import Weights
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the subcommand's arguments."""
-    parser.add_argument("--params", required=True, type=json_object, help="JSON: network, urls, sha256, trained_on")
+    parser.add_argument(
+        "--params", required=True, type=json_object, help="JSON: network, urls, sha256, bytes, trained_on"
+    )
     parser.add_argument("--raw", required=True, type=Path, help="folder of downloaded files")
     parser.add_argument("--out", required=True, type=Path, help="model.safetensors to write")
 
@@ -20,12 +22,14 @@ def run(args: argparse.Namespace) -> None:
     get_weights(**normal(Weights, args.params, "weights"), raw=args.raw, out=args.out)
 
 
-def get_weights(network: str, trained_on: str, urls: Sequence[str], sha256: str, *, raw: Path, out: Path) -> None:
+def get_weights(
+    network: str, trained_on: str, urls: Sequence[str], sha256: str, bytes: int | None = None, *, raw: Path, out: Path
+) -> None:
     """Download weights, or find them where they were put by hand, and write them with their description.
 
     Parameters
     ----------
-    network, trained_on, urls, sha256
+    network, trained_on, urls, sha256, bytes
         As `Weights` declares them; `network` is any that `lrp_dynamics.models.trained.load` knows.
     raw : Path
         Folder of downloaded files.
@@ -40,10 +44,13 @@ def get_weights(network: str, trained_on: str, urls: Sequence[str], sha256: str,
     from safetensors.torch import save_file
 
     from lrp_dynamics.base.files import atomic
+    from lrp_dynamics.data.archives import check_zip
     from lrp_dynamics.data.download import Remote, fetch, filename
     from lrp_dynamics.models.trained import load
 
-    found = load(network, fetch(Remote(filename(urls[0]), urls, sha256), raw), trained_on)
+    file = fetch(Remote(filename(urls[0]), urls, sha256, bytes), raw)
+    check_zip(file)
+    found = load(network, file, trained_on)
     weights = {name: value.contiguous() for name, value in found.model.state_dict().items()}
     with atomic(out) as temporary:
         save_file(weights, temporary, found.about.as_metadata())
