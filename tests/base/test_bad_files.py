@@ -32,6 +32,7 @@ def good(tmp_path_factory):
     out = ["--out", folder / "dynamics.h5", "--samples", folder / "samples.csv"]
     assert run("dynamics", "--relevance", folder / "recording.h5", *out) == 0
     write_explanations(folder / "explanations.h5")
+    (folder / "training.json").write_text("{}")
     return {path.stem: path for path in folder.glob("*.h5")}
 
 
@@ -282,6 +283,7 @@ def test_a_damaged_block_is_told_with_its_file(good, tmp_path):
 # Every command that opens such a file.
 def commands(kind, path, good, folder, measures):
     table, out = good["recording"].with_name("samples.csv"), folder / "out"
+    training = good["recording"].with_name("training.json")
     train = {"model": "blog_cnn", "inputs": {"low": 0, "high": 1}, "training": {"epochs": 1, "batch_size": 10}}
     plus = {"samples": 3, "composite": "z_plus"}
     of = {
@@ -293,7 +295,7 @@ def commands(kind, path, good, folder, measures):
             ["export", path, "--npz", out],
             ["dynamics", "--relevance", path, "--out", out, "--samples", out],
             ["gather", "--shards", path.parent, "--out", out],
-            ["rules-compare", "--recordings", path, "--training", table, "--params", "{}", "--out", out],
+            ["rules-compare", "--recordings", path, "--training", training, "--params", "{}", "--out", out],
             ["figures", "blog", "--out-dir", out, "--inputs", f"relevance={path}"]
             + [f"{name}={good['dynamics']}" for name in ("dynamics", "samples", "outliers", "training")],
             ["figures", "rules", "--out-dir", out, "--inputs", f"recordings={path}"],

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import h5py
 
+from lrp_dynamics.base.files import no_room
+
 FAILURES = (OSError, RuntimeError)  # what h5py raises when the system could not read or write
 SLACK = 2**20  # bytes, for what HDF5 keeps beside the data
 _UNABLE = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
@@ -83,6 +85,31 @@ def detach(file: h5py.File) -> None:
             os.dup2(scratch.fileno(), descriptor, inheritable=False)
 
 
+def create(path: Path, size: int, libver: str | None = None) -> h5py.File:
+    """Create an HDF5 file where there is none.
+
+    Raises
+    ------
+    StorageError
+        If the disk has no room for `size` bytes; nothing is left behind.
+    """
+    try:
+        _try_room(path, size, "xb")
+        path.unlink()
+        return h5py.File(path, "x", libver=libver)
+    except OSError as error:
+        if isinstance(error, FileExistsError) or not (told := no_room(path, error)):
+            raise
+        path.unlink(missing_ok=True)
+        raise told from None
+
+
+def _try_room(path: str | Path, size: int, mode: str) -> None:
+    """Take the room of a file that HDF5 is to make: without any, as under a limit on files, it could not even close."""
+    with open(path, mode) as file:
+        _allocate(file.fileno(), 0, size)
+
+
 @contextmanager
 def new_file(path: str | Path, size: int, libver: str | None = None) -> Iterator[h5py.File]:
     """Create an HDF5 file with room for `size` bytes; closed at the end, and then no longer than it needs to be.
@@ -92,6 +119,7 @@ def new_file(path: str | Path, size: int, libver: str | None = None) -> Iterator
     OSError
         If there is not so much room, or the disk fails.
     """
+    _try_room(path, size, "wb")
     file = h5py.File(path, "w", libver=libver)
     try:
         reserve(file, size)

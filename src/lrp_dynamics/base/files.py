@@ -4,7 +4,7 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -51,12 +51,19 @@ def atomic(path: str | Path) -> Iterator[Path]:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        if error.errno not in FULL:
-            raise
-        raise StorageError(
-            f"{path}: cannot be written, since the disk of {path.absolute().parent} does not take it "
-            f"({os.strerror(error.errno)}); make room there, and run the same command again"
-        ) from error
+        if told := no_room(path, error):
+            raise told from error
+        raise
+
+
+def no_room(path: Path, error: OSError) -> StorageError | None:
+    """Return what to tell of a file that could not be written; None if its disk is not the reason."""
+    if error.errno not in FULL:
+        return None
+    return StorageError(
+        f"{path}: cannot be written, since the disk of {path.absolute().parent} does not take it "
+        f"({os.strerror(error.errno)}); make room there, and run the same command again"
+    )
 
 
 def temporary_of(path: Path) -> Path:
@@ -111,6 +118,35 @@ def write_json(path: str | Path, value: Any) -> None:
     """Write `value` as indented JSON with sorted keys and a final newline, atomically."""
     with atomic(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: str | Path, what: str, numbers: Sequence[str] = ()) -> dict[str, Any]:
+    """Return what a file of a JSON object holds.
+
+    Parameters
+    ----------
+    path : str or Path
+    what : str
+        What the file should be, for messages.
+    numbers : sequence of str
+        Names that must be there, of numbers.
+
+    Raises
+    ------
+    UserError
+        If it is no such file.
+    """
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:  # broken JSON, or not even text
+        raise UserError(f"{path}: not a JSON file ({error}); expected {what}") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: found a {type(found).__name__}, expected {what}, a JSON object")
+    for name in numbers:
+        if not isinstance(found.get(name), int | float):
+            shown = str(found.get(name))[:80]
+            raise UserError(f"{path}: found {shown!r} as {name}, expected {what}, with a number there")
+    return found
 
 
 def canonical_json(value: Any) -> str:

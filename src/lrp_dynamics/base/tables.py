@@ -36,15 +36,23 @@ def write_csv(path: str | Path, columns: Mapping[str, Sequence | np.ndarray]) ->
         writer.writerows([_text(value) for value in row] for row in rows)
 
 
-def read_csv(path: str | Path, require: Sequence[str] = ()) -> dict[str, np.ndarray]:
+def read_csv(path: str | Path, require: Sequence[str] = (), texts: Sequence[str] = ()) -> dict[str, np.ndarray]:
     """Read a CSV file: columns of whole numbers as int64, of numbers as float64 (empty cell = NaN), others as text.
 
     Columns of `NAMES` are text in any case.
 
+    Parameters
+    ----------
+    path : str or Path
+    require : sequence of str
+        Columns that must be there, of numbers.
+    texts : sequence of str
+        Columns that must be there, of whatever.
+
     Raises
     ------
     UserError
-        If the file is not CSV, has rows of another length than its header, or lacks a column named in `require`.
+        If the file is not CSV, has rows of another length than its header, or columns are not as they must be.
     """
     try:
         with open(path, newline="", encoding="utf-8") as file:
@@ -53,19 +61,24 @@ def read_csv(path: str | Path, require: Sequence[str] = ()) -> dict[str, np.ndar
             cells = list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: not a CSV file ({error})") from None
-    missing = [name for name in require if name not in header]
+    missing = [name for name in (*require, *texts) if name not in header]
     if missing:
         raise UserError(f"{path}: no column {', '.join(missing)}; found: {', '.join(header) or 'an empty file'}.")
     for line, row in enumerate(cells, 2):
         if len(row) != len(header):
             raise UserError(f"{path}: line {line} has {len(row)} cells, expected {len(header)} as the header has")
-    return {name: _column(name, [row[i] for row in cells]) for i, name in enumerate(header)}
+    columns = {name: _column(name, [row[i] for row in cells]) for i, name in enumerate(header)}
+    for name in require:
+        if columns[name].dtype.kind not in "if":
+            wrong = next(cell for cell in columns[name] if _column("", [str(cell)]).dtype.kind not in "if")
+            raise UserError(f"{path}: column {name} has {str(wrong)[:80]!r}, expected numbers")
+    return columns
 
 
 def _column(name: str, cells: list[str]) -> np.ndarray:
     for convert in () if name in NAMES else (int, lambda cell: float(cell) if cell else np.nan):
         try:
             return np.array([convert(cell) for cell in cells])
-        except ValueError:
+        except (ValueError, OverflowError):
             continue
     return np.array(cells, dtype=str)

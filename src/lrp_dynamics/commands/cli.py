@@ -60,7 +60,9 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         return 141
     except (UserError, OSError) as error:
-        print(f"lrp-dynamics: error: {error}", file=sys.stderr)
+        # Of HDF5's pages the first line says what was wrong.
+        text = str(error) if isinstance(error, UserError) else str(error).partition("\n")[0]
+        print(f"lrp-dynamics: error: {text}", file=sys.stderr)
         return 2
     return 0
 

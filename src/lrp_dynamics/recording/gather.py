@@ -10,7 +10,7 @@ import numpy as np
 
 from lrp_dynamics.base.disk import SLACK, reserve
 from lrp_dynamics.base.errors import UserError
-from lrp_dynamics.base.files import atomic, sha256, write_json
+from lrp_dynamics.base.files import atomic, read_json, sha256, write_json
 from lrp_dynamics.recording import checksums, chunks
 from lrp_dynamics.recording.store import ACCUMULATORS, ATTRIBUTES, STEPS, RelevanceFile, open_relevance, time_series
 from lrp_dynamics.recording.writer import MAP, RelevanceWriter, slot_of
@@ -46,7 +46,7 @@ def gather(shards: Sequence[Path], out: Path) -> None:
             shutil.copyfile(shards[0] / name, temporary)
     write_json(
         out / "provenance.json",
-        {"shards": [json.loads((shard / "provenance.json").read_text(encoding="utf-8")) for shard in shards]},
+        {"shards": [read_json(shard / "provenance.json", "a provenance.json") for shard in shards]},
     )
 
 
@@ -67,7 +67,10 @@ def _check_same(parts: Sequence[RelevanceFile]) -> None:
                 "run all shards on machines of one type"
             )
     index = np.concatenate([part.sample("index") for part in parts])
-    wanted = json.loads(first.attrs["params_json"])["recording"]["samples"]
+    try:
+        wanted = json.loads(first.attrs["params_json"])["recording"]["samples"]
+    except (ValueError, TypeError, LookupError):
+        raise UserError(f"{first.path}: found no parameters of a training in it, expected a shard of one") from None
     if len(index) != wanted or (np.diff(index) <= 0).any():
         raise UserError(
             f"{first.path}: found {len(index)} samples in {len(parts)} shards, expected {wanted} different ones; "

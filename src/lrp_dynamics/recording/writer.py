@@ -83,13 +83,14 @@ class RelevanceWriter:
             check_output(self.path)
             give_way(real, overwrite)
             # SWMR needs the newest file format; without SWMR a killed writer's file in that format does not open again.
-            self.file = h5py.File(real, "x", libver="latest" if live else None)
+            size = _size(samples) + sum(len(str(value)) for value in attributes.values())
+            self.file = disk.create(real, size, libver="latest" if live else None)
         except BaseException:
             self._lock.release()
             raise
         try:
             with self.writing():
-                disk.reserve(self.file, _size(samples) + sum(len(str(value)) for value in attributes.values()))
+                disk.reserve(self.file, size)
                 create(self.file, attributes, samples, shape, maps, predicted)
                 if live:
                     self.file.swmr_mode = True

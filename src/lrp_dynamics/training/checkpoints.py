@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.files import atomic
 from lrp_dynamics.base.tables import write_csv
-from lrp_dynamics.models.trained import read_state
+from lrp_dynamics.models.weights import read_state
 from lrp_dynamics.training.loop import Images, accuracy
 
 

@@ -252,7 +252,8 @@ def write(work: Path, training: Training, params: Mapping[str, Any], log: Log, v
     about = Description(
         params["model"], dataset.classes, dataset.images.shape[1:], inputs["low"], inputs["high"], dataset.title
     )
-    (work / "model.safetensors").write_bytes(save(weights, about.as_metadata()))
+    with files.atomic(work / "model.safetensors") as temporary:
+        temporary.write_bytes(save(weights, about.as_metadata()))
     write_csv(work / "training.csv", {name: _column(log.column(name), name) for name in LOG_FIELDS})
     summary = {
         "steps": len(log.rows),

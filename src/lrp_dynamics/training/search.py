@@ -1,7 +1,6 @@
 """Hyper-parameter search: which values each trial of an experiment takes, by grid or at random, and what came of it."""
 
 import itertools
-import json
 import math
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.base.files import read_json
 from lrp_dynamics.base.tables import write_csv
 
 NUMBERS = ("validation_accuracy", "validation_loss", "best_epoch", "steps", "stopped_early")
@@ -109,7 +109,7 @@ def gather(search: Mapping[str, Any], trials: Sequence[Path], out: Path) -> dict
     """
     rows = []
     for trial, path in enumerate(trials):
-        result = json.loads(path.read_text(encoding="utf-8"))
+        result = read_json(path, "a training.json", NUMBERS)
         rows.append({"trial": trial} | values_of(search, trial) | {name: result[name] for name in NUMBERS})
     rows.sort(key=lambda row: (-row["validation_accuracy"], row["validation_loss"]))
     write_csv(out, {name: [row[name] for row in rows] for name in rows[0]})

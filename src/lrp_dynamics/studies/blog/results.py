@@ -156,8 +156,8 @@ def open_results(inputs: Mapping[str, Path], params: Mapping[str, Any]) -> Itera
             )
         table = read_csv(samples, require=("index", "split", "label", "divergence", "correct"))
         check_table(file, table["divergence"], samples)
-        columns = ("seed", "index", "split", "divergence", "flagged", "kind", "threshold")
-        every_seed = read_csv(outliers, require=columns)
+        columns = ("seed", "index", "split", "divergence", "flagged", "threshold")
+        every_seed = read_csv(outliers, require=columns, texts=("kind",))
         seed = int(recording.attrs["seed"])
         mine = {name: column[every_seed["seed"] == seed] for name, column in every_seed.items()}
         if sorted(mine["index"]) != sorted(table["index"]) or sorted(mine["divergence"]) != sorted(table["divergence"]):

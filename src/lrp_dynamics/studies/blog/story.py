@@ -45,7 +45,8 @@ class Story(Telling):
         self.samples = read_csv(samples, require=("split", "correct"))
         with open_dynamics(dynamics) as file:
             self.run = dict(file.attrs) | {"classes": json.loads(file.attrs["classes"])}
-        table = read_csv(outliers, require=("seed", "index", "label", "divergence", "z", "worst_step_share", "kind"))
+        columns = ("seed", "index", "label", "divergence", "z", "worst_step_share")
+        table = read_csv(outliers, require=columns, texts=("kind",))
         self.outliers = {name: column[table["seed"] == self.run["seed"]] for name, column in table.items()}
         super().__init__(FIGURES, figures, material("blog", "captions"))
 

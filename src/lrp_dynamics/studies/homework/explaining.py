@@ -14,12 +14,13 @@ import torch
 
 from lrp_dynamics import models
 from lrp_dynamics.base import files
+from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.tables import read_csv, write_csv
 from lrp_dynamics.data import prepared
 from lrp_dynamics.measures.evaluation import mass_accuracy
 from lrp_dynamics.measures.samples import conservation
 from lrp_dynamics.measures.similarity import cosine
-from lrp_dynamics.models.trained import fill
+from lrp_dynamics.models.weights import fill
 from lrp_dynamics.recording.store import open_relevance
 from lrp_dynamics.training import checkpoints
 from lrp_dynamics.training.data import Data
@@ -66,7 +67,9 @@ def run_explanations(data: Path, weights: Path, accuracy: Path, params: Mapping[
     """
     source = Data.read(data, params["inputs"], prepare_device(params["training"]))
     dataset = source.dataset
-    moments = checkpoints.iterations_of(weights)
+    moments, shown = checkpoints.iterations_of(weights), read_csv(accuracy, ("iteration", "accuracy", "test_images"))
+    if not len(shown["accuracy"]):
+        raise UserError(f"{accuracy}: found no row, expected the accuracy at each checkpoint")
     model = models.build(
         params["model"], n_classes=len(dataset.classes), in_channels=dataset.images.shape[1], seed=params["seed"]
     )
@@ -91,7 +94,7 @@ def run_explanations(data: Path, weights: Path, accuracy: Path, params: Mapping[
             files.check_output(out / name / "relevance.h5")
             os.replace(recorder.path, out / name / "relevance.h5")
     write_csv(out / "evidence.csv", table)
-    files.write_json(out / "metrics.json", metrics(out, read_csv(accuracy), table))
+    files.write_json(out / "metrics.json", metrics(out, shown, table))
 
 
 def plans(chosen: np.ndarray, params: Mapping[str, Any]) -> dict[str, Plan]:

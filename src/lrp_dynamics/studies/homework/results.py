@@ -1,6 +1,5 @@
 """What the homework's figures are drawn from: the result files of one seed, read once."""
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -9,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.base.files import read_json
 from lrp_dynamics.base.parameters import parse
 from lrp_dynamics.base.tables import read_csv
 from lrp_dynamics.data.pictures import as_picture
@@ -116,5 +117,8 @@ def open_results(inputs: Mapping[str, Path], params: Mapping[str, Any]) -> Itera
 
 def read_published(path: Path) -> dict[int, float]:
     """Return published accuracies by iteration."""
-    accuracy = json.loads(Path(path).read_text(encoding="utf-8"))["accuracy"]
-    return {int(step): float(value) for step, value in accuracy.items()}
+    accuracy = read_json(path, "published accuracies").get("accuracy")
+    try:
+        return {int(step): float(value) for step, value in accuracy.items()}
+    except (AttributeError, TypeError, ValueError):
+        raise UserError(f"{path}: found no numbers by iteration as accuracy, expected published accuracies") from None

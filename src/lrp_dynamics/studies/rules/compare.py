@@ -1,7 +1,6 @@
 """Compare several explanations that were recorded side by side during the same trainings."""
 
 import argparse
-import json
 from pathlib import Path
 
 from lrp_dynamics.base.parameters import json_object, normal
@@ -18,10 +17,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measure every recording, and write comparison, agreement, samples and curves (.csv) and metrics.json."""
-    from lrp_dynamics.base.files import write_json
+    from lrp_dynamics.base.files import read_json, write_json
     from lrp_dynamics.base.tables import write_csv
     from lrp_dynamics.studies.rules import comparison as study
 
+    trainings = [read_json(path, "a training.json") for path in args.training]
     params = normal(Outliers, args.params, "outliers")
     measured, steps = study.measure_all(args.recordings, params)
     comparison = study.ranked(study.comparison_table(measured))
@@ -29,5 +29,4 @@ def run(args: argparse.Namespace) -> None:
     write_csv(args.out / "agreement.csv", study.agreement_table(measured))
     for name in ("samples", "curves"):
         write_csv(args.out / f"{name}.csv", study.long_table(measured, name))
-    trainings = [json.loads(path.read_text(encoding="utf-8")) for path in args.training]
     write_json(args.out / "metrics.json", study.metrics(comparison, trainings, steps))

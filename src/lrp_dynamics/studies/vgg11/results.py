@@ -92,12 +92,13 @@ def open_results(inputs: Mapping[str, Path], params: Mapping[str, Any]) -> Itera
     tables = {
         "training": ("iteration", "epoch", "loss", "accuracy"),
         "validation": ("iteration", "epoch", "loss", "accuracy", "best"),
-        "classes": ("class", "images", "recall"),
-        "confusion": ("class",),
+        "classes": ("images", "recall"),
+        "confusion": (),
         "mistakes": ("index", "label", "predicted", "probability"),
     }
     with ExitStack() as stack:
-        read = {name: read_csv(inputs[name], require=columns) for name, columns in tables.items()}
+        texts = {"classes": ("class",), "confusion": ("class",)}
+        read = {name: read_csv(inputs[name], columns, texts.get(name, ())) for name, columns in tables.items()}
         shown = read["mistakes"]["index"][:MISTAKES].astype(np.int64)
         pictures = prepared.read_images(inputs["data"], shown)
         yield Results(

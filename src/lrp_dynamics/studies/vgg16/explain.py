@@ -1,7 +1,6 @@
 """Explain a trained VGG-16 on images, layer by layer, and measure the explanations."""
 
 import argparse
-import json
 from pathlib import Path
 
 from lrp_dynamics.base.parameters import json_object, normal
@@ -24,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the stage."""
-    from lrp_dynamics.base.files import write_json
+    from lrp_dynamics.base.files import read_json, write_json
     from lrp_dynamics.base.tables import write_csv
     from lrp_dynamics.data import prepared
     from lrp_dynamics.models.trained import load
@@ -32,12 +31,12 @@ def run(args: argparse.Namespace) -> None:
     from lrp_dynamics.studies.vgg16.explaining import study
     from lrp_dynamics.training.device import prepare_device
 
+    training = read_json(args.training[0], "a training.json") if args.training else None
     params = normal(Explanations, args.params, "explanations")
     prepare_device({"threads": params["threads"]})
     network, data = load(str(args.model)), prepared.read(args.data)
     found = study(network, data, params)
     table = results.measures(found)
-    training = json.loads(args.training[0].read_text(encoding="utf-8")) if args.training else None
     results.write_h5(args.maps, found, network.about, data, params)
     write_csv(args.predictions, results.predictions(found, network.about))
     write_csv(args.measures, table)

@@ -79,7 +79,7 @@ class PhotoRun:
         if problem := self._contradiction():
             self._file.close()
             raise UserError(f"{maps}: {problem}: it is damaged, or was made by something else")
-        self.measures = read_csv(measures, require=("image", "method", "abpc"))
+        self.measures = read_csv(measures, require=("abpc",), texts=("image", "method"))
 
     def _contradiction(self) -> str | None:
         """Return what of the file does not go together."""

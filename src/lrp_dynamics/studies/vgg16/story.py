@@ -1,11 +1,10 @@
 """What the VGG-16 report's notebook needs: its results at hand, and sentences made of measured values."""
 
-import json
 from html import escape
-from pathlib import Path
 
 import numpy as np
 
+from lrp_dynamics.base.files import read_json
 from lrp_dynamics.reports.material import material
 from lrp_dynamics.reports.telling import Telling, code, plain
 from lrp_dynamics.reports.words import number, percent, times
@@ -30,7 +29,7 @@ class PhotoStory(Telling):
 
     def __init__(self, maps: str, measures: str, metrics: str, figures: str, images: int):
         super().__init__(FIGURES, figures, material("vgg16", "captions"))
-        self.metrics = json.loads(Path(metrics).read_text(encoding="utf-8"))
+        self.metrics = read_json(metrics, "a metrics.json of vgg16-explain")
         self.run = PhotoRun(maps, measures, images)
         self.first = self.run.composites[0]
         self.masked = self.run.masked

@@ -1,0 +1,101 @@
+"""Files of weights, read as plain data, and networks filled with them; whatever else they hold is refused."""
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.base.kinds import Mistake
+from lrp_dynamics.models.description import Description
+
+
+def read_state(path: Path) -> tuple[dict[str, Tensor], Description | None]:
+    """Return the state_dict in a file, and what the file says about it.
+
+    Raises
+    ------
+    UserError
+        If there is no such file, it is damaged, or holds something else than tensors with their names.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such file of weights")
+    try:
+        with safe_open(path, "pt") as file:
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary
+            about = Description.from_metadata(file.metadata())
+            _check_plain(state, path)
+            return state, about
+    except SafetensorError as error:
+        if path.suffix == ".safetensors":
+            raise UserError(f"{path} is damaged, or no .safetensors file ({error})") from None
+    except Mistake as error:
+        raise UserError(f"{path} does not describe a network of this package ({error})") from None
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as parts:
+                packed = [part for part in parts.infolist() if part.file_size > part.compress_size]
+            if packed:  # torch.save does not, and a small file may unpack to more than there is memory
+                raise UserError(f"{path} holds packed data, {packed[0].filename}; expected a file of torch.save")
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, UserError):
+        raise
+    except Exception as error:  # of many kinds, for files of other formats
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path} is neither a .safetensors file nor a state_dict of torch.save ({reason})") from error
+    state = state.get("state_dict", state) if isinstance(state, dict) else state
+    named = isinstance(state, dict) and state and all(isinstance(name, str) for name in state)
+    if not named or not all(isinstance(value, Tensor) for value in state.values()):
+        raise UserError(f"{path} holds no state_dict: expected a mapping from parameter names to tensors")
+    _check_plain(state, path)
+    return {name.removeprefix("module."): value for name, value in state.items()}, None
+
+
+def _check_plain(state: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse tensors that have no values of their own, or more than the file has bytes."""
+    size = path.stat().st_size
+    for name, value in state.items():
+        plain = value.layout is torch.strided and value.device.type == "cpu" and not value.is_quantized
+        if not plain or not 0 < value.numel() * value.element_size() <= size:
+            kind = str(value.layout) if value.layout is not torch.strided else str(value.dtype)
+            raise UserError(
+                f"{path}: the weights {name!r} are of type {kind} and shape {tuple(value.shape)} on "
+                f"{value.device}, in a file of {size} bytes; expected plain values that lie in the file"
+            )
+
+
+def fill(model: nn.Module, state: Mapping[str, Tensor], source: Path, name: str) -> None:
+    """Give a network its weights; `source` and the network's `name` are for the error message.
+
+    Raises
+    ------
+    UserError
+        If they are of another network, of a type that is not the network's, or not finite.
+    """
+    compare(model, state, source, name)
+    model.load_state_dict(state)
+    for key, value in model.state_dict().items():
+        if not torch.isfinite(value).all():
+            raise UserError(f"{source}: the weights {key!r} hold NaN or infinite values")
+
+
+def compare(model: nn.Module, state: Mapping[str, Tensor], source: Path, name: str) -> None:
+    """Refuse weights that are not those of a network."""
+    expected, problem = model.state_dict(), None
+    if missing := expected.keys() - state.keys():
+        problem = f"lacks {min(missing)!r}"
+    elif extra := state.keys() - expected.keys():
+        problem = f"has {min(extra)!r}, which this network has not"
+    else:
+        for key, value in expected.items():
+            found = state[key]
+            if found.shape != value.shape:
+                problem = f"has {key!r} of shape {tuple(found.shape)}, expected {tuple(value.shape)}"
+            # Any float can be taken for a float; of whole numbers in its place nobody knows what they stand for.
+            elif found.dtype != value.dtype and not (found.is_floating_point() and value.is_floating_point()):
+                problem = f"has {key!r} of type {found.dtype}, expected {value.dtype}"
+    if problem:
+        raise UserError(f"{source}: the weights are not those of {name!r} (it {problem})")
