@@ -104,6 +104,7 @@ def test_counts_are_whole_and_of_a_size_that_machines_count(key, value):
         ("datasets.photos.path", "a\0b", "without control characters"),
         ("datasets.cifar10.urls", ["https://a\nb"], "without control characters"),
         ("datasets.cifar10.sha256", "0" * 64 + "\n", "64 hexadecimal digits"),
+        ("datasets.shapes10.n_train", 10**7, "expected a whole number from 1 to 1000000"),
         ("datasets.photos.size", 10**6, "expected a whole number from 1 to 4096"),
         ("experiments.demo_rules.recording.composites", {"A": "z_plus", "a": "epsilon"}, "found A and a"),
         ("experiments.demo_rules.recording.composites", {"x" * 300: "z_plus", "a": "epsilon"}, "two or more names"),
