@@ -25,7 +25,8 @@ from lrp_dynamics.commands.cli import main
 from lrp_dynamics.models.description import Description
 from lrp_dynamics.reports.notebook import page
 from lrp_dynamics.reports.page import framed
-from lrp_dynamics.reports.style import RC, literal
+from lrp_dynamics.base.names import literal
+from lrp_dynamics.reports.style import RC
 from lrp_dynamics.reports.telling import code, plain
 
 HOSTILE = [

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from lrp_dynamics.base.hdf5 import open_hdf5
+from lrp_dynamics.base.names import literal
 from lrp_dynamics.base.parameters import parse
 from lrp_dynamics.base.tables import read_csv
 from lrp_dynamics.reports.parameters import Shown
-from lrp_dynamics.reports.style import literal
 
 SCHEMA, SCHEMA_VERSION = "lrp-dynamics/photos", 1
 # One colour a method, in this order; Okabe and Ito's.
