@@ -287,7 +287,7 @@ class RelevanceWriter:
             os.fsync(self.file.id.get_vfd_handle())
             held.clear()  # and with them what HDF5 has in memory: what follows is read from the file
             for name, block in written.items():
-                if not np.array_equal(_bytes(self.file[name][rows[name]]), _bytes(block)):
+                if not np.array_equal(_bits(self.file[name][rows[name]]), _bits(block)):
                     raise OSError(f"/{name} does not read back as it was written")
             if not chunks.is_written(self.file[MAP], packed):
                 raise OSError(f"/{MAP} does not read back as it was written")
@@ -366,5 +366,6 @@ def _size(arrays: Mapping[str, Any]) -> int:
     return sum(np.asarray(value).nbytes for value in plain) + sum(map(_size, nested)) + disk.SLACK
 
 
-def _bytes(array: np.ndarray) -> np.ndarray:
-    return array.ravel().view(np.uint8)
+def _bits(array: np.ndarray) -> np.ndarray:
+    """Values as numbers that are equal where their bits are, unlike NaN."""
+    return array.ravel().view(f"u{array.dtype.itemsize}")
