@@ -348,6 +348,7 @@ class Recorder:
         self._check_process()
         self._writer.background.check()
         if not self._writer.open:
+            self._writer.background.wait()  # the thread may be about to tell why
             raise UserError(f"Recorder: {self.path} is closed")
 
     def _check_process(self) -> None:

@@ -73,6 +73,7 @@ class RelevanceWriter:
         overwrite: bool = False,
     ):
         self.path, self.background, self.whole = Path(path), Background(), 0
+        self._growth: list[tuple[int, int, bool]] = []
         self.open = True  # told without HDF5, which one thread at a time may use
         self._begun = self._room = 0  # steps that are written or being written, and those that have a place on the disk
         self.count, self.maps = len(samples["image"]), maps
@@ -132,6 +133,7 @@ class RelevanceWriter:
         """
         writer = cls.__new__(cls)
         writer.path, writer.background, writer.whole = Path(path), Background(), int(accum["n"])
+        writer._growth = []
         writer._begun, writer._room, writer.open, writer._real = writer.whole, 0, True, writer.path.resolve()
         if not writer.path.is_file():
             raise UserError(f"{path}: no such file; go on with the recording that the state belongs to, or begin anew")
@@ -212,16 +214,15 @@ class RelevanceWriter:
         self.background.start(write, *arguments)
 
     def _reserve(self, stop: int) -> None:
-        size, start = 0, self.whole
-        for dataset in time_series(self.file):
-            rows, *rest = dataset.chunks
-            columns = prod(ceil(n / chunk) for n, chunk in zip(dataset.shape[1:], rest, strict=True))
+        self._growth = self._growth or [_growth(dataset) for dataset in time_series(self.file)]
+        size = sum(
             # A compressed chunk that was written half full may grow, and move to the end.
-            first = start // rows if dataset.compression else ceil(start / rows)
-            chunk = prod(dataset.chunks) * dataset.dtype.itemsize + 256  # its entry in the index, generously
-            size += (ceil(stop / rows) - first) * columns * chunk
-        sums = (self.file[f"accum/{slot}/{name}"] for slot in "AB" for name in ACCUMULATORS)
-        size += sum(dataset.nbytes for dataset in sums if dataset.id.get_offset() is None)
+            (ceil(stop / rows) - (self.whole // rows if moves else ceil(self.whole / rows))) * chunk
+            for rows, chunk, moves in self._growth
+        )
+        if self.whole < 2 * BLOCK:  # HDF5 takes the room of a slot when it is first written
+            sums = (self.file[f"accum/{slot}/{name}"] for slot in "AB" for name in ACCUMULATORS)
+            size += sum(dataset.nbytes for dataset in sums if dataset.id.get_offset() is None)
         disk.reserve(self.file, size + disk.SLACK)
         self._room = stop
 
@@ -287,7 +288,7 @@ class RelevanceWriter:
             os.fsync(self.file.id.get_vfd_handle())
             held.clear()  # and with them what HDF5 has in memory: what follows is read from the file
             for name, block in written.items():
-                if not np.array_equal(_bytes(self.file[name][rows[name]]), _bytes(block)):
+                if not np.array_equal(_bits(self.file[name][rows[name]]), _bits(block)):
                     raise OSError(f"/{name} does not read back as it was written")
             if not chunks.is_written(self.file[MAP], packed):
                 raise OSError(f"/{MAP} does not read back as it was written")
@@ -345,6 +346,14 @@ class RelevanceWriter:
                 rewrite(self._real, complete=True)
 
 
+def _growth(dataset: h5py.Dataset) -> tuple[int, int, bool]:
+    """Of each row of chunks: the steps, the bytes, and whether a chunk that is written again may need another place."""
+    rows, *rest = dataset.chunks
+    columns = prod(ceil(n / chunk) for n, chunk in zip(dataset.shape[1:], rest, strict=True))
+    size = prod(dataset.chunks) * dataset.dtype.itemsize + 256  # its entry in the index, generously
+    return rows, columns * size, bool(dataset.compression)
+
+
 def slot_of(slot: str, accum: Mapping[str, Any]) -> dict[str, Any]:
     """Return what stands in one of the two places for accumulators."""
     sums = {name: accum[name] for name in (*ACCUMULATORS, "n")}
@@ -358,5 +367,6 @@ def _size(arrays: Mapping[str, Any]) -> int:
     return sum(np.asarray(value).nbytes for value in plain) + sum(map(_size, nested)) + disk.SLACK
 
 
-def _bytes(array: np.ndarray) -> np.ndarray:
-    return array.ravel().view(np.uint8)
+def _bits(array: np.ndarray) -> np.ndarray:
+    """Values as numbers that are equal where their bits are, unlike NaN."""
+    return array.ravel().view(f"u{array.dtype.itemsize}")
