@@ -11,6 +11,7 @@ with recorder:
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +220,12 @@ class Recorder:
             if len(self._pending) == BLOCK:
                 self._begin_to_write()
             return True
+
+    @property
+    def step_bytes(self) -> int:
+        """How many bytes a step takes before compression: maps as two bytes a value, and scalars as four."""
+        count, *shape = self._sums.held["mean"].shape
+        return 2 * self._writer.maps * prod(shape) + 4 * count * (len(SCALARS) + 1)
 
     def _take(self, step: dict[str, Any]) -> None:
         """Explain the network as it is, and keep what there is to be written."""

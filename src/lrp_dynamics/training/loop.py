@@ -21,6 +21,7 @@ from lrp_dynamics.base.training_sections import AugmentedTraining
 from lrp_dynamics.recording.recorder import Recorder
 from lrp_dynamics.training import resume
 from lrp_dynamics.training.augmentation import Augmentation
+from lrp_dynamics.training.costs import told_cost
 from lrp_dynamics.training.interruption import Interruption, say
 from lrp_dynamics.training.losses import LOSSES
 from lrp_dynamics.training.step import Step, Steps
@@ -249,8 +250,12 @@ def train(
     try:
         model.train()
         if done == 0:
+            begun = time.perf_counter()
             for observer in opened:
                 observer.record(0, lr=settings.learning_rate, epoch=0)
+            recorders = [observer for observer in opened if isinstance(observer, Recorder)]
+            if progress and recorders:
+                say(f"lrp-dynamics: {told_cost(recorders, time.perf_counter() - begun, total)}")
         while done < total:
             epoch = done // per_epoch
             order = batch_order(len(images), seed, epoch).to(images.pixels.device)
