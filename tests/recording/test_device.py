@@ -11,7 +11,7 @@ from lrp_dynamics.recording import store
 from lrp_dynamics.recording.sums import Parcel, Sums, describe, quantize
 
 N, SIZE, CLASSES, LAYERS = 8, 6, 10, 9
-MOST = 90  # kernels of a step, be it of 100 samples or of 10,000
+MOST = 70  # kernels of a step of one batch, of whatever size; ten of them add up what the layers absorbed
 
 
 class Counting(TorchDispatchMode):
