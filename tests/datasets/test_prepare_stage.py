@@ -40,7 +40,7 @@ def test_the_same_parameters_give_the_same_bytes(tmp_path, capsys):
         ({"kind": "cifar10", "urls": ["x"]}, "datasets.x.sha256: is missing, expected 64 hexadecimal digits"),
         ({"kind": "cifar10", "urls": [], "sha256": "0" * 64}, "expected a list of addresses"),
         ({**SHAPES, "preset": "medium"}, "datasets.x.preset: found 'medium', expected easy, standard or hard"),
-        ({**SHAPES, "n_train": "100"}, "n_train: found '100', expected a whole number of at least 1"),
+        ({**SHAPES, "n_train": "100"}, "n_train: found '100', expected a whole number from 1 to 1000000"),
         ({**SHAPES, "bg_corr": "x"}, "bg_corr: found 'x', expected a number from 0 to 1"),
         ({**SHAPES, "seed": 1.5}, "seed: found 1.5"),
         ({**SHAPES, "title": 3}, "title: found 3"),

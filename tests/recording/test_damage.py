@@ -156,11 +156,11 @@ def replace(name, values):
         (put("samples/label", 1, 99), "/samples/label has classes from 0 to 99, but there are 3"),
         (put("samples/label", 1, -5), "/samples/label has classes from -5 to 2, but there are 3"),
         (put("steps/iteration", 3, 2), "/steps/iteration does not increase"),
-        (replace("samples/label", np.zeros(3, "f4")), "/samples/label is of type float32, expected i2 or i4 or i8"),
-        (replace("samples/index", np.zeros(4, "i8")), r"/samples/split has shape \(3,\), expected \(4\)"),
-        (replace("accum/A/mean", np.zeros((3, 8, 9))), r"/accum/A/mean has shape \(3, 8, 9\), expected \(3, 8, 8\)"),
-        (replace("scalars/entropy", np.zeros((37, 2), "f4")), r"/scalars/entropy has shape \(37, 2\), expected"),
-        (lambda file: file.__delitem__("scalars/margin"), "it has no dataset /scalars/margin"),
+        (replace("samples/label", np.zeros(3, "f4")), "found /samples/label of type float32, expected whole numbers"),
+        (replace("samples/index", np.zeros(4, "i8")), r"found /samples/split of shape \(3,\), expected axes N = 4"),
+        (replace("accum/A/mean", np.zeros((3, 8, 9))), r"found /accum/A/mean of shape \(3, 8, 9\), expected"),
+        (replace("scalars/entropy", np.zeros((37, 2), "f4")), r"found /scalars/entropy of shape \(37, 2\), expected"),
+        (lambda file: file.__delitem__("scalars/margin"), "found no dataset /scalars/margin"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_a_recording_is_said(path, change, message):

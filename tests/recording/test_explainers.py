@@ -75,7 +75,7 @@ def test_all_recorders_and_checkpoints_go_on_after_an_interruption(data, tmp_pat
     params = PARAMS | {"recording": PARAMS["recording"] | {"composites": COMPOSITES}}
     params |= {"checkpoints": {"iterations": [2, 9], "test_images": 10}}
     experiment.run_training(data, params, tmp_path / "whole", cache=tmp_path / "cache")
-    step, calls = training._Step.__call__, []
+    step, calls = training.Steps.__call__, []
 
     def interrupted(*arguments):
         calls.append(1)
@@ -83,7 +83,7 @@ def test_all_recorders_and_checkpoints_go_on_after_an_interruption(data, tmp_pat
             raise KeyboardInterrupt
         return step(*arguments)
 
-    monkeypatch.setattr(training._Step, "__call__", interrupted)
+    monkeypatch.setattr(training.Steps, "__call__", interrupted)
     with pytest.raises(KeyboardInterrupt):
         experiment.run_training(data, params, tmp_path / "again", cache=tmp_path / "cache")
     assert not any((tmp_path / "again").rglob("*.*"))

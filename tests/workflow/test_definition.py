@@ -142,7 +142,7 @@ def test_what_is_left_out_of_params_yaml_is_not_asked_of_dvc(full, tmp_path):
     params = project.params
     demo = params["experiments"]["demo"]
     params["experiments"] = {"demo": {"kind": "dynamics", "dataset": "shapes10", "training": {"max_steps": 3}}}
-    params["datasets"] = {"shapes10": {"kind": "shapes10", "n_train": 30, "n_test": 0}}
+    params["datasets"] = {"shapes10": {"kind": "shapes10", "n_train": 200, "n_test": 0}}
     params["storage"] = {}
     project.write_params(params)
     project.run(sys.executable, "workflow/scripts/dvc_yaml.py")

@@ -204,8 +204,11 @@ def check_valid(data, tmp_path, experiment):
                 recorder.close()
             assert np.isfinite(recorder_sums(tmp_path / f"{number}.h5")).all()
     except UserError as error:
-        assert str(error).isprintable(), error
-        assert len(str(error)) < 2000
+        said = str(error)
+    else:
+        return
+    assert said.isprintable(), said
+    assert len(said) < 2000
 
 
 def recorder_sums(path):

@@ -9,6 +9,7 @@ from dataclasses import fields
 
 import pytest
 import yaml
+from PIL import Image
 
 from workflow.conftest import BIN, ROOT, copy_of_project, make_tiny
 
@@ -104,6 +105,7 @@ def test_counts_are_whole_and_of_a_size_that_machines_count(key, value):
         ("datasets.photos.path", "a\0b", "without control characters"),
         ("datasets.cifar10.urls", ["https://a\nb"], "without control characters"),
         ("datasets.cifar10.sha256", "0" * 64 + "\n", "64 hexadecimal digits"),
+        ("datasets.shapes10.n_train", 10**7, "expected a whole number from 1 to 1000000"),
         ("datasets.photos.size", 10**6, "expected a whole number from 1 to 4096"),
         ("experiments.demo_rules.recording.composites", {"A": "z_plus", "a": "epsilon"}, "found A and a"),
         ("experiments.demo_rules.recording.composites", {"x" * 300: "z_plus", "a": "epsilon"}, "two or more names"),
@@ -261,3 +263,24 @@ def test_a_training_is_told_all_it_needs(tmp_path):
     params = some | {"recording": {"samples": 3}}  # what is left out is its default
     assert not lrp_dynamics("train", "--data", "d.h5", "--params", json.dumps(params), "--out", "out").returncode
     assert (tmp_path / "out" / "relevance.h5").exists()
+
+
+def test_photos_of_any_name_go_through_both_tools(project, tmp_path):
+    """Their names become inputs of a job, and lines of a log."""
+    other = project.copy(tmp_path / "project")
+    params = other.params
+    params["datasets"]["photos"] = PARAMS["datasets"]["photos"] | {"packaged": [], "resize": 32, "size": 32}
+    other.write_params(params)
+    folder = other.path("data/photos")
+    folder.mkdir(parents=True, exist_ok=True)
+    names = ["$x$.png", "$(touch ran).png", "`touch ran`.png", "{wildcards}.png", "a b'\".png", "-o.png", "<b>.png"]
+    names += ["two\nlines.png", "x" * 240 + ".png", *([] if sys.platform == "darwin" else ["caf\udce9.png"])]
+    for name in names:
+        Image.new("RGB", (40, 40), "red").save(folder / name)
+    (folder / "broken.png").write_bytes(b"no picture")
+    log = other.snakemake("--cores", "1", "data/photos.h5")
+    assert "Traceback" not in log
+    assert "left out: " in log
+    assert f"{len(names)} test images" in log
+    assert not other.path("ran").exists()
+    assert "Nothing to be done" in other.snakemake("--cores", "1", "data/photos.h5")

@@ -1,6 +1,8 @@
 """A run that was killed: the next one says what to do, both tools know what is missing, and no process stays behind."""
 
+import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 from waiting import wait_until
 
 pytestmark = pytest.mark.long
@@ -88,6 +91,33 @@ def test_a_second_run_says_since_when_another_is_at_work_and_does_it_no_harm(pro
         os.killpg(process.pid, signal.SIGCONT)
     assert process.wait() == 0
     assert "Another snakemake" not in project.snakemake("-n")
+    project.assert_clean()
+
+
+@pytest.mark.parametrize(
+    "signals",
+    [[signal.SIGTERM], [signal.SIGINT], [signal.SIGINT, signal.SIGINT]],
+    ids=["SIGTERM", "Ctrl-C", "Ctrl-C twice"],
+)
+def test_a_run_that_is_asked_to_end_goes_on_behind_the_step_that_it_was_at(project, signals):
+    """All of it is asked, as by a terminal or a scheduler: Snakemake, the training, and what writes the log."""
+    steps = 150
+    params = project.params
+    params["experiments"]["demo"]["training"] |= {"epochs": 25, "max_steps": steps}
+    project.write_params(params)
+    log = project.path("logs/train/demo-0.log")
+    log.unlink()
+    shown = re.compile(rf" ([1-9]\d*)/{steps}")
+    process = started(project, lambda: log.exists() and shown.search(log.read_text(encoding="utf-8")))
+    for number in signals:
+        os.killpg(process.pid, number)
+    assert process.wait() != 0
+    [checkpoint] = project.root.glob(".cache/train/*/checkpoint.pt")
+    # It ends in a checksum.
+    kept = torch.load(io.BytesIO(checkpoint.read_bytes()[:-32]), weights_only=True)["done"]
+    assert 0 < kept < steps
+    project.snakemake()
+    assert f" {kept}/{steps}" in log.read_text(encoding="utf-8")
     project.assert_clean()
 
 

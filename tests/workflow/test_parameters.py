@@ -18,6 +18,7 @@ from lrp_dynamics.data import scenes
 from lrp_dynamics.data.parameters import KINDS
 from lrp_dynamics.recording import explainers
 from lrp_dynamics.training import loop
+from lrp_dynamics.training.step import PRECISIONS
 from workflow.conftest import ROOT
 
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
@@ -197,7 +198,7 @@ def test_names_that_base_must_know_without_imports_are_those_of_the_code():
     assert tuple(explainers.GRADIENTS) == training_sections.GRADIENTS
     training = training_sections.AugmentedTraining
     assert kind_of(field_at(training, "optimizer")).schema["enum"] == list(loop.OPTIMIZERS)
-    assert kind_of(field_at(training, "precision")).schema["enum"] == list(loop.PRECISIONS)
+    assert kind_of(field_at(training, "precision")).schema["enum"] == list(PRECISIONS)
     assert kind_of(field_at(KINDS["shapes10"], "preset")).schema["enum"] == list(scenes.PRESETS)
     for kind, section in experiments().items():
         if "model" in {field.name for field in fields(section)}:

@@ -1,5 +1,6 @@
 # Helpers of all rules: kinds of experiments, parameters, artefacts, and the message after a failure.
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -22,6 +23,7 @@ from reading import Reader
 from snakemake_internals import keep_logs
 
 from lrp_dynamics import studies
+from lrp_dynamics.base.names import shown
 from lrp_dynamics.training.search import count as number_of_trials
 
 # Before Snakemake reads it: it would run code that a file may hold.
@@ -49,6 +51,7 @@ KINDS = {}
 
 
 NO_NAME = "(?!)"  # fits none
+PATTERN = re.compile("[{}]|<[a-z][a-z0-9_]*>")  # Snakemake would put another text in their place
 
 
 def experiments_of(kind, sharded=None):
@@ -132,11 +135,15 @@ def photo_folder_of(wildcards):
 
 
 def photos_in_folder(wildcards):
-    """The files in the folder of a dataset of photos, so that a new one is noticed."""
+    """The files in the folder of a dataset of photos, so that a new one is noticed.
+
+    But for names that Snakemake takes for patterns, or cannot write into its own files: those are read, too, but a change of them alone is not noticed.
+    """
     from lrp_dynamics.data.photos import files_in
 
     folder = photo_folder_of(wildcards)
-    return list(map(str, files_in(folder))) if folder else []
+    files = map(str, files_in(folder)) if folder else ()
+    return [path for path in files if shown(path) == path and not PATTERN.search(path)]
 
 
 # Input function.

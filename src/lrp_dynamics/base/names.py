@@ -40,3 +40,15 @@ def file_stem(name: str, longest: int = 150) -> str:
         return text
     digest = hashlib.sha256(encoded).hexdigest()[:8]
     return f"{encoded[: longest - 10].decode(errors='ignore')}-{digest}"
+
+
+def literal(text: str, width: int = 80) -> str:
+    """Return what others chose, such as a title or the name of a class, so that matplotlib shows it letter by letter.
+
+    Examples
+    --------
+    >>> print(literal("cat"), literal("$x^2$"), literal("a long name", 6))
+    cat \\$x^2\\$ a lon…
+    """
+    text = shown(text)
+    return (text if len(text) <= width else text[: width - 1] + "…").replace("$", r"\$")

@@ -1,7 +1,8 @@
 """Train a network and record the relevance of fixed samples at every step.
 
-An interrupted training goes on from its last epoch; what that needs is kept in --cache until the training ends, and so
-are the results until all of them lie in --out.
+An interrupted training goes on where it was: behind its last step if it was asked to end, by Ctrl-C or SIGTERM, behind
+its last checkpoint if it was killed. What that needs is kept in --cache until the training ends, and so are the results
+until all of them lie in --out.
 """
 
 import argparse
@@ -18,6 +19,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for relevance.h5, model.safetensors, ...")
     parser.add_argument("--cache", type=Path, default=Path(".cache/train"), help="where unfinished trainings are kept")
     parser.add_argument("--shard", type=_shard, default=(1, 1), help="K/N: record the K-th of N parts of the samples")
+    parser.add_argument(
+        "--checkpoint-minutes",
+        type=_minutes,
+        default=10.0,
+        help="between checkpoints within an epoch; default: 10",
+    )
     parser.add_argument("--tensorboard", type=Path, help="folder for a log of events: tensorboard --logdir FOLDER")
     parser.add_argument("--no-record", action="store_true", help="train only; the weights are the same")
 
@@ -35,7 +42,19 @@ def run(arguments: argparse.Namespace) -> None:
         record=not arguments.no_record,
         shard=arguments.shard,
         events=arguments.tensorboard,
+        minutes=arguments.checkpoint_minutes,
     )
+
+
+def _minutes(text: str) -> float:
+    """Type of an argument such as 0.5."""
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = -1.0
+    if not 0 <= minutes < float("inf"):
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a number of minutes, at least 0")
+    return minutes
 
 
 def _shard(text: str) -> tuple[int, int]:

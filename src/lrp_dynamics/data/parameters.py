@@ -58,8 +58,8 @@ class Shapes10(Samples):
     """Embedded synthetic shapes with masks and known factors."""
 
     title: str = _title("shapes10 (synthetic)")
-    n_train: int = parameter(COUNT, "training images")
-    n_test: int = parameter(whole(0), "test images")
+    n_train: int = parameter(whole(1, 1_000_000), "training images")
+    n_test: int = parameter(whole(0, 1_000_000), "test images")
 
 
 @dataclass(frozen=True)

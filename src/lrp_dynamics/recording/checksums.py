@@ -53,6 +53,11 @@ def of_steps(blocks: Sequence[np.ndarray]) -> np.ndarray:
     return np.array([[of(row) for row in block] for block in blocks], np.uint32).reshape(len(blocks), -1).T
 
 
+def of_first(file: h5py.File, steps: int) -> int | None:
+    """Return a checksum of the checksums of the first steps, if there are any."""
+    return of(file["checksums/steps"][:steps]) if "checksums" in file else None
+
+
 def of_samples(file: h5py.File) -> np.ndarray:
     """Return the checksums (S,) of what is known about the samples."""
     return np.array([of(file["samples"][name][()]) for name in sample_names(file)], np.uint32)

@@ -1,64 +1,13 @@
-"""Does a recording hold what a recording can hold? Layout, types, sizes, and values that make sense."""
+"""Does a recording hold what a recording can hold? Its layout was looked at when it was opened; here, its values."""
 
 from collections.abc import Iterator
 
-import h5py
 import numpy as np
 
-from lrp_dynamics.recording.store import (
-    ACCUMULATORS,
-    BLOCK,
-    CLASS_TYPES,
-    SAMPLE_FIELDS,
-    SCALARS,
-    STEPS,
-    RelevanceFile,
-)
+from lrp_dynamics.recording.store import ACCUMULATORS, BLOCK, SCALARS, RelevanceFile
 
 # A value of a map is rounded by half of 2**-10 of itself, or by half of 2**-24 of the scale.
 _ROUNDING, _SMALLEST = 2.0**-10, 2.0**-24
-
-
-def layout(file: h5py.File) -> list[str]:
-    """Return what is missing, or has another type or shape than the schema says."""
-    wanted = {f"steps/{name}": ((kind,), (None,)) for name, kind in STEPS.items()}
-    try:
-        count, (_, stored, *shape) = file["samples/index"].shape[0], file["relevance/map"].shape
-    except (KeyError, IndexError, AttributeError, ValueError, TypeError):
-        return ["it has no /samples/index (N,) or no /relevance/map (T, N', ...)"]
-    wanted |= {f"scalars/{name}": (("f4",), (None, count)) for name in SCALARS}
-    wanted |= {
-        "scalars/predicted": (CLASS_TYPES, (None, count)),
-        "relevance/map": (("f2",), (None, stored, *shape)),
-        "relevance/scale": (("f4",), (None, stored)),
-        "samples/image": (("u1",) if len(shape) == 2 else ("f4",), (count, *[None] * _axes(file, "samples/image"))),
-    }
-    for name, kind in SAMPLE_FIELDS.items():
-        wanted[f"samples/{name}"] = (CLASS_TYPES if name.startswith("label") else (kind,), (count,))
-    for slot in "AB":
-        wanted |= {f"accum/{slot}/{name}": (("f8",), (count, *shape)) for name in ACCUMULATORS}
-    if "samples/mask" in file:
-        wanted["samples/mask"] = (("u1",), (count, *shape))
-    if "samples/target" in file:
-        kinds = CLASS_TYPES if _axes(file, "samples/target") == 0 else ("f4", "u1")
-        wanted["samples/target"] = (kinds, (count, *[None] * _axes(file, "samples/target")))
-    return [problem for name, (kinds, size) in wanted.items() for problem in _unlike(file, name, kinds, size)]
-
-
-def _axes(file: h5py.File, name: str) -> int:
-    return max(0, getattr(file.get(name), "ndim", 1) - 1)
-
-
-def _unlike(file: h5py.File, name: str, kinds: tuple[str, ...], size: tuple[int | None, ...]) -> Iterator[str]:
-    dataset = file.get(name)
-    if not isinstance(dataset, h5py.Dataset):
-        yield f"it has no dataset /{name}"
-        return
-    if dataset.dtype not in [np.dtype(kind) for kind in kinds]:
-        yield f"/{name} is of type {dataset.dtype}, expected {' or '.join(kinds)}"
-    if len(dataset.shape) != len(size) or any(n not in (m, None) for n, m in zip(size, dataset.shape, strict=True)):
-        expected = ", ".join("any" if n is None else str(n) for n in size)
-        yield f"/{name} has shape {dataset.shape}, expected ({expected})"
 
 
 def values(recording: RelevanceFile) -> Iterator[str]:

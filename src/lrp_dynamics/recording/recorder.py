@@ -42,14 +42,17 @@ _OF_A_MAP = tuple(name for name in SCALARS if name != "step_divergence")  # whic
 class Recorder:
     """Writes the relevance maps of fixed samples to HDF5 after training steps.
 
+    Explaining and summing up happen in `record`, compressing and writing in a thread beside the training. `record` may
+    be called from any thread; calls are taken one after another. A forked process has a copy that refuses to record.
+
     The model is only read: its parameters, gradients, buffers, mode, hooks and the random state are the same after
     `record` as before, and a training with a recorder gives bit for bit the weights of a training without.
 
     Parameters
     ----------
     path : str or Path
-        The file to be written (schema 1, see `lrp_dynamics.recording.store`). Finished blocks of 16 steps survive a
-        crash.
+        The file to be written (schema 2, see `lrp_dynamics.recording.store`). Finished blocks of 16 steps survive a
+        crash. A relative path is one of the folder that the process works in now.
     model : nn.Module
         The network in training, of a kind that `lrp.relevance` takes.
     samples : Tensor, array or list of floats, shape (N, C, H, W), (N, C, L), (N, C, D, H, W) or (N, F)
@@ -156,7 +159,8 @@ class Recorder:
             self._sums.load(resume)
             self._iteration = resume["iteration"]
             accum = {name: value.cpu().numpy() for name, value in self._sums.held.items()} | {"n": self._sums.n}
-            self._writer = RelevanceWriter.reopen(path, accum, self._iteration, live=live)
+            known = {"checksum": resume.get("checksum"), "live": live}
+            self._writer = RelevanceWriter.reopen(path, accum, self._iteration, **known)
             if targets is None and self._sums.n:
                 self._targets = list(torch.as_tensor(self._writer.target(), device=samples.device).long().split(batch))
 
@@ -187,15 +191,18 @@ class Recorder:
         Returns
         -------
         bool
-            Whether this iteration was recorded (see `every`). The disk has room for what was.
+            Whether this iteration was recorded (see `every`). The disk has room for what was; it is there when its
+            block of 16 steps and the next one are whole, or after `flush`.
 
         Raises
         ------
         UserError
-            If the iteration is no whole number or does not increase, another value is no number, or a map is not
-            finite, as after a training has diverged.
+            If the iteration is no whole number of 64 bits or does not increase, another value is no number, or a map is
+            not finite, as after a training has diverged. Nothing of this step is kept then, and the recording can go
+            on; but on a GPU maps are looked at when their block is written: the recording ends with the block before.
         StorageError
-            If the disk is full or fails. The recording has ended then, with the blocks that were whole before.
+            If the disk is full or fails, of this step or of those that were being written. The recording has ended
+            then, with the blocks that were whole before.
         """
         with self._turn:
             self._check_open()
@@ -318,7 +325,8 @@ class Recorder:
         with self._turn:
             self._check_open()
             self.flush()
-            return self._sums.state() | {"identity": self._identity, "iteration": self._iteration}
+            known = {"identity": self._identity, "iteration": self._iteration, "checksum": self._writer.checksum()}
+            return self._sums.state() | known
 
     def close(self, *, complete: bool = True) -> None:
         """Write what is pending and close the file, marked complete unless told otherwise, or nothing was recorded.
@@ -340,6 +348,7 @@ class Recorder:
         self._check_process()
         self._writer.background.check()
         if not self._writer.open:
+            self._writer.background.wait()  # the thread may be about to tell why
             raise UserError(f"Recorder: {self.path} is closed")
 
     def _check_process(self) -> None:

@@ -6,7 +6,8 @@ from lrp_dynamics.base.disk import FAILURES, reason
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.locks import Lock
 from lrp_dynamics.recording import checksums, contents
-from lrp_dynamics.recording.store import open_relevance, rewrite, time_series
+from lrp_dynamics.recording.rewriting import rewrite
+from lrp_dynamics.recording.store import open_relevance, time_series
 
 
 def validate(path: str | Path) -> list[str]:
@@ -21,8 +22,6 @@ def validate(path: str | Path) -> list[str]:
             problems.append("the recording is not complete: it was interrupted")
         if not recording.steps:
             problems.append("the recording holds no steps")
-        if unlike := contents.layout(recording.file):
-            return problems + unlike
         lengths = {dataset.name: dataset.shape[0] for dataset in time_series(recording.file)}
         wrong = [
             f"{name} holds {length} steps, the accumulators hold {recording.steps}"

@@ -16,13 +16,12 @@ from lrp_dynamics.base.files import check_output
 from lrp_dynamics.base.locks import Lock, is_open
 from lrp_dynamics.recording import checksums, chunks
 from lrp_dynamics.recording.background import Background
+from lrp_dynamics.recording.existing import can_go_on, check_same, give_way, is_old
 from lrp_dynamics.recording.layout import create
+from lrp_dynamics.recording.rewriting import rewrite
 from lrp_dynamics.recording.store import (
     ACCUMULATORS,
     BLOCK,
-    VERSION,
-    open_relevance,
-    rewrite,
     time_series,
 )
 
@@ -74,6 +73,7 @@ class RelevanceWriter:
         overwrite: bool = False,
     ):
         self.path, self.background, self.whole = Path(path), Background(), 0
+        self._growth: list[tuple[int, int, bool]] = []
         self.open = True  # told without HDF5, which one thread at a time may use
         self._begun = self._room = 0  # steps that are written or being written, and those that have a place on the disk
         self.count, self.maps = len(samples["image"]), maps
@@ -82,7 +82,7 @@ class RelevanceWriter:
         self._real = real = self.path.resolve()  # wherever the process works when the file is closed
         try:
             check_output(self.path)
-            _give_way(real, overwrite)
+            give_way(real, overwrite)
             # SWMR needs the newest file format; without SWMR a killed writer's file in that format does not open again.
             size = _size(samples) + sum(len(str(value)) for value in attributes.values())
             self.file = disk.create(real, size, libver="latest" if live else None)
@@ -102,7 +102,13 @@ class RelevanceWriter:
 
     @classmethod
     def reopen(
-        cls, path: str | Path, accum: Mapping[str, Any], iteration: float, *, live: bool = False
+        cls,
+        path: str | Path,
+        accum: Mapping[str, Any],
+        iteration: float,
+        *,
+        checksum: int | None = None,
+        live: bool = False,
     ) -> "RelevanceWriter":
         """Open a file to go on after the steps that these accumulators hold; later ones are cut off.
 
@@ -113,6 +119,8 @@ class RelevanceWriter:
             As of `append`.
         iteration : float
             The last of these steps, to tell that the file is the one that they were recorded in.
+        checksum : int, optional
+            What `checksum` told of them.
         live : bool
             As of the class.
 
@@ -125,16 +133,17 @@ class RelevanceWriter:
         """
         writer = cls.__new__(cls)
         writer.path, writer.background, writer.whole = Path(path), Background(), int(accum["n"])
+        writer._growth = []
         writer._begun, writer._room, writer.open, writer._real = writer.whole, 0, True, writer.path.resolve()
         if not writer.path.is_file():
             raise UserError(f"{path}: no such file; go on with the recording that the state belongs to, or begin anew")
-        _check_same(writer.path, accum, iteration)
+        check_same(writer.path, accum, iteration, checksum)
         writer._lock = Lock(writer.path)
         try:
             check_output(writer.path)
             if is_open(writer.path):
                 raise StorageError(f"{path}: is open in this or another process; close it there first")
-            if live or not _can_go_on(writer.path) or _is_old(writer.path):
+            if live or not can_go_on(writer.path) or is_old(writer.path):
                 rewrite(path, complete=False, live=live)
             checksums.unseal(writer._real)
             file = h5py.File(path, "r+", libver="latest" if live else None)
@@ -156,6 +165,10 @@ class RelevanceWriter:
             if live:
                 file.swmr_mode = True
         return writer
+
+    def checksum(self) -> int:
+        """Return one number that tells the steps so far from any others."""
+        return checksums.of_first(self.file, self.whole)
 
     def target(self) -> np.ndarray:
         """Return the classes (N,) that are explained, as `put_target` wrote them."""
@@ -201,16 +214,15 @@ class RelevanceWriter:
         self.background.start(write, *arguments)
 
     def _reserve(self, stop: int) -> None:
-        size, start = 0, self.whole
-        for dataset in time_series(self.file):
-            rows, *rest = dataset.chunks
-            columns = prod(ceil(n / chunk) for n, chunk in zip(dataset.shape[1:], rest, strict=True))
+        self._growth = self._growth or [_growth(dataset) for dataset in time_series(self.file)]
+        size = sum(
             # A compressed chunk that was written half full may grow, and move to the end.
-            first = start // rows if dataset.compression else ceil(start / rows)
-            chunk = prod(dataset.chunks) * dataset.dtype.itemsize + 256  # its entry in the index, generously
-            size += (ceil(stop / rows) - first) * columns * chunk
-        sums = (self.file[f"accum/{slot}/{name}"] for slot in "AB" for name in ACCUMULATORS)
-        size += sum(dataset.nbytes for dataset in sums if dataset.id.get_offset() is None)
+            (ceil(stop / rows) - (self.whole // rows if moves else ceil(self.whole / rows))) * chunk
+            for rows, chunk, moves in self._growth
+        )
+        if self.whole < 2 * BLOCK:  # HDF5 takes the room of a slot when it is first written
+            sums = (self.file[f"accum/{slot}/{name}"] for slot in "AB" for name in ACCUMULATORS)
+            size += sum(dataset.nbytes for dataset in sums if dataset.id.get_offset() is None)
         disk.reserve(self.file, size + disk.SLACK)
         self._room = stop
 
@@ -276,7 +288,7 @@ class RelevanceWriter:
             os.fsync(self.file.id.get_vfd_handle())
             held.clear()  # and with them what HDF5 has in memory: what follows is read from the file
             for name, block in written.items():
-                if not np.array_equal(_bytes(self.file[name][rows[name]]), _bytes(block)):
+                if not np.array_equal(_bits(self.file[name][rows[name]]), _bits(block)):
                     raise OSError(f"/{name} does not read back as it was written")
             if not chunks.is_written(self.file[MAP], packed):
                 raise OSError(f"/{MAP} does not read back as it was written")
@@ -334,6 +346,14 @@ class RelevanceWriter:
                 rewrite(self._real, complete=True)
 
 
+def _growth(dataset: h5py.Dataset) -> tuple[int, int, bool]:
+    """Of each row of chunks: the steps, the bytes, and whether a chunk that is written again may need another place."""
+    rows, *rest = dataset.chunks
+    columns = prod(ceil(n / chunk) for n, chunk in zip(dataset.shape[1:], rest, strict=True))
+    size = prod(dataset.chunks) * dataset.dtype.itemsize + 256  # its entry in the index, generously
+    return rows, columns * size, bool(dataset.compression)
+
+
 def slot_of(slot: str, accum: Mapping[str, Any]) -> dict[str, Any]:
     """Return what stands in one of the two places for accumulators."""
     sums = {name: accum[name] for name in (*ACCUMULATORS, "n")}
@@ -347,50 +367,6 @@ def _size(arrays: Mapping[str, Any]) -> int:
     return sum(np.asarray(value).nbytes for value in plain) + sum(map(_size, nested)) + disk.SLACK
 
 
-def _bytes(array: np.ndarray) -> np.ndarray:
-    return array.ravel().view(np.uint8)
-
-
-def _give_way(path: Path, overwrite: bool) -> None:
-    """Delete the file that is to be replaced; refuse where that was not asked for, or where it is in use."""
-    if path.is_dir():
-        raise UserError(f"{path}: found a folder, expected the name of a file to be written")
-    if not path.exists():
-        return
-    if not overwrite:
-        raise UserError(f"{path}: exists already; choose another path, or replace it with overwrite=True")
-    if is_open(path):
-        raise StorageError(f"{path}: is open in this or another process; close it there first, or choose another path")
-    path.unlink()  # and not truncated, for those who read it live
-
-
-def _can_go_on(path: Path) -> bool:
-    """Whether HDF5 opens a file for writing; one that was recorded live and not closed opens for reading only."""
-    try:
-        h5py.File(path, "r+").close()
-    except OSError:
-        return False
-    return True
-
-
-def _is_old(path: Path) -> bool:
-    with open_relevance(path) as recording:
-        return recording.attrs["schema_version"] != VERSION
-
-
-def _check_same(path: Path, accum: Mapping[str, Any], iteration: float) -> None:
-    """Refuse a recording that does not begin with the steps of these accumulators."""
-    steps = int(accum["n"])
-    with open_relevance(path) as recording:
-        shape = (recording.samples, *recording.shape)
-        if recording.steps < steps or shape != accum["mean"].shape:
-            raise UserError(
-                f"{path}: found {recording.steps} whole steps of samples of shape {shape}, but the state to go on "
-                f"from has {steps} of shape {accum['mean'].shape}; go on with the recording that it belongs to, or "
-                "begin anew"
-            )
-        if steps and recording.step("iteration")[steps - 1] != iteration:
-            raise UserError(
-                f"{path}: step {steps} is iteration {recording.step('iteration')[steps - 1]}, but the state to go on "
-                f"from was taken at {iteration}; go on with the recording that it belongs to, or begin anew"
-            )
+def _bits(array: np.ndarray) -> np.ndarray:
+    """Values as numbers that are equal where their bits are, unlike NaN."""
+    return array.ravel().view(f"u{array.dtype.itemsize}")

@@ -8,14 +8,13 @@ import numpy as np
 import torch
 
 from lrp_dynamics.base.errors import UserError
-from lrp_dynamics.base.names import file_stem, shown
+from lrp_dynamics.base.names import file_stem, literal, shown
 from lrp_dynamics.base.tables import write_csv
 from lrp_dynamics.data.parameters import MAX_PIXELS
 from lrp_dynamics.data.pictures import open_image
 from lrp_dynamics.lrp import Explainer, Relevance
 from lrp_dynamics.models.trained import Network, load
 from lrp_dynamics.reports.photos import save_heatmap, save_overlay
-from lrp_dynamics.reports.style import literal
 
 TOP = 5
 

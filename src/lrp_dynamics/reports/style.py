@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lrp_dynamics.base.files import atomic
-from lrp_dynamics.base.names import shown
 
 # Okabe and Ito's colours, distinguishable with every kind of colour vision.
 BLUE, VERMILION, GREEN, ORANGE, SKY, GREY = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#888888"
@@ -37,18 +36,6 @@ RC = {
     "svg.hashsalt": "lrp-dynamics",
     "svg.fonttype": "path",
 }
-
-
-def literal(text: str, width: int = 80) -> str:
-    """Return what others chose, such as a title or the name of a class, so that matplotlib shows it letter by letter.
-
-    Examples
-    --------
-    >>> print(literal("cat"), literal("$x^2$"), literal("a long name", 6))
-    cat \\$x^2\\$ a lon…
-    """
-    text = shown(text)
-    return (text if len(text) <= width else text[: width - 1] + "…").replace("$", r"\$")
 
 
 def new_figure(title: str, origin: str, width: float, height: float) -> Figure:

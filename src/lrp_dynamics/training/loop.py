@@ -1,7 +1,8 @@
 """Train a classifier on a prepared dataset, with observers such as recorders; resumable, deterministic."""
 
+import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,14 +21,14 @@ from lrp_dynamics.base.training_sections import AugmentedTraining
 from lrp_dynamics.recording.recorder import Recorder
 from lrp_dynamics.training import resume
 from lrp_dynamics.training.augmentation import Augmentation
+from lrp_dynamics.training.interruption import Interruption, say
 from lrp_dynamics.training.losses import LOSSES
+from lrp_dynamics.training.step import Step, Steps
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
     "sgd": torch.optim.SGD,
 }
-# What convolutions and matrix products of a training step are computed in; weights stay in float32 (mixed precision).
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 LOG_FIELDS = ("iteration", "epoch", "loss", "accuracy", "learning_rate")
 
 
@@ -57,7 +58,8 @@ class Settings(AugmentedTraining):
     threads, device
         For `lrp_dynamics.training.run`; the loop itself trains where the model is.
     precision : str
-        A key of `PRECISIONS`. With "float16" the loss is scaled, so that small gradients do not become zero.
+        A key of `lrp_dynamics.training.step.PRECISIONS`. With "float16" the loss is scaled, so that small gradients do
+        not become zero.
     augmentation : mapping or None
         Random changes of the images of each step, see `Augmentation`.
     loss : str
@@ -71,6 +73,8 @@ class Settings(AugmentedTraining):
         options: dict[str, Any] = {"lr": self.learning_rate, "weight_decay": self.weight_decay}
         if self.optimizer == "sgd":
             options["momentum"] = self.momentum
+        elif next(model.parameters()).is_cuda:
+            options["capturable"] = True
         return OPTIMIZERS[self.optimizer](model.parameters(), **options)
 
     def steps(self, images: int) -> int:
@@ -159,8 +163,10 @@ def train(
     seed: int,
     observers: Sequence[resume.Opener] = (),
     checkpoint: Path | None = None,
+    minutes: float = 10.0,
     progress: bool = True,
     stop: Callable[[], bool] = lambda: False,
+    asked: Interruption | None = None,
 ) -> Log:
     """Train a model in place, observed after every step.
 
@@ -176,13 +182,18 @@ def train(
         Each opens an observer, such as a recorder: given the state that it had at the checkpoint, or None to begin
         anew. They are asked in this order, and opened again where a checkpoint turns out to be damaged.
     checkpoint : Path, optional
-        Where to keep, at the end of each epoch, what is needed to go on after a crash. If the file exists, the training
-        goes on from it, and ends with the weights that it would have had without the interruption. If it is damaged or
-        of another training, or a recording beside it is, they are set aside as *.damaged and the training starts anew.
+        Where to keep what is needed to go on after a crash: at the end of each epoch, after some minutes, and when
+        asked to end. If the file exists, the training goes on from it, and ends with the weights that it would have had
+        without the interruption. If it is damaged or of another training, or a recording beside it is, they are set
+        aside as *.damaged and the training starts anew.
+    minutes : float
+        Time between checkpoints within an epoch. It has no part in the result.
     progress : bool
         Show a progress bar with loss, accuracy, steps per second and the time left.
     stop : callable
         Asked after every step whether to end the training early.
+    asked : Interruption, optional
+        Notes that the process is asked to end.
 
     Returns
     -------
@@ -195,8 +206,12 @@ def train(
         If the loss is not finite.
     StorageError
         If a checkpoint or a recording cannot be written.
+    KeyboardInterrupt, SystemExit
+        If the process was asked to end: after the step, and with a checkpoint.
     """
-    step = _Step(model, settings, images.pixels.device)
+    optimizer, device = settings.make_optimizer(model), images.pixels.device
+    step = Step(model, optimizer, LOSSES[settings.loss], settings.precision, device)
+    take_step = Steps(step)
     augmentation = Augmentation(settings.augmentation) if settings.augmentation else None
     log, done = Log(), 0
     total, per_epoch = settings.steps(len(images)), len(images) // settings.batch_size
@@ -210,6 +225,25 @@ def train(
         step.optimizer.load_state_dict(saved["optimizer"])
         step.scaler.load_state_dict(saved["scaler"])
         log.rows, done, digests = saved["rows"], saved["done"], saved["digests"]
+    kept = time.monotonic()
+
+    def keep() -> None:
+        nonlocal digests, kept
+        if checkpoint is None:
+            return
+        state = {
+            "identity": identity,
+            "model": model.state_dict(),
+            "optimizer": step.optimizer.state_dict(),
+            "scaler": step.scaler.state_dict(),
+            "rows": log.rows,
+            "done": done,
+            "observers": [observer.state() for observer in opened],
+        }
+        recordings = [observer.path for observer in opened if isinstance(observer, Recorder)]
+        digests = resume.save(checkpoint, state, recordings, digests)
+        kept = time.monotonic()
+
     complete = False
     bar = tqdm(total=total, initial=done, unit="step", disable=not progress, mininterval=1, dynamic_ncols=True)
     try:
@@ -220,9 +254,9 @@ def train(
         while done < total:
             epoch = done // per_epoch
             order = batch_order(len(images), seed, epoch).to(images.pixels.device)
-            for batch in order.split(settings.batch_size)[: min(per_epoch, total - done)]:
+            for batch in order.split(settings.batch_size)[done % per_epoch : per_epoch][: total - done]:
                 change = augmentation and partial(augmentation, seed=seed, step=done)
-                row = step(images.inputs(batch, change), images.labels[batch])
+                row = take_step(images.inputs(batch, change), images.labels[batch])
                 done += 1
                 if not np.isfinite(row[0]):
                     raise Diverged(
@@ -232,52 +266,26 @@ def train(
                 log.rows.append((done, done / per_epoch, *row, settings.learning_rate))
                 for observer in opened:
                     observer.record(done, loss=row[0], lr=settings.learning_rate, epoch=done / per_epoch)
-                bar.set_postfix(loss=f"{row[0]:.3f}", accuracy=f"{row[1]:.2f}", refresh=False)
-                bar.update()
                 if stop():
                     total = done
+                elif done < total and asked is not None and asked.signal is not None:
+                    keep()
+                    say(f"\nlrp-dynamics: asked to end; the same command goes on behind iteration {done}")
+                    asked.end()
+                elif done < total and time.monotonic() - kept >= 60 * minutes:
+                    keep()
+                with suppress(BrokenPipeError):  # Ctrl-C ends all of a pipe, and what shows the bar may be quicker
+                    bar.set_postfix(loss=f"{row[0]:.3f}", accuracy=f"{row[1]:.2f}", refresh=False)
+                    bar.update()
+                if done == total:
                     break
-            if checkpoint is not None and done < total:
-                state = {
-                    "identity": identity,
-                    "model": model.state_dict(),
-                    "optimizer": step.optimizer.state_dict(),
-                    "scaler": step.scaler.state_dict(),
-                    "rows": log.rows,
-                    "done": done,
-                    "observers": [observer.state() for observer in opened],
-                }
-                recordings = [observer.path for observer in opened if isinstance(observer, Recorder)]
-                digests = resume.save(checkpoint, state, recordings, digests)
+            if done < total:
+                keep()
         complete = True
     finally:
-        bar.close()
+        with suppress(BrokenPipeError):
+            bar.close()
         with ExitStack() as closing:  # all of them, even if closing one fails
             for observer in reversed(opened):
                 closing.callback(observer.close, complete=complete)
     return log
-
-
-class _Step:
-    """One step of the optimizer, in the precision asked for."""
-
-    def __init__(self, model: nn.Module, settings: Settings, device: torch.device):
-        self.model, self.optimizer, self._loss = model, settings.make_optimizer(model), LOSSES[settings.loss]
-        self._autocast = partial(
-            torch.autocast, device.type, PRECISIONS[settings.precision], enabled=settings.precision != "float32"
-        )
-        # float16 ends at 6e-8, where many gradients lie: it multiplies the loss, and skips steps that become infinite.
-        self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "float16")
-
-    def __call__(self, inputs: Tensor, labels: Tensor) -> tuple[float, float]:
-        """Return loss and accuracy of the batch before the step."""
-        self.optimizer.zero_grad(set_to_none=True)
-        with self._autocast():
-            logits = self.model(inputs)
-        loss = self._loss(logits.float(), labels)
-        self.scaler.scale(loss).backward()
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        right = (logits.argmax(1) == labels).float().mean()
-        loss, right = torch.stack([loss.detach(), right]).tolist()  # in one copy from the device
-        return loss, right

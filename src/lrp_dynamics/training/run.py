@@ -33,6 +33,7 @@ from lrp_dynamics.training.checkpoints import Checkpoints
 from lrp_dynamics.training.data import Data
 from lrp_dynamics.training.device import name_of, prepare_device
 from lrp_dynamics.training.event_log import EventLog
+from lrp_dynamics.training.interruption import noticed
 from lrp_dynamics.training.loop import LOG_FIELDS, Diverged, Images, Log, Settings, accuracy, train
 from lrp_dynamics.training.losses import LOSSES
 from lrp_dynamics.training.parameters import Run
@@ -50,6 +51,7 @@ def run_training(
     record: bool = True,
     shard: tuple[int, int] = (1, 1),
     events: Path | None = None,
+    minutes: float = 10.0,
 ) -> None:
     """Train with recording as `params` say, and write the results to the folder `out`.
 
@@ -78,6 +80,8 @@ def run_training(
         Which part of the fixed samples to record, counted from 1, of how many (see `lrp_dynamics.recording.shards`).
     events : Path, optional
         Folder for a log that TensorBoard shows.
+    minutes : float
+        Time between checkpoints within an epoch; it has no part in the results.
 
     Raises
     ------
@@ -104,15 +108,18 @@ def run_training(
             return
         try:
             handover.check_target(out, work, folders, _least_size(training, recorded.values()))
-            log = train(
-                training.model,
-                training.train_images,
-                training.settings,
-                seed=params["seed"],
-                observers=observers,
-                checkpoint=work / handover.CHECKPOINT,
-                stop=lambda: validation is not None and validation.stopped,
-            )
+            with noticed() as asked:
+                log = train(
+                    training.model,
+                    training.train_images,
+                    training.settings,
+                    seed=params["seed"],
+                    observers=observers,
+                    checkpoint=work / handover.CHECKPOINT,
+                    minutes=minutes,
+                    stop=lambda: validation is not None and validation.stopped,
+                    asked=asked,
+                )
             check_weights(training)
         except UserError as error:
             handover.discard(work, folders, useless=isinstance(error, Diverged))

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -102,9 +103,9 @@ class Validation:
         iteration, epoch = self._seen
         self.rows.append((iteration, epoch, *measure(self._model, self._images, self._loss)))
         latest = self.rows[-1]
-        tqdm.write(
-            f"validation after {iteration} steps: loss {latest[2]:.4f}, accuracy {latest[3]:.2%}", file=sys.stderr
-        )
+        said = f"validation after {iteration} steps: loss {latest[2]:.4f}, accuracy {latest[3]:.2%}"
+        with suppress(BrokenPipeError):  # that nobody hears it is no reason to end
+            tqdm.write(said, file=sys.stderr)
         if len(self.rows) == 1 or (latest[3], -latest[2]) > (self.rows[self.best][3], -self.rows[self.best][2]):
             self.best = len(self.rows) - 1
             self._weights = {name: value.detach().clone() for name, value in self._model.state_dict().items()}

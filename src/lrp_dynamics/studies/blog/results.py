@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.base.names import literal
 from lrp_dynamics.base.parameters import parse
 from lrp_dynamics.base.tables import read_csv
 from lrp_dynamics.data.pictures import as_picture
 from lrp_dynamics.recording.dynamics_file import ORIGIN, check_table, open_dynamics
 from lrp_dynamics.recording.store import RelevanceFile, open_relevance
 from lrp_dynamics.reports.parameters import AlongTraining
-from lrp_dynamics.reports.style import literal
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ import numpy as np
 
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.files import read_json
+from lrp_dynamics.base.names import literal
 from lrp_dynamics.base.parameters import parse
 from lrp_dynamics.base.tables import read_csv
 from lrp_dynamics.data.pictures import as_picture
 from lrp_dynamics.recording.store import RelevanceFile, open_relevance
-from lrp_dynamics.reports.style import literal
 from lrp_dynamics.studies.homework.parameters import Figures
 
 METHODS = {"sensitivity": "sensitivity", "deep_taylor": "deep Taylor"}

@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from lrp_dynamics.base.names import literal
 from lrp_dynamics.data.pictures import as_picture
 from lrp_dynamics.reports.style import (
     BLUE,
@@ -11,7 +12,6 @@ from lrp_dynamics.reports.style import (
     VERMILION,
     bare,
     limit_of,
-    literal,
     new_figure,
     short,
     show_amount,

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from lrp_dynamics.base.names import literal
 from lrp_dynamics.base.parameters import parse
 from lrp_dynamics.base.tables import read_csv
 from lrp_dynamics.data import prepared
 from lrp_dynamics.data.pictures import as_picture
 from lrp_dynamics.recording.store import RelevanceFile, open_relevance
 from lrp_dynamics.reports.parameters import Shown
-from lrp_dynamics.reports.style import literal
 
 METHODS = {"all": "all relevance", "top_k": "largest only"}
 
