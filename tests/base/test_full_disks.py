@@ -104,11 +104,6 @@ def of_blog(made):
     return [f"{name}={made / 'blog' / file}" for name, file in names.items()]
 
 
-def of_rules(made):
-    tables = [f"{name}={made / 'rules' / name}.csv" for name in ("comparison", "agreement", "samples", "curves")]
-    return [*tables, *(f"recordings={path}" for path in recordings(made))]
-
-
 # Each command, given what was made and the folder to write to.
 COMMANDS = {
     "prepare": lambda made, out: (
@@ -161,10 +156,6 @@ COMMANDS = {
         *("vgg16-explain", "--model", made / "vgg16" / "model.safetensors", "--data", made / "data.h5"),
         *("--params", PHOTOS, "--maps", out / "explanations.h5", "--predictions", out / "predictions.csv"),
         *("--measures", out / "measures.csv", "--metrics", out / "metrics.json"),
-    ),
-    "report": lambda made, out: (
-        *("report", "rules", "--inputs", *of_rules(made), f"metrics={made / 'rules' / 'metrics.json'}"),
-        *(f"recording={recordings(made)[0]}", f"figures={made}", "--ipynb", out / "r.ipynb", "--html", out / "r.html"),
     ),
 }
 CHANGING = ("provenance.json", "speed.json")  # times
@@ -266,7 +257,7 @@ def test_a_limit_on_the_size_of_files(name, made, whole, tmp_path):
 
 @pytest.mark.long
 @pytest.mark.parametrize("share", [0, 0.0002, 0.001, 0.01, 0.05, 0.2, 0.5, 1, 1.5, 3])
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "report"])  # its kernel needs files, too
+@pytest.mark.parametrize("name", COMMANDS)
 def test_many_limits_on_the_size_of_files(name, share, made, whole, tmp_path):
     probe_limit(name, made, whole(name), tmp_path, share)
 
