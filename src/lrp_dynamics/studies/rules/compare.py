@@ -21,8 +21,8 @@ def run(args: argparse.Namespace) -> None:
     from lrp_dynamics.base.tables import write_csv
     from lrp_dynamics.studies.rules import comparison as study
 
-    trainings = [read_json(path, "a training.json") for path in args.training]
     params = normal(Outliers, args.params, "outliers")
+    trainings = [read_json(path, "a training.json") for path in args.training]
     measured, steps = study.measure_all(args.recordings, params)
     comparison = study.ranked(study.comparison_table(measured))
     write_csv(args.out / "comparison.csv", comparison)
