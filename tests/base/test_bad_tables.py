@@ -65,3 +65,8 @@ def test_a_command_tells_in_one_sentence(tmp_path, capsys):
     assert cli.main([*map(str, command)]) == 2
     assert capsys.readouterr().err.startswith(f"lrp-dynamics: error: {path}: not a JSON file")
     assert not (tmp_path / "o").exists()
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"gone\.json: cannot be read \(No such file or directory\); expected a list"):
+        read_json(tmp_path / "gone.json", "a list")

@@ -138,6 +138,8 @@ def read_json(path: str | Path, what: str, numbers: Sequence[str] = ()) -> dict[
     """
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); expected {what}") from None
     except (ValueError, RecursionError) as error:  # broken JSON, or not even text
         raise UserError(f"{path}: not a JSON file ({error}); expected {what}") from None
     if not isinstance(found, dict):
