@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,9 +19,11 @@ def shown(arguments: argparse.Namespace, table: Callable[[dict], str]) -> bool:
         return False
     text = table(json.loads(arguments.table.read_text()))
     if arguments.into:
-        page = arguments.into.read_text()
-        start, end = page.index("-->\n") + 4, page.index("<!-- end -->")
-        arguments.into.write_text(f"{page[:start]}\n{text}\n\n{page[end:]}")
+        page = arguments.into.read_text(encoding="utf-8")
+        marker = page.index(f"<!-- table: python benchmarks/{Path(sys.argv[0]).name}")
+        start = page.index("-->\n", marker) + 4
+        end = page.index("<!-- end -->", start)
+        arguments.into.write_text(f"{page[:start]}\n{text}\n\n{page[end:]}", encoding="utf-8")
     else:
         print(text)
     return True

@@ -173,7 +173,7 @@ def run(arguments, limit=None):
         try:
             os.dup2(writing, 1)
             os.dup2(writing, 2)
-            sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
+            sys.stdout, sys.stderr = open(1, "w", encoding="utf-8", closefd=False), open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
             if limit is not None:
                 import resource
 
@@ -188,7 +188,7 @@ def run(arguments, limit=None):
             sys.stderr.flush()
             os._exit(status)
     os.close(writing)
-    with open(reading, errors="replace") as pipe:
+    with open(reading, encoding="utf-8", errors="replace") as pipe:
         said = pipe.read()
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), said
 

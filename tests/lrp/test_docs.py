@@ -1,7 +1,5 @@
 """The pages keep up with the code and with the benchmark's results."""
 
-import importlib.util
-import json
 import re
 import subprocess
 import sys
@@ -21,12 +19,16 @@ def test_every_name_is_documented(page, names):
     assert set(names) <= found
 
 
-def test_the_speed_table_is_that_of_the_result_file():
-    spec = importlib.util.spec_from_file_location("benchmark", ROOT / "benchmarks" / "lrp.py")
-    benchmark = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(benchmark)
-    results = json.loads((DOCS / "speed.json").read_text())
-    assert benchmark.table(results) in (DOCS / "speed.md").read_text()
+TABLE = re.compile(r"<!-- table: python (\S+) --table (\S+) --into")
+PAGES = {path: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").rglob("*.md"))}
+MARKED = [(path, *found) for path, text in PAGES.items() for found in TABLE.findall(text)]
+
+
+@pytest.mark.parametrize(("page", "script", "results"), MARKED, ids=[script for _, script, _ in MARKED])
+def test_a_table_is_that_of_its_result_file(page, script, results):
+    command = [sys.executable, "-X", "utf8", script, "--table", results]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=True)
+    assert done.stdout.strip() in PAGES[page]
 
 
 def test_the_benchmark_runs_nothing_in_less_than_float32():
