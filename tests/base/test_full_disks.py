@@ -173,7 +173,7 @@ def run(arguments, limit=None):
         try:
             os.dup2(writing, 1)
             os.dup2(writing, 2)
-            sys.stdout, sys.stderr = open(1, "w", encoding="utf-8", closefd=False), open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+            sys.stdout, sys.stderr = (open(k, "w", encoding="utf-8", closefd=False) for k in (1, 2))  # noqa: SIM115
             if limit is not None:
                 import resource
 
