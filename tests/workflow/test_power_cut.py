@@ -1,8 +1,8 @@
 """After a power cut, which loses any part of what was not yet on the disk, the same command ends in the same bytes.
 
 A command runs in a process that keeps account of what is on the disk for certain: what lay there when it began, and
-each file and folder when it was synced. Just before one of its syncs, it writes down what a cut at that moment may
-leave, and kills itself.
+each file and folder when it was synced. Just before it syncs or renames a file, it writes down what a cut at that
+moment may leave, and kills itself.
 """
 
 import json
@@ -46,55 +46,74 @@ RESULTS = (
 class Disk:
     """What is on the disk for certain of a folder, and what may be there besides."""
 
-    def __init__(self, root: Path):
-        self.root = root
+    def __init__(self, root: Path, at: int | None, left: Path):
+        self.root, self.at, self.left = root, at, left
         self.files: dict[int, bytes] = {}  # contents, by number of the file
         self.names: dict[int, dict[str, int]] = {}  # numbers of what is in a folder, by number of the folder
+        self.open: dict[int, int] = {}
         self.early: list[str] = []  # renamed before their content was synced
-        self.syncs = 0
+        self.moments, self.process = 0, os.getpid()
         for path in [root, *root.rglob("*")]:
             self._keep(os.open(path, os.O_RDONLY))
 
     def _keep(self, opened: int) -> None:
-        """It stays open, so that its number is not given to another file."""
+        """Everything that is known by number stays open, so that its number is not given to another file."""
         number = os.fstat(opened).st_ino
         if os.path.isdir(opened):
             with os.scandir(opened) as entries:
                 self.names[number] = {entry.name: entry.inode() for entry in entries}
+            for name, known in self.names[number].items():
+                if known not in self.open:
+                    self.open[known] = os.open(f"/proc/self/fd/{opened}/{name}", os.O_PATH)
         else:
             self.files[number] = Path(f"/proc/self/fd/{opened}").read_bytes()
 
     def synced(self, opened: int) -> None:
         self._keep(os.open(f"/proc/self/fd/{opened}", os.O_RDONLY))  # locks stay with the first
-        self.syncs += 1
 
-    def renamed(self, source: str, target: str) -> None:
+    def before(self) -> None:
+        """The power may be cut now."""
+        if self.moments == self.at:
+            now = {path.stat().st_ino: path for path in self.root.rglob("*") if path.is_file()}
+            for name, (old, content) in WAYS.items():
+                self._leave(self.root, self.left / name, old, content, now, {})
+            os.kill(self.process, signal.SIGKILL)
+        self.moments += 1
+
+    def before_rename(self, source: str, target: str) -> None:
         if Path(target).is_relative_to(self.root) and not target.endswith(".damaged"):
+            self.before()
             source = Path(source)
             if self.files.get(source.stat().st_ino) != source.read_bytes():
                 self.early.append(f"{source} to {target}")
 
-    def leave(self, folder: Path) -> None:
-        """Write what a power cut may leave now: a folder for each of `WAYS`."""
-        now = {path.stat().st_ino: path.read_bytes() for path in self.root.rglob("*") if path.is_file()}
-        for name, (old_names, content) in WAYS.items():
-            self._leave(self.root, folder / name, old_names, content, now)
-
     def _leave(
-        self, there: Path, here: Path, old_names: bool, content: Callable[[bytes, bytes], bytes], now: dict[int, bytes]
+        self,
+        there: Path,
+        here: Path,
+        old: bool,
+        content: Callable[[bytes, bytes], bytes],
+        now: dict[int, Path],
+        made: dict[int, Path],
     ) -> None:
+        """Write what may be left of a folder; `made` are the files so far, some of which have two names."""
         here.mkdir(parents=True)
-        found = {entry.name: entry for entry in os.scandir(there)}
-        folders = [name for name, entry in found.items() if entry.is_dir()]
+        entries = {entry.name: entry for entry in os.scandir(there)}
+        folders = [name for name, entry in entries.items() if entry.is_dir()]
         for name in folders:
-            self._leave(there / name, here / name, old_names, content, now)
-        names = {name: entry.inode() for name, entry in found.items()}
-        if old_names:
+            self._leave(there / name, here / name, old, content, now, made)
+        names = {name: entry.inode() for name, entry in entries.items()}
+        if old:
             names = self.names.get(there.stat().st_ino, {})
         for name, number in names.items():
-            if number not in self.names and name not in folders:
-                kept = self.files.get(number, b"")
-                (here / name).write_bytes(content(kept, now.get(number, kept)))
+            if number in self.names or name in folders:
+                continue
+            if number in made:
+                os.link(made[number], here / name)
+                continue
+            kept = self.files.get(number, b"")
+            (here / name).write_bytes(content(kept, now[number].read_bytes() if number in now else kept))
+            made[number] = here / name
 
 
 def pages(kept: bytes, now: bytes, is_new: Callable[[], bool]) -> bytes:
@@ -125,7 +144,7 @@ SOUND = ("nothing", "names", "contents")
 
 
 def run(call: Callable[[], int | None], root: Path, said: Path, at: int | None = None) -> tuple[int, int, list[str]]:
-    """Run something in a process of its own; return its status, its number of syncs, and what it renamed too early.
+    """Run something in a process of its own; return its status, its syncs and renames, and what it renamed early.
 
     Parameters
     ----------
@@ -135,7 +154,7 @@ def run(call: Callable[[], int | None], root: Path, said: Path, at: int | None =
     said : Path
         Gets what it says.
     at : int, optional
-        Before which sync the power is cut; what that may leave is written beside `said`.
+        Before which of these the power is cut; what that may leave is written beside `said`.
     """
     reading, writing = os.pipe()
     child = os.fork()
@@ -143,24 +162,26 @@ def run(call: Callable[[], int | None], root: Path, said: Path, at: int | None =
         status = 99
         try:
             sys.stdout = sys.stderr = open(said, "w", encoding="utf-8")  # noqa: SIM115
-            process = os.getpid()
+            disk, fsync, lock = Disk(root, at, said.with_name("left")), os.fsync, threading.RLock()
             os.getpid = lambda: 7  # as in a container, where one process after the other has the same number
-            disk, fsync, lock = Disk(root), os.fsync, threading.RLock()
 
             def sync(opened: object) -> None:
                 number = opened if isinstance(opened, int) else opened.fileno()
                 with lock:
                     if Path(f"/proc/self/fd/{number}").resolve().is_relative_to(root):
-                        if disk.syncs == at:
-                            disk.leave(said.with_name("left"))
-                            os.kill(process, signal.SIGKILL)
+                        disk.before()
                         fsync(number)
                         disk.synced(number)
 
+            def audit(event: str, values: tuple) -> None:
+                if event == "os.rename":
+                    with lock:
+                        disk.before_rename(*map(str, values[:2]))
+
             os.fsync = sync
-            sys.addaudithook(lambda event, values: event == "os.rename" and disk.renamed(*map(str, values[:2])))
+            sys.addaudithook(audit)
             status = call() or 0
-            os.write(writing, canonical_json([disk.syncs, disk.early]).encode())
+            os.write(writing, canonical_json([disk.moments, disk.early]).encode())
         except BaseException:
             import traceback
 
@@ -172,8 +193,8 @@ def run(call: Callable[[], int | None], root: Path, said: Path, at: int | None =
     with open(reading, encoding="utf-8") as pipe:
         told = pipe.read()
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    syncs, early = json.loads(told or "[0, []]")
-    return status, syncs, early
+    moments, early = json.loads(told or "[0, []]")
+    return status, moments, early
 
 
 @pytest.fixture(scope="module")
@@ -212,7 +233,7 @@ STAGES = {
 
 @pytest.fixture(scope="module")
 def undisturbed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, int, dict[str, str]]]:
-    """Of each stage: the folder before it, how often it syncs, and the SHA-256 of its results.
+    """Of each stage: the folder before it, how often it syncs or renames, and the SHA-256 of its results.
 
     Each file was on the disk before it got its name.
     """
@@ -222,16 +243,16 @@ def undisturbed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     for name, files in STAGES.items():
         assert stage(name, data, folder / "here")() == 0  # imports once what each process needs
         shutil.copytree(root, folder / f"before-{name}")
-        status, syncs, early = run(stage(name, data, root), root, folder / "said")
+        status, moments, early = run(stage(name, data, root), root, folder / "said")
         assert status == 0, (folder / "said").read_text(encoding="utf-8")
-        assert syncs > 0
+        assert moments > 0
         assert early == []
-        known[name] = folder / f"before-{name}", syncs, {file: sha256(root / "run" / file) for file in files}
+        known[name] = folder / f"before-{name}", moments, {file: sha256(root / "run" / file) for file in files}
     return known
 
 
 def cut_power(name: str, at: int, ways: list[str], undisturbed: dict, data: Path, folder: Path) -> None:
-    """Cut it before a sync of a stage; whatever that leaves, the same command ends in the same bytes."""
+    """Cut it at a moment of a stage; whatever that leaves, the same command ends in the same bytes."""
     before, _, whole = undisturbed[name]
     root, said = folder / "root", folder / "said"
     shutil.copytree(before, root)
@@ -239,7 +260,7 @@ def cut_power(name: str, at: int, ways: list[str], undisturbed: dict, data: Path
     assert status == -signal.SIGKILL, said.read_text(encoding="utf-8")
     for way in ways:
         shutil.rmtree(root)
-        shutil.copytree(folder / "left" / way, root)
+        (folder / "left" / way).rename(root)
         saved = bool(list(root.glob("cache/*/checkpoint.pt")))
         status, _, _ = run(stage(name, data, root), root, said)
         told = said.read_text(encoding="utf-8")
@@ -257,10 +278,15 @@ def test_a_cut_in_the_middle(name, undisturbed, data, tmp_path):
     cut_power(name, undisturbed[name][1] // 2, ["some pages"], undisturbed, data, tmp_path)
 
 
+def test_a_cut_while_results_are_handed_over(undisturbed, data, tmp_path):
+    """Before the last rename, which three folders are synced after; a file has a second name, for a process as ours."""
+    cut_power("train", undisturbed["train"][1] - 4, ["names", "nothing"], undisturbed, data, tmp_path)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(("name", "first"), [*(("train", k) for k in range(8)), ("dynamics", 0), ("blog-outliers", 0)])
 def test_cuts_at_many_moments(name, first, undisturbed, data, tmp_path):
-    """Before each of its syncs; those of a training are shared out to eight tests."""
+    """Before each sync and each rename; those of a training are shared out to eight tests."""
     moments = range(first, undisturbed[name][1], 8 if name == "train" else 1)
     assert len(moments) >= 4
     for at in moments:
@@ -287,15 +313,15 @@ def test_a_cut_in_a_download(tmp_path: Path) -> None:
 
     try:
         root.mkdir()
-        status, syncs, early = run(call, root, said)
-        assert (status, syncs, early) == (0, 2, []), said.read_text(encoding="utf-8")
-        for at in range(syncs):
+        status, moments, early = run(call, root, said)
+        assert (status, moments, early) == (0, 3, []), said.read_text(encoding="utf-8")
+        for at in range(moments):
             shutil.rmtree(root)
             root.mkdir()
             assert run(call, root, said, at)[0] == -signal.SIGKILL
             for way in WAYS:
                 shutil.rmtree(root)
-                shutil.copytree(tmp_path / "left" / way, root)
+                (tmp_path / "left" / way).rename(root)
                 status, _, _ = run(call, root, said)
                 assert status == 0, (at, way, said.read_text(encoding="utf-8"))
                 assert (root / "file").read_bytes() == content, (at, way)
