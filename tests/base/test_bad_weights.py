@@ -1,5 +1,6 @@
 """Files of weights that are damaged, foreign or hostile: one sentence each, and no weights that nobody trained."""
 
+import copy
 import json
 import pickle
 import struct
@@ -14,6 +15,7 @@ from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.commands import cli
 from lrp_dynamics.models import trained
 from lrp_dynamics.models.description import KEY, Description
+from lrp_dynamics.models.weights import read_state
 from lrp_dynamics.training import checkpoints
 
 ABOUT = Description("blog_cnn", [f"class {k}" for k in range(10)], (3, 32, 32), 0.0, 1.0, "toys")
@@ -101,12 +103,28 @@ def pack(path, state):
             file.writestr(name, content if name.endswith("pkl") else bytes(10_000_000))
 
 
+def share(path, state):
+    """Parts that lie in one place, each of which is read for itself."""
+    torch.save({f"{name}.{k}": torch.zeros(1_000_000) + k for k, name in enumerate(state)}, path)
+    with zipfile.ZipFile(path) as file:
+        parts = {part: file.read(part) for part in file.namelist()}
+    numbers = [part for part in parts if "/data/" in part]
+    with zipfile.ZipFile(path, "w") as file:
+        for name in parts.keys() - set(numbers[1:]):
+            file.writestr(name, parts[name])
+        for name in numbers[1:]:
+            part = copy.copy(file.getinfo(numbers[0]))
+            part.filename = name
+            file.filelist.append(part)
+
+
 FILES = {
     "empty": lambda path, state: path.write_bytes(b""),
     "text": lambda path, state: path.write_text("weights"),
     "cut": lambda path, state: (torch.save(state, path), path.write_bytes(path.read_bytes()[:100_000])),
     "code": lambda path, state: path.write_bytes(pickle.dumps({"a": print})),
     "packed": pack,
+    "shared": share,
     "a folder": lambda path, state: path.mkdir(),
     "not there": lambda path, state: None,
 }
@@ -116,6 +134,7 @@ FILES = {
 def test_files_of_torch(fault, state, tmp_path):
     path = tmp_path / "weights.pt"
     FILES[fault](path, state)
+    refused(path, lambda: read_state(path))
     refused(path, lambda: trained.load("blog_cnn", path))
 
 

@@ -12,9 +12,14 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from lrp_dynamics.base import files
+from lrp_dynamics.base.errors import StorageError
 from lrp_dynamics.commands import cli
+from lrp_dynamics.models import trained
+from lrp_dynamics.studies.vgg16.weights import get_weights
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 PLUS = {"samples": 6, "composites": {"plus": "z_plus", "gradient": "gradient_x_input"}, "maps": 3, "batch_size": 3}
@@ -44,6 +49,18 @@ VGG11_EXPLAIN = {
     "device": "cpu",
     "seed": 0,
 }
+SPACE = {"training.learning_rate": [0.001, 0.01]}
+TRIAL = VGG11 | {"validation": {"share": 0.2, "seed": 0, "every": 0.5, "patience": None}}
+TRIAL |= {"sampler": "grid", "space": SPACE}
+NOTEBOOK = """# %% tags=["parameters"]
+inputs = {"image": ""}
+params = {}
+# %% [markdown]
+# # An image
+# %%
+from IPython.display import Image, display
+display(Image(inputs["image"]))
+"""
 DATASET = {"kind": "shapes10", "n_train": 60, "n_test": 30, "title": "shapes10 (synthetic)", "preset": "easy"}
 
 
@@ -84,10 +101,20 @@ def made(tmp_path_factory):
     command(*train(made, made / "vgg16", VGG11 | {"model": "vgg16_narrow"}, "--no-record"))
     cache = ("--cache", made / "cache")
     command("homework-train", "--data", made / "data.h5", "--params", HOMEWORK, "--out", made / "homework", *cache)
+    (made / "notebook.py").write_text(NOTEBOOK, encoding="utf-8")
+    for k in range(2):
+        command(*trial(made, made / f"trial-{k}", k))
     for name in ("dynamics", "blog-outliers"):
         command(*COMMANDS[name](made, made / "blog"))
     command("rules-compare", "--recordings", *recordings(made), *compared(made), "--out", made / "rules")
     return made
+
+
+def trial(made, out, number):
+    return (
+        *("vgg11-trial", "--data", made / "data.h5", "--params", TRIAL, "--trial", number),
+        *("--out", out, "--cache", out.parent / "cache"),
+    )
 
 
 def recordings(made):
@@ -152,12 +179,24 @@ COMMANDS = {
         *("vgg11-explain", "--model", made / "vgg11" / "model.safetensors", "--data", made / "data.h5"),
         *("--params", VGG11_EXPLAIN, "--out", out),
     ),
+    "vgg11-trial": lambda made, out: trial(made, out, 1),
+    "vgg11-search": lambda made, out: (
+        *("vgg11-search", "--name", "search", "--trials", *(made / f"trial-{k}" / "training.json" for k in range(2))),
+        *("--params", {"search": {"sampler": "grid", "space": SPACE}, "dataset": "shapes10"}),
+        *("--table", out / "search.csv", "--out-dir", out),
+    ),
+    "report": lambda made, out: (
+        *("report", made / "notebook.py", "--inputs", f"image={made / 'image.png'}"),
+        *("--ipynb", out / "report.ipynb", "--html", out / "report.html"),
+    ),
     "vgg16-explain": lambda made, out: (
         *("vgg16-explain", "--model", made / "vgg16" / "model.safetensors", "--data", made / "data.h5"),
         *("--params", PHOTOS, "--maps", out / "explanations.h5", "--predictions", out / "predictions.csv"),
         *("--measures", out / "measures.csv", "--metrics", out / "metrics.json"),
     ),
 }
+# The kernel of a report needs files of its own, in the system's folder for temporary files.
+LIMITED = [name for name in COMMANDS if name != "report"]
 CHANGING = ("provenance.json", "speed.json")  # times
 
 
@@ -257,7 +296,7 @@ def test_a_limit_on_the_size_of_files(name, made, whole, tmp_path):
 
 @pytest.mark.long
 @pytest.mark.parametrize("share", [0, 0.0002, 0.001, 0.01, 0.05, 0.2, 0.5, 1, 1.5, 3])
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", LIMITED)
 def test_many_limits_on_the_size_of_files(name, share, made, whole, tmp_path):
     probe_limit(name, made, whole(name), tmp_path, share)
 
@@ -310,3 +349,18 @@ def test_a_disk_of_half_the_size(name, made, whole, disk):
 @pytest.mark.parametrize("name", COMMANDS)
 def test_disks_of_many_sizes(name, share, made, whole, disk):
     probe_disk(name, made, whole(name), disk, share)
+
+
+def test_published_weights_on_a_disk_of_half_the_size(made, disk, tmp_path):
+    """Of a small network: those that the command knows have half a gigabyte."""
+    source = tmp_path / "weights.pt"
+    torch.save(trained.load(str(made / "vgg11" / "model.safetensors")).model.state_dict(), source)
+    out = disk(source.stat().st_size // 8192 * 4096) / "out" / "model.safetensors"
+    words = ("vgg11_bn_narrow", "shapes10", [str(source)], files.sha256(source))
+    with pytest.raises(StorageError, match="cannot be written, since the disk of") as told:
+        get_weights(*words, raw=tmp_path, out=out)
+    assert str(out) in str(told.value)
+    assert list(out.parent.iterdir()) == []
+    disk(2**28)
+    get_weights(*words, raw=tmp_path, out=out)
+    assert list(out.parent.iterdir()) == [out]

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -13,6 +14,10 @@ from pathlib import Path
 
 import pytest
 from waiting import LIMIT, wait_until
+
+from lrp_dynamics.base.files import canonical_json, sha256
+from lrp_dynamics.data import prepared, shapes10
+from lrp_dynamics.training import run as experiment
 
 from .conftest import ROOT, Project, copy_of_project
 
@@ -133,6 +138,48 @@ def test_jobs_go_through_slurm_with_either_tool(slurm: str, project: Project) ->
     assert project.jobs(log) == ["outliers-demo"]
     assert ["JobState=COMPLETED" in job for job in jobs()] == [True] * 4
     project.assert_made("outliers-demo")
+
+
+@pytest.mark.long
+def test_a_training_that_slurm_asks_to_end_goes_on_when_it_is_requeued(slurm: str, tmp_path: Path) -> None:
+    """Slurm asks by SIGTERM, and kills later; the same job ends with what an undisturbed training ends with."""
+    data, out, said = tmp_path / "data.h5", tmp_path / "run", tmp_path / "said"
+    options = {"title": "shapes10 (synthetic)", "n_train": 200, "n_test": 50, "preset": "easy"}
+    prepared.write(data, shapes10.prepare("shapes10", options, tmp_path))
+    params = {
+        "model": "blog_cnn",
+        "inputs": {"low": 0.0, "high": 1.0},
+        "training": {"epochs": 8, "batch_size": 4, "optimizer": "adam", "learning_rate": 0.001, "threads": 1},
+        "validation": {"share": 0.1, "seed": 0, "every": 0.5, "patience": None},
+    }
+    steps = 8 * 45
+    train = ["-m", "lrp_dynamics.commands.cli", "train", "--no-record", "--seed", "7", "--params"]
+    train += [canonical_json(params), "--data", data, "--out", out, "--cache", tmp_path / "cache"]
+    script = tmp_path / "job"
+    script.write_text(f"#!/bin/sh\nexec {shlex.join(map(str, [sys.executable, *train]))}\n", encoding="utf-8")
+    submit = ["sbatch", "--parsable", "--requeue", "--open-mode=append", "-o", said, script]
+    job = subprocess.run(submit, capture_output=True, text=True, check=True).stdout.strip()
+
+    def state() -> str:
+        shown = subprocess.run(["scontrol", "show", "job", "-o", job], capture_output=True, text=True).stdout
+        return re.search(r"JobState=(\w+)", shown).group(1)
+
+    def text() -> str:
+        return said.read_text(encoding="utf-8") if said.exists() else ""
+
+    wait_until(lambda: "validation after 45 steps" in text(), pause=0.1)
+    subprocess.run(["scontrol", "requeue", job], check=True)
+    wait_until(lambda: state() == "PENDING", pause=0.5)
+    kept = int(re.search(r"asked to end; the same command goes on behind iteration (\d+)", text()).group(1))
+    assert 45 <= kept < steps
+    assert not any(out.iterdir())
+    subprocess.run(["scontrol", "update", f"JobId={job}", "StartTime=now"], check=True)  # Slurm would wait two minutes
+    wait_until(lambda: state() not in ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING"), pause=0.5)
+    assert state() == "COMPLETED", text()
+    assert f" {kept}/{steps}" in text()
+    experiment.run_training(data, params | {"seed": 7}, tmp_path / "other", cache=tmp_path / "cache", record=False)
+    names = ("model.safetensors", "training.csv", "training.json", "validation.csv")
+    assert [sha256(out / name) for name in names] == [sha256(tmp_path / "other" / name) for name in names]
 
 
 def test_rules_ask_for_more_than_was_measured(tmp_path: Path) -> None:

@@ -37,9 +37,9 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], Description | None]:
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as parts:
-                packed = [part for part in parts.infolist() if part.file_size > part.compress_size]
-            if packed:  # torch.save does not, and a small file may unpack to more than there is memory
-                raise UserError(f"{path} holds packed data, {packed[0].filename}; expected a file of torch.save")
+                unpacked, size = sum(part.file_size for part in parts.infolist()), path.stat().st_size
+            if unpacked > size:  # packed, or several parts in one place: it may be more than there is memory
+                raise UserError(f"{path} has {size:,} bytes and unpacks to {unpacked:,}; expected a file of torch.save")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, UserError):
         raise

@@ -157,6 +157,7 @@ def _results(work: Path) -> list[Path]:
 
 def _copy(source: Path, target: Path) -> None:
     """Give a file a second name, or copy it where that cannot be, as on another disk."""
+    target.unlink(missing_ok=True)  # left by a process of the same number, as in a container; it may be the source
     try:
         os.link(source, target)
     except OSError:

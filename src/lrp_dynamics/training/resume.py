@@ -117,6 +117,7 @@ def save(path: Path, state: Mapping[str, Any], recordings: Iterable[Path], befor
             name = str(file.relative_to(path.parent))
             known = before.get(name, [])
             digests[name] = [*known, _digest(file, known[-1][0] if known else 0)]
+            files.sync(file.parent)  # its name, too, is on the disk before the checkpoint that needs it
         with files.atomic(path) as temporary:
             with open(temporary, "wb") as file:
                 torch.save({**state, "digests": digests}, file)

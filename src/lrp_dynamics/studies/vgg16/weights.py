@@ -41,7 +41,7 @@ def get_weights(
     UserError
         If the file cannot be had, or does not hold the weights of this network.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     from lrp_dynamics.base.files import atomic
     from lrp_dynamics.data.archives import check_zip
@@ -53,6 +53,5 @@ def get_weights(
     found = load(network, file, trained_on)
     weights = {name: value.contiguous() for name, value in found.model.state_dict().items()}
     with atomic(out) as temporary:
-        save_file(weights, temporary, found.about.as_metadata())
-        temporary.chmod(0o644)  # the library leaves it readable by its owner alone
+        temporary.write_bytes(save(weights, found.about.as_metadata()))  # tells of a full disk as the system does
     print(f"{out}: {found.about.model}, {sum(value.numel() for value in weights.values()):,} numbers")
