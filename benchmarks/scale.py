@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from math import ceil, floor, log10
 from pathlib import Path
 from typing import NamedTuple
 
@@ -133,26 +134,26 @@ def figure(results: dict, path: Path) -> None:
     import matplotlib.pyplot as plt
 
     axes = {axis: rows for axis, rows in results["axes"].items() if axis != "network"}
-    drawn, panels = plt.subplots(1, len(axes), figsize=(3.4 * len(axes), 3.4), layout="constrained", squeeze=False)
-    for panel, (axis, rows) in zip(panels[0], axes.items(), strict=True):
+    size = (3.2 * len(axes), 5.2)
+    drawn, panels = plt.subplots(2, len(axes), figsize=size, layout="constrained", squeeze=False, sharex="col")
+    for (time_panel, memory_panel), (axis, rows) in zip(panels.T, axes.items(), strict=True):
         index = {"samples": 1, "steps": 3, "pixels a side": 2}[axis]
-        x = [row["point"][index] for row in rows]
-        panel.loglog(x, [row["found"]["record_ms"] for row in rows], "o-", color="#0072b2", label="a record")
-        panel.loglog(x, [row["found"]["floor_ms"] for row in rows], "--", color="#555555", label="three forwards")
-        panel.set_xlabel(axis)
-        panel.set_ylabel("CPU time, ms")
-        other = panel.twinx()
-        other.loglog(x, [row["found"]["peak_mib"] for row in rows], "s:", color="#d55e00", label="memory")
-        other.set_ylabel("memory, MiB")
-        handles = [*panel.get_lines(), *other.get_lines()]
-        point = rows[0]["point"]
-        fixed = {
-            "samples": f"{point[2]}² pixels",
-            "steps": f"{point[1]} samples",
-            "pixels a side": f"{point[1]} samples",
-        }
-        panel.set_title(f"{point[0]}, {fixed[axis]}", fontsize=10)
-    drawn.legend(handles, [line.get_label() for line in handles], loc="outside lower center", ncols=3, frameon=False)
+        x, found, point = [row["point"][index] for row in rows], [row["found"] for row in rows], rows[0]["point"]
+        time_panel.loglog(x, [f["record_ms"] for f in found], "o-", color="#0072b2", label="a record")
+        time_panel.loglog(x, [f["floor_ms"] for f in found], "s--", color="#555555", label="three forwards")
+        memory_panel.loglog(x, [f["peak_mib"] for f in found], "o-", color="#d55e00")
+        memory_panel.set_xticks(x, [f"{value:,}" for value in x])
+        memory_panel.minorticks_off()
+        memory_panel.set_xlabel(axis)
+        for panel in (time_panel, memory_panel):
+            low, high = panel.get_ylim()
+            panel.set_ylim(10 ** floor(log10(low)), 10 ** ceil(log10(high)))
+            panel.grid(alpha=0.3)
+        fixed = f"{point[2]}² pixels" if axis == "samples" else f"{point[1]} samples"
+        time_panel.set_title(f"{point[0]}, {fixed}", fontsize=10)
+    panels[0, 0].set_ylabel("CPU time, ms")
+    panels[1, 0].set_ylabel("memory of the recorder, MiB")
+    panels[0, 0].legend(frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     drawn.savefig(path, dpi=150)
 
