@@ -112,7 +112,7 @@ def other_values(value: Any, words: list[Any]) -> Iterator[Any]:
     elif isinstance(value, str):
         yield from (value + "x", value[::-1], "auto", *words)
     else:
-        yield from (1, 0.05, "x", {}, *words)
+        yield from (1, 100, 0.05, "x", {}, *words)
 
 
 def nudged(params: dict, path: tuple, words: list[Any]) -> dict | None:

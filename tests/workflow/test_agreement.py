@@ -64,8 +64,9 @@ def test_a_change_that_asks_for_other_stages_makes_dvc_check_its_own_file(answer
 
 
 def test_every_leaf_was_changed_and_affects_something(answers):
-    # The schema allows no other value for some of these: for no search only a whole one, for ranges no grid.
+    # No other value is allowed for some of these: for no search only a whole one, for ranges no grid, and for a study
+    # of masks only the dataset that has some.
     only_one = {leaf.rpartition(".")[2] for leaf, answer in answers.items() if answer is None}
-    assert only_one <= {"kind", "model", "target", "search", "sampler"}
+    assert only_one <= {"kind", "model", "target", "search", "sampler", "dataset"}
     idle = [leaf for leaf, answer in answers.items() if answer and not answer["snakemake"]]
     assert set(idle) == {"", "storage.cache_recordings"}, "a parameter that no rule reads"

@@ -15,7 +15,8 @@ class Mistake(UserError):
     """A wrong parameter: its dotted key, "" for the section itself, and what is wrong with it."""
 
     def __init__(self, key: str, sentence: str):
-        super().__init__(f"{key or 'parameters'}: {sentence}")
+        shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in key)
+        super().__init__(f"{shown or 'parameters'}: {sentence}")
         self.key, self.sentence = key, sentence
 
     def within(self, name: str) -> "Mistake":
