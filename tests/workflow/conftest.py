@@ -1,5 +1,6 @@
 """Copies of this project in temporary folders, with git and DVC repositories of their own and a pipeline made small."""
 
+import copy
 import os
 import re
 import shutil
@@ -21,6 +22,20 @@ TINY_EXPERIMENT = {
     "recording": {"samples": 8, "maps": 5, "batch_size": 2},
     "figures": {"samples": 1, "snapshots": 2},
 }
+
+
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+
+
+def changed(key: str, value: object, params: dict = PARAMS) -> dict:
+    """Return a copy of parameters in which a dotted key has another value."""
+    params = copy.deepcopy(params)
+    *parents, last = key.split(".")
+    node = params
+    for parent in parents:
+        node = node[parent]
+    node[last] = value
+    return params
 
 
 class Project:
@@ -118,13 +133,7 @@ class Project:
 
     def edit(self, key: str, value: object) -> None:
         """Set a dotted key of params.yaml."""
-        params = self.params
-        *parents, last = key.split(".")
-        node = params
-        for parent in parents:
-            node = node[parent]
-        node[last] = value
-        self.write_params(params)
+        self.write_params(changed(key, value, self.params))
 
     def write_params(self, params: dict) -> None:
         (self.root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")

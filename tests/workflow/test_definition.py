@@ -5,15 +5,12 @@ import re
 import sys
 
 import pytest
-import yaml
 
-from .conftest import CHECK, ROOT, Project, copy_of_project, outs_of
+from .conftest import CHECK, PARAMS, ROOT, Project, changed, copy_of_project, outs_of
 
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 import closure
 import parameters
-
-PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -95,16 +92,6 @@ def test_a_study_of_fifty_runs_is_planned_at_once(full, tmp_path):
 
 
 # Parameters -----------------------------------------------------------------------------------------------------------
-
-
-def changed(key: str, value: object) -> dict:
-    params = copy.deepcopy(PARAMS)
-    *parents, last = key.split(".")
-    node = params
-    for parent in parents:
-        node = node[parent]
-    node[last] = value
-    return params
 
 
 @pytest.mark.parametrize(

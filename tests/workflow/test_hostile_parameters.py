@@ -1,6 +1,5 @@
 """A params.yaml that is damaged, hostile or impossible: one sentence that names the place, before anything is done."""
 
-import copy
 import json
 import re
 import subprocess
@@ -8,10 +7,9 @@ import sys
 from dataclasses import fields
 
 import pytest
-import yaml
 from PIL import Image
 
-from workflow.conftest import BIN, ROOT, copy_of_project, make_tiny
+from workflow.conftest import BIN, PARAMS, ROOT, changed, copy_of_project, make_tiny
 
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 from parameter_file import MOST_BYTES, problem_of_file
@@ -20,21 +18,10 @@ from parameters import normalised, problem
 from lrp_dynamics.base import training_sections
 from lrp_dynamics.lrp.rules import RULES
 
-PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 DEMO = "experiments.demo"
 NAN, INFINITY = float("nan"), float("inf")
 LOOP = [1]
 LOOP.append(LOOP)
-
-
-def changed(key, value):
-    params = copy.deepcopy(PARAMS)
-    *parents, last = key.split(".")
-    node = params
-    for parent in parents:
-        node = node[parent]
-    node[last] = value
-    return params
 
 
 def assert_one_sentence(found, beginning):

@@ -19,14 +19,13 @@ from lrp_dynamics.data.parameters import KINDS
 from lrp_dynamics.recording import explainers
 from lrp_dynamics.training import loop
 from lrp_dynamics.training.step import PRECISIONS
-from workflow.conftest import ROOT
+from workflow.conftest import PARAMS, ROOT, changed
 
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 import reference
 from parameter_file import problem_of_file
 from parameters import Storage, experiments, json_of, normalised, problem
 
-PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 DEMO = "experiments.demo"
 
 
@@ -67,16 +66,6 @@ def test_names_are_text():
 def test_a_key_that_stands_twice():
     told = "datasets.b: the key 'c' stands twice in one place; keep one of them"
     assert problem_of_file(b"storage: 1\ndatasets: {b: [{c: 1, d: 2, c: 3}]}\n") == told
-
-
-def changed(key, value):
-    params = copy.deepcopy(PARAMS)
-    *parents, last = key.split(".")
-    node = params
-    for parent in parents:
-        node = node[parent]
-    node[last] = value
-    return params
 
 
 def as_json(params, key):

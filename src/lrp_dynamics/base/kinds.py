@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.base.names import shown
 
 
 class Mistake(UserError):
     """A wrong parameter: its dotted key, "" for the section itself, and what is wrong with it."""
 
     def __init__(self, key: str, sentence: str):
-        shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in key)
-        super().__init__(f"{shown or 'parameters'}: {sentence}")
+        super().__init__(f"{shown(key) or 'parameters'}: {sentence}")
         self.key, self.sentence = key, sentence
 
     def within(self, name: str) -> "Mistake":

@@ -4,6 +4,7 @@ import os
 import platform
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,16 +48,15 @@ def prepare_device(training: Mapping[str, Any]) -> torch.device:
 def free_gpu() -> int:
     """Take the first GPU that no other training on this machine has, until this process ends; return its number.
 
-    Where all are taken, it is the first one, which is shared then.
+    Where all are taken, or that cannot be written down, it is the first one, which is shared then.
     """
     folder = Path(tempfile.gettempdir(), f"lrp-dynamics-{os.getuid() if hasattr(os, 'getuid') else 'user'}")
-    folder.mkdir(mode=0o700, exist_ok=True)
-    for number in range(torch.cuda.device_count()):
-        try:  # numbers are those of this process alone, wherever CUDA_VISIBLE_DEVICES is set
-            _taken.append(Lock(folder / f"gpu-{torch.cuda.get_device_properties(number).uuid}"))
-        except StorageError:
-            continue
-        return number
+    with suppress(OSError):  # of a folder that cannot be written nobody knows who has taken what
+        folder.mkdir(mode=0o700, exist_ok=True)
+        for number in range(torch.cuda.device_count()):
+            with suppress(StorageError):  # numbers are those of this process alone, where CUDA_VISIBLE_DEVICES is set
+                _taken.append(Lock(folder / f"gpu-{torch.cuda.get_device_properties(number).uuid}"))
+                return number
     return 0
 
 
