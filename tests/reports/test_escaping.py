@@ -20,12 +20,12 @@ from workflow.conftest import Project, copy_of_project
 
 from lrp_dynamics import models
 from lrp_dynamics.base.names import file_stem, literal, shown
+from lrp_dynamics.base.style import RC
 from lrp_dynamics.base.tables import read_csv, write_csv
 from lrp_dynamics.commands.cli import main
 from lrp_dynamics.models.description import Description
 from lrp_dynamics.reports.notebook import page
 from lrp_dynamics.reports.page import framed
-from lrp_dynamics.reports.style import RC
 from lrp_dynamics.reports.telling import code, plain
 
 HOSTILE = [

@@ -27,9 +27,9 @@ def run(args: argparse.Namespace) -> None:
 
     from lrp_dynamics import studies
     from lrp_dynamics.base.errors import UserError
+    from lrp_dynamics.base.style import draw_each
     from lrp_dynamics.reports.inputs import read_inputs
     from lrp_dynamics.reports.material import material
-    from lrp_dynamics.reports.style import draw_each
 
     material(args.study, "figures.py")  # tells of a study that is not there
     study, results, figures = (

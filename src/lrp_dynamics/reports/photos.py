@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lrp_dynamics.base.files import atomic
-from lrp_dynamics.reports.style import RC, SIGNED, bare, limit_of, short, show_signed
+from lrp_dynamics.base.style import RC, SIGNED, bare, limit_of, short, show_signed
 
 
 def luminance(pixels: np.ndarray) -> np.ndarray:

@@ -15,12 +15,12 @@ from torch.nn import functional as F
 from lrp_dynamics import lrp, models, open_relevance
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.files import sha256
+from lrp_dynamics.base.style import RC
 from lrp_dynamics.base.tables import read_csv
 from lrp_dynamics.commands import cli, figures, report
 from lrp_dynamics.data import prepared, shapes10
 from lrp_dynamics.recording.recovery import validate
 from lrp_dynamics.reports.material import material
-from lrp_dynamics.reports.style import RC
 from lrp_dynamics.studies.homework import explaining as homework
 from lrp_dynamics.studies.homework.figures import accuracy
 from lrp_dynamics.studies.homework.results import open_results

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from lrp_dynamics.reports.style import limit_of, new_figure, short, show_amount, show_sample, show_signed
+from lrp_dynamics.base.style import limit_of, new_figure, short, show_amount, show_sample, show_signed
 from lrp_dynamics.studies.blog.results import Run
 
 _ROWS = 6  # one sample each of so many classes

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lrp_dynamics.reports.style import BLUE, GREEN, SKY, VERMILION, bare, new_figure, show_sample
+from lrp_dynamics.base.style import BLUE, GREEN, SKY, VERMILION, bare, new_figure, show_sample
 from lrp_dynamics.studies.blog.results import Run
 
 _STEP = "training step"

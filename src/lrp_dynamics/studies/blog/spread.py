@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from scipy.stats import median_abs_deviation, norm
 
-from lrp_dynamics.reports.style import (
+from lrp_dynamics.base.style import (
     BLUE,
     GREY,
     VERMILION,

@@ -4,8 +4,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
 
+from lrp_dynamics.base.style import BLUE, GREY, VERMILION, new_figure
 from lrp_dynamics.measures.similarity import cosine, similarity_to_last
-from lrp_dynamics.reports.style import BLUE, GREY, VERMILION, new_figure
 from lrp_dynamics.studies.homework.maps import along_training, deep_taylor, evidence, masked, sensitivity
 from lrp_dynamics.studies.homework.results import METHODS, Homework
 

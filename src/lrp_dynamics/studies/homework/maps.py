@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from lrp_dynamics.reports.style import bare, limit_of, new_figure, short, show_amount, show_image
+from lrp_dynamics.base.style import bare, limit_of, new_figure, short, show_amount, show_image
 from lrp_dynamics.studies.homework.results import METHODS, Homework
 
 _COLUMNS, _TILE = 10, 0.8

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from lrp_dynamics.reports.style import GREY, VERMILION, new_figure
+from lrp_dynamics.base.style import GREY, VERMILION, new_figure
 from lrp_dynamics.studies.rules.maps import agreement, dynamics_maps, maps, ranks
 from lrp_dynamics.studies.rules.results import Rules
 

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from lrp_dynamics.reports.style import AMOUNT, bare, limit_of, new_figure, short, show_amount, show_sample, show_signed
+from lrp_dynamics.base.style import AMOUNT, bare, limit_of, new_figure, short, show_amount, show_sample, show_signed
 from lrp_dynamics.studies.rules.results import Rules
 
 _TILE = 0.78

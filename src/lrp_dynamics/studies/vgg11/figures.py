@@ -5,8 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from lrp_dynamics.base.names import literal
-from lrp_dynamics.data.pictures import as_picture
-from lrp_dynamics.reports.style import (
+from lrp_dynamics.base.style import (
     BLUE,
     GREEN,
     VERMILION,
@@ -17,6 +16,7 @@ from lrp_dynamics.reports.style import (
     show_amount,
     show_image,
 )
+from lrp_dynamics.data.pictures import as_picture
 from lrp_dynamics.studies.vgg11.results import METHODS, MISTAKES, Results
 
 COLORS = {"all": BLUE, "top_k": VERMILION}

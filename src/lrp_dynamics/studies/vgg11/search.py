@@ -20,8 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the stage."""
+    from lrp_dynamics.base.style import draw_each
     from lrp_dynamics.base.tables import read_csv
-    from lrp_dynamics.reports.style import draw_each
     from lrp_dynamics.studies.vgg11.search_figure import draw_search
     from lrp_dynamics.training import search
 

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from lrp_dynamics.base.names import literal
-from lrp_dynamics.reports.style import BLUE, VERMILION, new_figure
+from lrp_dynamics.base.style import BLUE, VERMILION, new_figure
 
 
 def draw_search(table: Mapping[str, np.ndarray], keys: Sequence[str], experiment: str, dataset: str) -> Figure:

@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lrp_dynamics.base.names import literal
-from lrp_dynamics.reports.style import GREY, new_figure
+from lrp_dynamics.base.style import GREY, new_figure
 from lrp_dynamics.studies.vgg16.maps import activations, composites, contrast, layers, predictions
 from lrp_dynamics.studies.vgg16.results import PhotoRun
 

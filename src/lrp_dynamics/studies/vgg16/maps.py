@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lrp_dynamics.base.names import literal
-from lrp_dynamics.reports.style import BLUE, limit_of, new_figure, short, show_amount, show_image, show_signed
+from lrp_dynamics.base.style import BLUE, limit_of, new_figure, short, show_amount, show_image, show_signed
 from lrp_dynamics.studies.vgg16.results import PhotoRun
 
 _TILE = 1.3  # inches
