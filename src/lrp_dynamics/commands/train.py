@@ -11,7 +11,6 @@ from pathlib import Path
 
 from lrp_dynamics.base.parameters import json_object
 
-
 MINUTES = "LRP_DYNAMICS_CHECKPOINT_MINUTES"
 
 
