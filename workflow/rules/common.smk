@@ -13,7 +13,7 @@ sys.path[:0] = [str(ROOT / "workflow" / "scripts"), str(ROOT / "src")]
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
 
 from bridge import adopt_if_needed, check_stage, hold_run, record_results, refuse_links
-from closure import code_of
+from closure import code_of, files_in
 from dag import INNER
 from failures import tell_failures
 from kinds import Kind
@@ -185,6 +185,16 @@ def given(names):
         ]
 
     return words
+
+
+def paths(names):
+    """Parameter of a rule: the inputs of these names, as the command line takes them."""
+    return lambda wildcards, input: [word.partition("=")[2] for word in given(names)(wildcards, input)]
+
+
+def options(names):
+    """Parameter of a rule: --NAME PATH of the inputs of these names."""
+    return lambda wildcards, input: [word for name in names for word in (f"--{name}", getattr(input, name))]
 
 
 def if_kind(kind, pattern):

@@ -27,8 +27,11 @@ async function drawCharts() {
   const tables = CHARTS.map((chart) => {
     const series = [];
     if (chart.loss) {
-      for (const run of state.runs) series.push([along(run, losses[run].train_loss), {
-        ...(state.runs.length > 1 && state.samples.length === 1 ? look(state.samples[0], run) : { color: isDark() ? "#b5b5b5" : "#57606a" }), width: 1.2 }]);
+      // Recordings of one training have the same.
+      const texts = state.runs.map((run) => String(losses[run].train_loss));
+      const different = state.runs.filter((_, i) => texts.indexOf(texts[i]) === i);
+      for (const run of different) series.push([along(run, losses[run].train_loss), {
+        ...(different.length > 1 && state.samples.length === 1 ? look(state.samples[0], run) : { color: isDark() ? "#b5b5b5" : "#57606a" }), width: 1.2 }]);
     } else {
       chart.curves.forEach(([curve, width]) => lines.forEach((line, i) => series.push([along(line.run, data[i][curve], chart.log), { ...line, width }])));
     }
@@ -54,7 +57,7 @@ function plotted({ chart, series }, place) {
   const plot = new uPlot({
     width: Math.max(200, place.clientWidth), height: 150, legend: { show: false }, cursor: { show: false }, padding: [8, 10, 0, 0],
     scales: { x: { time: false }, y: log ? { distr: 3 } : {} },
-    axes: [{ ...axis, size: 28, label: undefined }, { ...axis, size: 58, values: (_, ticks) => ticks.map((v) => (v === null ? "" : digits(v))) }],
+    axes: [{ ...axis, size: 28, label: undefined }, { ...axis, size: 58, ...(log ? { filter: powers, grid: { ...axis.grid, filter: powers }, ticks: { ...axis.ticks, filter: powers } } : {}), values: (_, ticks) => ticks.map((v) => (v === null ? "" : digits(v))) }],
     series: [{}, ...series.map(([, own]) => ({ stroke: own.color, dash: own.dash, width: own.width, spanGaps: true, points: { show: timeline.length < 2 } }))],
   }, [timeline, ...series.map(([values]) => values)], place);
   plot.root.setAttribute("role", "img");
@@ -75,6 +78,11 @@ function plotted({ chart, series }, place) {
   });
   watch.observe(place);
   return { plot, now, watch };
+}
+
+// Of a logarithmic axis the powers of ten.
+function powers(_, ticks) {
+  return ticks.map((v) => (v > 0 && Math.abs(Math.log10(v) - Math.round(Math.log10(v))) < 1e-6 ? v : null));
 }
 
 function nearest(iteration) {

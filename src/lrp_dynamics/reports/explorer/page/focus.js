@@ -46,9 +46,10 @@ function group(sample) {
 
 function row(sample, run) {
   const made = element("div", "run"), title = element("h3"), now = element("span"), panels = element("div", "panels");
-  title.append(RUNS.length > 1 ? RUNS[run].name : "", now);
+  if (RUNS.length > 1) title.append(element("b", "", RUNS[run].name));
+  title.append(now);
   const own = { sample, run, now };
-  for (const [name, text] of [["relevance", "Relevance"], ["change", "Change to the step before"], ["dynamics", "Accumulated dynamics"]]) {
+  for (const [name, text] of [["relevance", "Relevance"], ["change", "Change"], ["dynamics", "Accumulated dynamics"]]) {
     const picture = new Picture(...meta.frame), figure = element("figure"), caption = element("figcaption");
     const value = element("span");
     caption.append(element("b", "", text), value);
@@ -94,7 +95,7 @@ function paintRows() {
       for (let p = 0; p < PIXELS; p++) before[p] = buffer[p] - before[p];
       const most = largestOf(before);
       change.picture.signed(before, state.scale === "run" ? RUNS[run].scores[sample].range : most);
-      change.value.textContent = `step divergence ${digits(data.step_divergence[step])}`;
+      change.value.textContent = `since step ${RUNS[run].iteration[step - 1]}, in all ${digits(data.step_divergence[step])}`;
     } else {
       change.picture.empty();
       change.value.textContent = "the first step";

@@ -154,7 +154,8 @@ function describe() {
   const first = RUNS[0], plural = (n, word) => `${n.toLocaleString("en")} ${word}${n === 1 ? "" : "s"}`;
   const named = (name) => [...new Set(RUNS.map((run) => run[name]).filter((text) => text !== "unknown"))].join(", ");
   const unfinished = RUNS.filter((run) => !run.complete).length;
-  $("subtitle").textContent = [named("dataset_title"), named("model"), named("composite"), plural(meta.samples.length, "sample"),
+  const told = ["dataset_title", "model", "composite"].map(named).filter((text) => !meta.title.includes(text));
+  $("subtitle").textContent = [...told, plural(meta.samples.length, "sample"),
     plural(timeline.length, "step"), unfinished ? "unfinished" : ""].filter(Boolean).join(" · ");
   const said = [];
   const [rank, whole] = [(s) => s.rank > 0, (s) => s.rank === 0];
@@ -166,7 +167,9 @@ function describe() {
   said.push(`Red speaks for the explained class, blue against it, white is zero; “of each step” sets the strongest colour to the largest |relevance| of each map, “of the whole run” to that which ${meta.range} % of the sample’s steps stay below. Relevance is in units of the explained output, summed over channels.`);
   const table = element("table"), head = element("tr");
   for (const name of ["recording", "steps", "patterns (median)", "samples stored one by one", "error of 95 % of steps: median sample", "largest", "worst single map", "error of the change (median)"]) head.append(element("th", "", name));
-  table.append(head);
+  const top = element("thead"), body = element("tbody");
+  top.append(head);
+  table.append(top, body);
   const median = (values) => { const v = [...values].sort((a, b) => a - b); return v.length ? v[v.length >> 1] : null; };
   for (const run of RUNS) {
     const found = run.scores.filter((score) => score.rank !== undefined), line = element("tr");
@@ -175,7 +178,7 @@ function describe() {
     const cells = [run.name, run.steps, median(found.filter(rank).map((s) => s.rank)) ?? "–", found.filter(whole).length, share(median(of("error_95"))),
       share(Math.max(...of("error_95"))), share(Math.max(...of("error_worst"))), share(median(of("change_error")))];
     cells.forEach((text, i) => line.append(element(i ? "td" : "th", "", String(text))));
-    table.append(line);
+    body.append(line);
   }
   const scroll = element("div", "scroll");
   scroll.append(table);
