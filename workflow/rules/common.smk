@@ -13,7 +13,7 @@ sys.path[:0] = [str(ROOT / "workflow" / "scripts"), str(ROOT / "src")]
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
 
 from bridge import adopt_if_needed, check_stage, hold_run, record_results, refuse_links
-from closure import code_of, files_in
+from closure import code_of
 from dag import INNER
 from failures import tell_failures
 from kinds import Kind

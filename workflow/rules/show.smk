@@ -64,7 +64,6 @@ for kind, made in KINDS.items():
                 **made.explored_from,
                 **made.explored_with,
                 code=code_of("explorer"),
-                page=files_in("src/lrp_dynamics/reports/explorer/page"),
             output:
                 html=f"{REPORT}/explorer.html",
             wildcard_constraints:
