@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from lrp_dynamics.measures.outliers import flag
 from lrp_dynamics.measures.parameters import Outliers
 from lrp_dynamics.measures.samples import forgetting_events
 from lrp_dynamics.recording.store import RelevanceFile
-from lrp_dynamics.reports.explorer.shrinking import averaged
+from lrp_dynamics.reports.explorer.shrinking import averaged, reduced
 
 Key = tuple[int, int, int]  # split, index, and how many samples before have the same
 CURVES = ("logit", "r_sum", "r_abs_sum", "step_divergence")
@@ -75,7 +76,7 @@ def source(name: str, file: RelevanceFile, flags: Path | None) -> Source:
         np.maximum(largest, rows.max(axis=0), out=largest)
     table = {
         "divergence": total,
-        "worst_step_share": np.divide(largest, total, out=np.zeros_like(total), where=total > 0),
+        "worst_step_share": np.divide(largest, total, out=np.zeros_like(total), where=(total > 0) & np.isfinite(total)),
         "min_abs_z": np.min([rows.min(axis=0) for rows in _rows(file, "min_abs_z")], axis=0),
     }
     scores = table | flag(table, asdict(Outliers()))
@@ -102,8 +103,8 @@ def _given(path: Path, file: RelevanceFile) -> dict[str, np.ndarray]:
     }
 
 
-def shared(sources: Sequence[Source], wanted: int) -> list[Key]:
-    """Return the samples to show: those that every recording has, the flagged ones first where they are too many.
+def shared(sources: Sequence[Source]) -> list[Key]:
+    """Return the samples that every recording has.
 
     Raises
     ------
@@ -124,7 +125,7 @@ def shared(sources: Sequence[Source], wanted: int) -> list[Key]:
             f"{sources[1].file.path}: found no sample that {first.file.path} has, by split and index; recordings side "
             "by side must be of the same samples"
         )
-    return preferred(first, keys, wanted)
+    return keys
 
 
 def preferred(item: Source, keys: Sequence[Key], wanted: int, ranked: bool = False) -> list[Key]:
@@ -179,10 +180,9 @@ def frames(file: RelevanceFile, numbers: Sequence[int], factor: int, memory: int
 
     What is not finite becomes 0.
     """
-    size = int(np.prod(file.shape))
-    reduced = averaged(np.empty(plane_of(file.shape), np.float32), factor).size
-    together = max(1, min(10, memory // (file.steps * reduced)))
-    rows = 16 * max(1, READ // (160 * size))
+    pixels = prod(reduced(plane_of(file.shape), factor))
+    together = max(1, min(10, memory // (file.steps * pixels)))
+    rows = 16 * max(1, READ // (160 * prod(file.shape)))
     groups: list[list[int]] = []
     for number in numbers:  # of one chunk of samples
         if not (groups and len(groups[-1]) < together and groups[-1][0] // 10 == number // 10):
@@ -190,7 +190,7 @@ def frames(file: RelevanceFile, numbers: Sequence[int], factor: int, memory: int
         groups[-1].append(number)
     for group in groups:
         own = slice(min(group), max(group) + 1)
-        found = np.empty((len(group), file.steps, reduced), np.float32)
+        found = np.empty((len(group), file.steps, pixels), np.float32)
         for start in range(0, file.steps, rows):
             block = _plane(file.maps(slice(start, start + rows), own), len(file.shape))
             block = averaged(block, factor).reshape(*block.shape[:2], -1)
@@ -209,6 +209,7 @@ def about(item: Source) -> dict[str, Any]:
     """Return what a recording says of itself, and its steps."""
     file, attrs = item.file, item.file.attrs
     logs = np.log(item.scores["divergence"][item.scores["divergence"] > 0])
+    logs = logs[np.isfinite(logs)]
     median = float(np.median(logs)) if len(logs) else 0.0
     return {
         "name": shown(item.name),

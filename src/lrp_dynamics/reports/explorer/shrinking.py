@@ -1,6 +1,7 @@
 """What of the recordings fits into a page: how many samples, and by how much frames and images are averaged down."""
 
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
@@ -55,14 +56,14 @@ def plan(
         Bytes for all frames and images as text.
     """
     factor = 1
-    while _reduced(frame, factor) * max(steps) > VALUES or (
-        samples * _bytes(steps, _reduced(frame, factor)) > 0.8 * room and max(frame) // (factor + 1) >= SMALLEST
+    while _pixels(frame, factor) * max(steps) > VALUES or (
+        samples * _bytes(steps, _pixels(frame, factor)) > 0.8 * room and max(frame) // (factor + 1) >= SMALLEST
     ):
         factor += 1
-    own = _bytes(steps, _reduced(frame, factor))
+    own = _bytes(steps, _pixels(frame, factor))
     fitting = max(1, min(samples, int(0.8 * room / own)))
     of_image = 1
-    while fitting * TEXT * channels * _reduced(image, of_image) > 0.2 * room and max(image) // of_image > 1:
+    while fitting * TEXT * channels * _pixels(image, of_image) > 0.2 * room and max(image) // of_image > 1:
         of_image += 1
     return Plan(fitting, factor, of_image)
 
@@ -84,8 +85,13 @@ def averaged(images: np.ndarray, factor: int) -> np.ndarray:
     return images
 
 
-def _reduced(shape: tuple[int, int], factor: int) -> int:
-    return -(-shape[0] // factor) * -(-shape[1] // factor)
+def reduced(shape: tuple[int, int], factor: int) -> tuple[int, int]:
+    """Return the shape that `averaged` makes of a shape."""
+    return -(-shape[0] // factor), -(-shape[1] // factor)
+
+
+def _pixels(shape: tuple[int, int], factor: int) -> int:
+    return prod(reduced(shape, factor))
 
 
 def _bytes(steps: list[int], pixels: int) -> float:

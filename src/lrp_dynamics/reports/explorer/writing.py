@@ -21,7 +21,7 @@ from lrp_dynamics.recording.store import open_relevance
 from lrp_dynamics.reports.explorer import content
 from lrp_dynamics.reports.explorer.encoding import BOUND, encode
 from lrp_dynamics.reports.explorer.packing import pack
-from lrp_dynamics.reports.explorer.shrinking import VALUES, averaged, limit, plan
+from lrp_dynamics.reports.explorer.shrinking import VALUES, limit, plan, reduced
 
 STYLES = ("uPlot.min.css", "explorer.css")
 SCRIPTS = ("uPlot.iife.min.js", "data.js", "paint.js", "state.js", "grid.js", "focus.js", "charts.js", "main.js")
@@ -82,11 +82,11 @@ def write_explorer(
 
 def _page(sources: Sequence[content.Source], title: str | None, wanted: int) -> tuple[str, dict[str, Any]]:
     first = sources[0].file
-    keys = content.shared(sources, wanted)
+    keys = content.shared(sources)
     shape, image = content.plane_of(first.shape), content.picture_shape(first)
     fixed = len(_frame("", "")) + 40_000
     room = limit(len(sources)) - fixed
-    planned = plan(len(keys), [item.file.steps for item in sources], shape, image[1:], image[0], room)
+    planned = plan(min(wanted, len(keys)), [item.file.steps for item in sources], shape, image[1:], image[0], room)
     chosen = content.preferred(sources[0], keys, planned.samples)
     # Of what fits by estimate; if it does not after all, the last ones are left out.
     blobs, scores = _encoded(sources, chosen, planned.frame)
@@ -95,11 +95,10 @@ def _page(sources: Sequence[content.Source], title: str | None, wanted: int) -> 
     sizes = np.sum([[len(blob) + 90 for blob in row] for row in blobs], axis=0)
     order = [chosen.index(key) for key in content.preferred(sources[0], chosen, len(chosen), ranked=True)]
     kept = sorted(order[: max(1, int(np.searchsorted(np.cumsum(sizes[order]), left, side="right")))])
-    reduced = averaged(np.empty(shape, np.float32), planned.frame).shape
     meta = {
         "version": __version__,
         "title": shown(title) if title is not None else _title(sources),
-        "frame": reduced,
+        "frame": reduced(shape, planned.frame),
         "averaged": planned.frame,
         "recorded": shape,
         "unit": first.unit,
