@@ -22,7 +22,9 @@ COLORS = np.rint(matplotlib.colormaps["RdBu_r"](np.arange(256))[:, :3] * 255)
 # The colours of a panel as it is on the screen.
 PAINTED = """(at) => {
   const canvas = document.querySelectorAll(".group .panels canvas[role=img]")[at];
-  return Array.from(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data);
+  const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", {willReadFrequently: true});
+  copy.drawImage(canvas, 0, 0);
+  return Array.from(copy.getImageData(0, 0, canvas.width, canvas.height).data);
 }"""
 NAMELESS = """() => [...document.querySelectorAll("button, input, select, canvas[role=img], [role=slider]")]
   .filter((it) => !(it.getAttribute("aria-label") || it.textContent.trim() || it.closest("label")?.textContent.trim()))
