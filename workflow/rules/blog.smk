@@ -16,6 +16,8 @@ KINDS["dynamics"] = Kind(
         "dynamics": of_first_seed(f"{RUN}/dynamics.h5"),
         "samples": of_first_seed(f"{RUN}/samples.csv"),
     },
+    explored_from={"recordings": of_experiment(f"{RUN}/relevance.h5")},
+    explored_with={"flags": "results/{experiment}/outliers.csv"},
 )
 
 
