@@ -10,6 +10,7 @@ from lrp_dynamics.base.style import (
     BLUE,
     GREY,
     VERMILION,
+    legend_above,
     limit_of,
     new_figure,
     short,
@@ -46,7 +47,7 @@ def differences(run: Run) -> Figure:
     steps = run.scalar("step_divergence")
     last = run.recording.steps - 1
     figure = new_figure(
-        f"Individual differences $|R_{{i-1}} - R_i|$ – {run.title}", run.origin, 8.6, 0.9 + 1.3 * len(chosen)
+        f"Individual differences $|R_i - R_{{i+1}}|$ – {run.title}", run.origin, 8.6, 0.9 + 1.3 * len(chosen)
     )
     grid = figure.subplots(len(chosen), 5, squeeze=False, width_ratios=[3.2, 1, 1, 1, 1])
     for sample, row in zip(chosen, grid, strict=True):
@@ -98,18 +99,18 @@ def divergence(run: Run) -> Figure:
         expected = len(positive) * np.diff(norm.cdf(np.log(np.maximum(edges, 1e-300)), centre, max(spread, 1e-9)))
         axes.stairs(expected, edges, color="black", linestyle="--", label="log-normal of same median and MAD")
         axes.axvline(np.exp(centre + cut * spread), color=VERMILION, linestyle=":", label=f"threshold: z = {cut:.3g}")
-        axes.set(xlabel="divergence (logit units)", xlim=(edges[0], edges[-1] * 1.03))
+        axes.set(xlim=(edges[0], edges[-1] * 1.03))
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         _mark_flagged(axes, run)
-    left.set_ylim(top=1.35 * left.get_ylim()[1])  # room for the legend
     ticks = range(1, 10) if high - low < 1.5 else (1, 2, 5) if high - low < 5 else (1,)
     right.xaxis.set_major_locator(LogLocator(subs=ticks))
     right.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
     right.xaxis.set_minor_formatter(NullFormatter())
-    left.set(title="linear axis", ylabel="number of samples")
-    right.set_title("logarithmic axis")
-    legend_title = None if run.outliers["flagged"].any() else "no sample is flagged"
-    left.legend(loc="upper right", frameon=True, edgecolor="none", framealpha=0.9, title=legend_title, alignment="left")
+    left.set(xlabel="divergence (logit units), linear axis", ylabel="number of samples")
+    right.set_xlabel("divergence (logit units), logarithmic axis")
+    if not run.outliers["flagged"].any():
+        left.plot([], [], " ", label="no sample is flagged")
+    legend_above(left, 2)
     return figure
 
 

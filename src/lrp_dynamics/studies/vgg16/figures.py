@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lrp_dynamics.base.names import literal
-from lrp_dynamics.base.style import GREY, new_figure
+from lrp_dynamics.base.style import GREY, legend_above, new_figure
 from lrp_dynamics.studies.vgg16.maps import activations, composites, contrast, layers, predictions
 from lrp_dynamics.studies.vgg16.results import PhotoRun
 
@@ -37,7 +37,7 @@ def absorption(run: PhotoRun) -> Figure:
     axes.axhline(1, color=GREY, linewidth=0.8, linestyle=":")
     axes.set_ylabel("relevance left / explained logit")
     axes.set_xlabel("layers, from the output to the pixels")
-    axes.legend(loc="best")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
 
 
@@ -55,7 +55,7 @@ def flipping(run: PhotoRun) -> Figure:
     curves.plot([], [], "--", color="k", label="least relevant first")
     curves.set_xlabel("regions replaced (%)")
     curves.set_ylabel("change of the predicted class's logit\n(mean over images)")
-    curves.legend(loc="best", fontsize=6.5)
+    legend_above(curves, 2, fontsize=7)
     _strip(areas, run, "abpc", "ABPC (logit units)")
     return figure
 
@@ -86,7 +86,8 @@ def localisation(run: PhotoRun) -> Figure:
     area = float(np.median(run.measures["object_area"]))
     axes.axvline(area, color="k", linewidth=1, linestyle=":")
     axes.annotate("object's area", (area, 1.02), xycoords=("data", "axes fraction"), fontsize=7, ha="center")
-    axes.set_xlim(0, 1)
+    # Dots at the ends are whole: a map may lie in the object altogether, or not at all.
+    axes.set_xlim(-0.015, 1.015)
     return figure
 
 
