@@ -117,7 +117,7 @@ def conservation(run: Run) -> Figure:
     for difference, name, color, line in curves:
         worst = np.maximum((difference / size).max(axis=1), floor)
         right.semilogy(run.iteration, worst, color=color, linestyle=line, label=name)
-    right.set(xlabel=_STEP, ylabel="share of |relevance|, largest of all samples", ylim=(floor, None))
+    right.set(xlabel=_STEP, ylabel="largest share of |relevance|", ylim=(floor, None))
     right.set_ylim(floor / 1.5, max(right.get_ylim()[1], 1e-4))
     legend_above(right, 1)
     return figure

@@ -94,7 +94,9 @@ def _heatmaps(run: Homework, method: str, title: str) -> Figure:
     for sample, (axes, values) in enumerate(zip(grid, run.maps(method)[-1], strict=True)):
         artist = show_amount(axes, values, limit_of(values))
         axes.set_xlabel(
-            f"{run.class_name(sample, 12)}\nΣ = {short(float(values.sum(dtype=np.float64)))}", fontsize=7.5, labelpad=1.5
+            f"{run.class_name(sample, 12)}\nΣ = {short(float(values.sum(dtype=np.float64)))}",
+            fontsize=7.5,
+            labelpad=1.5,
         )
     bar = figure.colorbar(artist, ax=figure.axes, location="bottom", fraction=0.025, aspect=45, pad=0.015, shrink=0.6)
     bar.set_ticks(artist.get_clim(), labels=["0", "largest"])

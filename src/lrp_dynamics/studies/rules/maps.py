@@ -78,7 +78,7 @@ def agreement(run: Rules) -> Figure:
         "dynamics_map": "Dynamics map\n(over pixels; median of samples)",
     }
     names, count = run.names, len(run.names)
-    figure = new_figure(f"Agreement between explanations – {run.title}", run.origin, 8.6, 8.4)
+    figure = new_figure(f"Agreement between explanations – {run.title}", run.origin, 8.6, 9.6)
     *panels, rest = figure.subplots(2, 2, sharey="row").flat
     for axes, (kind, title) in zip(panels, kinds.items(), strict=True):
         matrix = np.eye(count)
@@ -95,6 +95,7 @@ def agreement(run: Rules) -> Figure:
         axes.set_xticks(range(count), labels, rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
         axes.set_yticks(range(count), labels, fontsize=8)
         axes.set_title(title)
+        axes.tick_params(length=0)
     rest.set_axis_off()
     bar = figure.colorbar(artist, cax=rest.inset_axes((0.05, 0.6, 0.9, 0.06)), orientation="horizontal")
     bar.set_ticks([-1, -0.5, 0, 0.5, 1])
