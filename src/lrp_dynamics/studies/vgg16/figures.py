@@ -50,7 +50,7 @@ def flipping(run: PhotoRun) -> Figure:
         for order, style in (("morf", "-"), ("lerf", "--")):
             scores = run.flipping(method, order)
             curves.plot(fraction, (scores - scores[:, :1]).mean(0), style, color=run.colour(method))
-        curves.plot([], [], color=run.colour(method), label=literal(method))
+        curves.plot([], [], color=run.colour(method), label=run.spoken(method))
     curves.plot([], [], "-", color="k", label="most relevant first")
     curves.plot([], [], "--", color="k", label="least relevant first")
     curves.set_xlabel("regions replaced (%)")
@@ -95,7 +95,7 @@ def _band(axes: Axes, x: np.ndarray, values: np.ndarray, run: PhotoRun, method: 
     """Draw the median over the images (rows), and the middle half of them."""
     columns = [column[np.isfinite(column)] for column in values.T]  # where maps have no variation there is no rank
     low, middle, high = np.array([np.percentile(c, [25, 50, 75]) if len(c) else [np.nan] * 3 for c in columns]).T
-    axes.plot(x, middle, "o-", markersize=3, color=run.colour(method), label=literal(method))
+    axes.plot(x, middle, "o-", markersize=3, color=run.colour(method), label=run.spoken(method))
     axes.fill_between(x, low, high, color=run.colour(method), alpha=0.15, linewidth=0)
 
 
@@ -107,9 +107,7 @@ def _strip(axes: Axes, run: PhotoRun, name: str, label: str) -> None:
         axes.plot(values, row + jitter, ".", markersize=3, color=run.colour(method), alpha=0.5)
         if np.isfinite(values).any():
             axes.plot([np.nanmedian(values)] * 2, [row - 0.36, row + 0.36], color="k", linewidth=1.6)
-    axes.set_yticks(
-        range(len(run.methods)), [literal(method.replace("_", " ")) for method in run.methods], fontsize=7.5
-    )
+    axes.set_yticks(range(len(run.methods)), [run.spoken(method) for method in run.methods], fontsize=7.5)
     axes.invert_yaxis()
     axes.grid(False, axis="y")
     axes.set_xlabel(label)
