@@ -49,7 +49,7 @@ def test_orders_that_lose_to_their_reverse_are_told():
 def test_random_weights_are_a_check_and_rank_nothing():
     metrics = {"a_mprt_last_layer": 0.95, "a_mprt_all_layers": 0.1, "b_mprt_last_layer": 0.5, "b_mprt_all_layers": 0.4}
     text = told(checks(metrics, ["a", "b"]))
-    assert "`a`: 0.950 after the last layer, 0.100 after all" in text
+    assert "`a`: 0.95 after the last layer, 0.1 after all" in text
     assert "They do not rank the methods" in text
     assert "`a` still gives nearly the same maps" in text
     assert "nearly the same maps" not in told(checks(metrics | {"a_mprt_last_layer": 0.8}, ["a", "b"]))

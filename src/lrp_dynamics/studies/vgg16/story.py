@@ -9,7 +9,7 @@ from lrp_dynamics.base.files import read_json
 from lrp_dynamics.measures.summary import median_interval
 from lrp_dynamics.reports.material import material
 from lrp_dynamics.reports.telling import Telling, code, plain
-from lrp_dynamics.reports.words import number, percent, times
+from lrp_dynamics.reports.words import correlation, number, percent, times
 from lrp_dynamics.studies.vgg16.results import PhotoRun
 from lrp_dynamics.studies.vgg16.study import FIGURES
 
@@ -86,7 +86,7 @@ class PhotoStory(Telling):
         r = float(np.corrcoef(best, second)[0, 1])
         difference = np.abs(best - second)
         where = place_of(difference.reshape(self.run.map(self.first, "predicted", i).shape))
-        return [f"{likeness(r)} (correlation {number(round(r, 3))}); the two maps differ most in the {where}."]
+        return [f"{likeness(r)} (correlation {correlation(r)}); the two maps differ most in the {where}."]
 
     def balance(self) -> list[str]:
         """Say how much of the logit arrives at the pixels, and which layer takes most of the rest."""
@@ -188,9 +188,7 @@ def checks(metrics: Mapping[str, float], methods: Sequence[str]) -> list[str]:
     for name in methods:
         last, everything = (metrics.get(f"{name}_mprt_{layers}") for layers in ("last_layer", "all_layers"))
         if last is not None and everything is not None:
-            told.append(
-                f"{code(name)}: {number(round(last, 3))} after the last layer, {number(round(everything, 3))} after all"
-            )
+            told.append(f"{code(name)}: {correlation(last)} after the last layer, {correlation(everything)} after all")
     if not told:
         return ["No map varies enough to be compared with those of random weights."]
     result = [
