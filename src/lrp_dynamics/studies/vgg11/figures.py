@@ -153,7 +153,7 @@ def concentration(run: Results) -> Figure:
         xlabel="share of the pixels, strongest first", ylabel="share of the relevance", xlim=(0, 1), ylim=(0, 1.02)
     )
     legend_above(left, 1)
-    right.set(xlabel="share of the initial relevance that arrives at the pixels", xscale="log", ylim=(1.6, -0.6))
+    right.set(xlabel="share of the relevance that arrives", xscale="log", ylim=(1.6, -0.6))
     right.set_xlim(None, 2)
     right.set_yticks(range(len(METHODS)), METHODS.values())
     for axis in (left.xaxis, left.yaxis):
