@@ -58,7 +58,7 @@ class Run:
         """What was trained and explained, in one line."""
         attrs = self.recording.attrs
         count = self.recording.steps - 1
-        steps = f"{count} recorded training {'step' if count == 1 else 'steps'}"
+        steps = f"{count:,} recorded training {'step' if count == 1 else 'steps'}"
         model, rules = literal(attrs["model"]), literal(attrs["composite"])
         text = f"{self.title} · {model} · rules: {rules} · seed {attrs['seed']} · {steps}"
         return text + self.recording.drawn

@@ -2,6 +2,7 @@
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from scipy.stats import median_abs_deviation, norm
@@ -54,6 +55,7 @@ def differences(run: Run) -> Figure:
         worst = 1 + int(steps[1:, sample].argmax())
         shown = sorted({max(1, last // 10), max(1, last // 2), last})[:3]
         row[0].semilogy(run.iteration[1:], steps[1:, sample], color=BLUE, linewidth=0.6, rasterized=True)
+        _few_ticks(row[0].yaxis, steps[1:, sample])
         row[0].plot(run.iteration[worst], steps[worst, sample], "o", color=VERMILION, markersize=5, fillstyle="none")
         row[0].set_ylabel(_name(run, sample), fontsize=8)
         pairs = {record: run.recording.maps(slice(record - 1, record + 1), sample) for record in {*shown, worst}}
@@ -72,6 +74,22 @@ def differences(run: Run) -> Figure:
     grid[0, 0].set_title(r"step divergence (logit units), ○ largest")
     grid[-1, 0].set_xlabel("training step")
     return figure
+
+
+def _few_ticks(axis: Axis, values: np.ndarray) -> None:
+    """Set ticks of a logarithmic axis: decades, parts of them, or, where values are close together, steady ones."""
+    positive = values[values > 0]
+    decades = np.log10(positive.max() / positive.min()) if len(positive) else 0
+    axis.set_major_locator(
+        LogLocator(numticks=5)
+        if decades > 2
+        else LogLocator(subs=(1, 2, 5), numticks=5)
+        if decades > 0.7
+        else MaxNLocator(3)
+    )
+    digits = 1 if decades > 0.7 else 2
+    axis.set_major_formatter(FuncFormatter(lambda value, _: short(value, digits)))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def divergence(run: Run) -> Figure:
@@ -104,7 +122,7 @@ def divergence(run: Run) -> Figure:
         _mark_flagged(axes, run)
     ticks = range(1, 10) if high - low < 1.5 else (1, 2, 5) if high - low < 5 else (1,)
     right.xaxis.set_major_locator(LogLocator(subs=ticks))
-    right.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+    right.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value, 1)))
     right.xaxis.set_minor_formatter(NullFormatter())
     left.set(xlabel="divergence (logit units), linear axis", ylabel="number of samples")
     right.set_xlabel("divergence (logit units), logarithmic axis")
