@@ -24,14 +24,12 @@ inputs = {
 params = {}
 
 # %%
-import numpy as np
-
-from lrp_dynamics.studies.blog.story import Story, code, number, percent, plain, plural
+from lrp_dynamics.studies.blog.story import Story, code, plain, plural
 
 story = Story(**inputs)
-m, run, samples, tell = story.metrics, story.run, story.samples, story.tell
+m, run, tell = story.metrics, story.run, story.tell
 count, steps = m["samples"], m["recorded_steps"] - 1
-seed, seeds = run["seed"], m["seeds"]
+seeds = m["seeds"]
 several = seeds > 1
 
 # %%
@@ -42,9 +40,9 @@ tell(
     f"{f', numbers of {seeds} seeds' if several else ''}*"
 )
 tell(
-    "Layer-wise relevance propagation (LRP) takes one output of a network and distributes it over the input pixels: "
-    "red where a pixel spoke for the class, blue where it spoke against it. Such heatmaps are usually made once, after "
-    f"the training. {' '.join(story.on('pace'))} Every number on this page was computed from this run's result files."
+    "Layer-wise relevance propagation (LRP) takes one output of a network and distributes it over the input pixels. "
+    f"{' '.join(story.colours())} Such heatmaps are usually made once, after the training. "
+    f"{' '.join(story.on('pace'))} Every number on this page was computed from this run's result files."
 )
 story.points(*(story.on(topic) for topic in ("conservation", "smoothness", "placement", "outliers")))
 
@@ -53,34 +51,14 @@ story.points(*(story.on(topic) for topic in ("conservation", "smoothness", "plac
 #
 # ### The samples
 # %%
-splits = {0: "training", 1: "test"}
-where = " and ".join(splits[split] for split in np.unique(samples["split"]).tolist())
-tell(
-    f"{count} images of the {where} set were drawn before the training, and stay the same at every step. After the "
-    f"training the network classifies {percent(samples['correct'].mean())} of them as labelled."
-)
+tell(story.followed())
 story.figure("samples")
 
 # %% [markdown]
 # ### The training
 # %%
-accuracies = [
-    f"{percent(m[f'{name}_accuracy'])} on {word} images"
-    for name, word in (("train", "training"), ("test", "test"))
-    if f"{name}_accuracy" in m
-]
-if accuracies:
-    tell(
-        f"The network ends with an accuracy of {' and '.join(accuracies)}"
-        + (f", and a training loss of {number(m['final_loss'])}" if "final_loss" in m else "")
-        + (f" (means of {m['seeds']} seeds)." if several else ".")
-    )
-    gap = m.get("train_accuracy", 0) - m.get("test_accuracy", np.inf)
-    if gap > 0.1:
-        tell(
-            f"The gap of {percent(gap)} between training and test images means that part of what is learned, and hence "
-            "part of what the heatmaps show late in the training, is specific to the training images."
-        )
+if story.on("accuracy"):
+    tell(story.on("accuracy"))
 story.figure("training_loss")
 
 # %% [markdown]
@@ -88,15 +66,11 @@ story.figure("training_loss")
 # %%
 tell(
     "Let P<sub>i</sub> be a sample's prediction score after step i, here the logit of its labelled class, and "
-    "R<sub>i</sub> the sum of its relevance map. Here are both, as changes since the untrained network. Where the two "
-    "families of curves look alike, they invite the conclusion that relevance is proportional to the prediction."
+    "R<sub>i</sub> the sum of its relevance map. Both are drawn as changes since the untrained network. Where the two "
+    "panels look alike, they invite the conclusion that relevance is proportional to the prediction."
 )
 story.figure("prediction_and_relevance")
-tell(
-    "That would be no discovery. LRP rules are built to *conserve*: each layer hands on the relevance that it "
-    "receives, so that the sum of the map is the output that was explained. The figure is therefore a check, and this "
-    "is its result:"
-)
+tell(story.on("likeness"))
 tell(story.on("conservation"))
 story.figure("conservation")
 tell("The changes from one step to the next, drawn in the same way:")
@@ -105,10 +79,7 @@ story.figure("step_changes")
 # %% [markdown]
 # ### The heatmaps
 # %%
-tell(
-    "What conservation leaves open is *where* the relevance goes. The maps of a few samples, from the untrained "
-    "network to the last step:"
-)
+tell(story.on("whereabouts"))
 story.figure("heatmaps")
 story.figure("heatmap_changes")
 tell(story.on("smoothness"))
@@ -146,11 +117,8 @@ tell(story.on("timing"))
 # %%
 story.figure("divergence")
 tell(story.on("outliers"))
-top = min(10, count)
-name, same = story.commonest_class(top)
-most = f"; {same} of them are of class {plain(name)}" if 2 * same > top > 1 else ""
-tell(f"The {top} samples of largest divergence{f' in seed {seed}' if several else ''}{most}:")
-story.largest(top)
+tell(story.most_divergent(10))
+story.largest(10)
 
 # %% [markdown]
 # ### What does divergence tell about a sample?

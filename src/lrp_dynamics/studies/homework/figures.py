@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
 
-from lrp_dynamics.base.style import BLUE, GREY, VERMILION, new_figure
+from lrp_dynamics.base.style import BLUE, GREY, VERMILION, legend_above, new_figure
 from lrp_dynamics.measures.similarity import cosine, similarity_to_last
 from lrp_dynamics.studies.homework.maps import along_training, deep_taylor, evidence, masked, sensitivity
 from lrp_dynamics.studies.homework.results import METHODS, Homework
@@ -49,9 +49,7 @@ def accuracy(run: Homework) -> Figure:
     for axes in (left, right):
         axes.set_xlabel("training step")
         _log_steps(axes)
-        # Above the axes: curves and lines may lie anywhere in them.
-        place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0}
-        axes.legend(ncols=3, handlelength=1.5, columnspacing=1, **place)
+        legend_above(axes)
     return figure
 
 
@@ -66,7 +64,7 @@ def conservation(run: Homework) -> Figure:
         top = max(evidence.max(), 1e-9) * 1.05
         axes.plot([0, top], [0, top], color=GREY, linewidth=0.8, label="Σ = evidence")
         axes.set(title=name, xlabel="evidence for the class, max(0, y) (logit units)", xlim=(-0.02 * top, top))
-        axes.legend(loc="upper left")
+        legend_above(axes)
     figure.axes[0].set_ylabel("Σ (∂y/∂x)²")
     figure.axes[1].set_ylabel("Σ R (logit units)")
     return figure

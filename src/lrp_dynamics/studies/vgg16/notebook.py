@@ -110,12 +110,4 @@ story.measures()
 # %% [markdown]
 # ## What this cannot tell
 # %%
-limits = [
-    "A heatmap shows what this network uses, not what is in the image; a wrong prediction has a heatmap too.",
-    "Replaced regions make images of a kind that the network was not trained on.",
-]
-if story.masked:
-    limits.append("The images are synthetic and small: what holds for them need not hold for photographs.")
-if count < 20:
-    limits.append(f"{count} {'image is' if count == 1 else 'images are'} too few to rank methods.")
-tell(limits)
+tell(story.limits())
