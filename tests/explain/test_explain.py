@@ -151,7 +151,10 @@ def test_network_of_the_pipeline_can_be_explained(capsys, tmp_path, picture):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--model", "vgg99"], r"model: found 'vgg99', expected a .safetensors file or one of vgg11, "),
+        (
+            ["--model", "vgg99"],
+            "model: found 'vgg99', expected the name of a network, did you mean vgg19 or vgg16 or vgg13?; timm:NAME",
+        ),
         (["--model", "WEIGHTS", "--composite", "epsilom"], "composite 'epsilom' is unknown; did you mean 'epsilon'?"),
         (["--model", "WEIGHTS", "--target", "4"], "target: found 4, expected a class from 0 to 3"),
         (
@@ -194,7 +197,7 @@ def test_a_pickle_that_would_run_code_is_not_loaded(tmp_path):
             return (open, (str(tmp_path / "harmed"), "w"))
 
     torch.save({"weight": Harm()}, tmp_path / "harm.pth")
-    with pytest.raises(UserError, match=r"neither a \.safetensors file nor a state_dict"):
+    with pytest.raises(UserError, match=r"holds a pickled object of '.*open' beside or instead of weights"):
         load("blog_cnn", tmp_path / "harm.pth")
     assert not (tmp_path / "harmed").exists()
 
