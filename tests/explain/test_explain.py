@@ -153,7 +153,7 @@ def test_network_of_the_pipeline_can_be_explained(capsys, tmp_path, picture):
     [
         (
             ["--model", "vgg99"],
-            "model: found 'vgg99', expected the name of a network, did you mean vgg19 or vgg16 or vgg13?; timm:NAME",
+            "model: found 'vgg99', expected the name of a network, perhaps vgg19 or vgg19_bn or vgg16; timm:NAME",
         ),
         (["--model", "WEIGHTS", "--composite", "epsilom"], "composite 'epsilom' is unknown; did you mean 'epsilon'?"),
         (["--model", "WEIGHTS", "--target", "4"], "target: found 4, expected a class from 0 to 3"),

@@ -102,10 +102,9 @@ def told(error: BaseException) -> str:
         return shown(f"{type(error).__name__}: {text}")
     package = Path(__file__).parents[1]
     frames = traceback.extract_tb(error.__traceback__)
-    own = [
-        frame for frame in frames if _is_own_file(Path(frame.filename)) and package not in Path(frame.filename).parents
-    ]
-    place = f", at {own[-1].filename}, line {own[-1].lineno}" if own else ""
+    places = [(Path(frame.filename), frame.lineno) for frame in frames]
+    own = [place for place in places if _is_own_file(place[0]) and package not in place[0].parents]
+    place = f", at {own[-1][0]}, line {own[-1][1]}" if own else ""
     return shown(f"{type(error).__name__}: {text}{place}")
 
 

@@ -36,8 +36,8 @@ def prepare(name: str, params: dict[str, Any], raw: Path | None = None) -> Prepa
     if tests is not None and (found := _classes(name, "test_path", tests)) != classes:
         odd = sorted(set(found) ^ set(classes))[0]
         raise UserError(
-            f"dataset {name!r}: {shown(tests)} and {shown(folder)} must have the same sub-folders; only one of them has "
-            f"{odd!r}"
+            f"dataset {name!r}: {shown(tests)} and {shown(folder)} must have the same sub-folders; only one of them "
+            f"has {odd!r}"
         )
     images, labels, split, provenance, skipped = [], [], [], {}, []
     for label, class_name in enumerate(classes):
@@ -98,8 +98,8 @@ def _drawn(name: str, chosen: Any, readable: list[str], class_name: str) -> list
     count = round(chosen.test_fraction * len(readable))
     if count == len(readable):
         raise UserError(
-            f"dataset {name!r}: test_fraction is {chosen.test_fraction}, which leaves none of the {len(readable)} images "
-            f"in {shown(Path(chosen.path).expanduser() / class_name)} for training; choose a smaller one"
+            f"dataset {name!r}: test_fraction is {chosen.test_fraction}, which leaves none of the {len(readable)} "
+            f"images in {shown(Path(chosen.path).expanduser() / class_name)} for training; choose a smaller one"
         )
     tests = set(sorted(readable, key=lambda key: _rank(chosen.seed, key))[:count])
     return [TEST if key in tests else TRAIN for key in readable]

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
@@ -91,7 +92,7 @@ def load(model: str, weights: Path | None = None, trained_on: str | None = None)
     UserError
         If there is no such network, no such file, or the weights are of another network or other data.
     """
-    if not is_named(model):
+    if not is_named(model) or (model not in known() and Path(model).is_file()):
         return _from_file(model, weights)
     if weights is None:
         return _published(model)
@@ -110,14 +111,10 @@ def _from_file(model: str, weights: Path | None) -> Network:
     path = Path(model)
     if not path.is_file():
         close = get_close_matches(model, known(), 3)
-        hint = (
-            f"did you mean {' or '.join(close)}?"
-            if close
-            else f"such as {', '.join(['vgg16', 'resnet18', *models.MODELS])}"
-        )
+        hint = f"perhaps {' or '.join(close)}" if close else "such as vgg16, resnet18 or blog_cnn"
         raise UserError(
-            f"model: found {model!r}, expected the name of a network, {hint}; timm:NAME, your own as {own_code.FORMS}, or a "
-            ".safetensors file of the pipeline"
+            f"model: found {model!r}, expected the name of a network, {hint}; timm:NAME; your own as {own_code.FORMS}; or "
+            "a .safetensors file of the pipeline"
         )
     state, about = read_state(path)
     if weights is not None:
@@ -129,8 +126,8 @@ def _from_file(model: str, weights: Path | None) -> Network:
         )
     if own_code.is_own(about.model):
         raise UserError(
-            f"{path} holds the weights of code of someone's own, {about.model!r}, which is not imported because a file says "
-            f"so; if you trust that code, name it: --model {about.model} --weights {path}"
+            f"{path} holds the weights of code of someone's own, {about.model!r}, which is not imported because a file "
+            f"says so; if you trust that code, name it: --model {about.model} --weights {path}"
         )
     return build(about, state, path)
 
@@ -192,8 +189,7 @@ def describe(
 
 def _shapes(model: str) -> dict[str, tuple[int, ...]]:
     """Return name and shape of a network's weights, in the order of its layers, as if it had ten classes."""
-    with _device(model):
-        state = _untrained(Description(model, ["?"] * 10, (3, 32, 32), 0.0, 1.0, "")).state_dict()
+    state = _outline(Description(model, ["?"] * 10, (3, 32, 32), 0.0, 1.0, "")).state_dict()
     return {name: tuple(value.shape) for name, value in state.items()}
 
 
@@ -201,16 +197,18 @@ def build(about: Description, state: Mapping[str, Tensor], source: Path) -> Netw
     """Return the network that a description names, with these weights; `source` is for the error message."""
     if not is_named(about.model):
         raise UserError(f"{source}: found weights of {about.model!r}, expected one of {', '.join(known())}")
-    with _device(about.model):
-        compare(_untrained(about, state), state, source, about.model)
+    compare(_outline(about, state), state, source, about.model)
     model = _untrained(about, state)
     fill(model, state, source, about.model)
     return Network(model.eval(), replace(about, classes=tuple(about.classes)))
 
 
-def _device(model: str) -> torch.device:
-    """Return where a network is built to be compared: where a wrong description takes no memory, if it can be there."""
-    return torch.device("cpu" if own_code.is_own(model) else "meta")
+def _outline(about: Description, state: Mapping[str, Tensor] | None = None) -> nn.Module:
+    """Return a network to be compared, without memory for its weights where it can be: a description may be wrong."""
+    if not own_code.is_own(about.model):
+        with suppress(NotImplementedError), torch.device("meta"):  # as those say that read values while they are built
+            return _untrained(about, state)
+    return _untrained(about, state)
 
 
 def _untrained(about: Description, state: Mapping[str, Tensor] | None = None) -> nn.Module:

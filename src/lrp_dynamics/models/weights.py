@@ -67,8 +67,8 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], Description | None]:
     if not named or not all(isinstance(value, Tensor) for value in state.values()):
         found = f"a mapping with the keys {', '.join(map(repr, list(state)[:5]))}" if named else type(state).__name__
         raise UserError(
-            f"{path} holds no state_dict but {shown(found)}; expected a mapping from parameter names to tensors, alone or "
-            f"as {', '.join(CONTAINERS)}"
+            f"{path} holds no state_dict but {shown(found)}; expected a mapping from parameter names to tensors, alone "
+            f"or as {', '.join(CONTAINERS)}"
         )
     _check_plain(state, path)
     return dict(state), None
@@ -78,16 +78,13 @@ def _unread(path: Path, error: Exception) -> str:
     """Return why torch does not read a file as plain data, and what to do, in one sentence."""
     text = str(error)
     if "TorchScript" in text:
-        return (
-            f"{path} is a TorchScript program and not weights alone; save those, torch.save(model.state_dict(), FILE)"
-        )
-    if named := re.search(
-        r"GLOBAL (\S+) was not an allowed|Unsupported class (\S+)|Unsupported global: GLOBAL (\S+)", text
-    ):
+        return f"{path} is a TorchScript program; expected weights alone, of torch.save(model.state_dict(), FILE)"
+    if named := re.search(r"GLOBAL (\S+) was not an allowed|(?:class|global:)(?: GLOBAL)? (\S+)", text):
         what = next(filter(None, named.groups())).rstrip(".")
         return (
-            f"{path} holds a pickled object of {shown(what)!r} beside or instead of weights, and reading it would run code "
-            "of the file, so it is not read; where it comes from, save the weights alone: torch.save(model.state_dict(), FILE)"
+            f"{path} holds a pickled object of {shown(what)!r} beside or instead of weights, and reading it would run "
+            "code of the file, so it is not read; where it comes from, save the weights alone: "
+            "torch.save(model.state_dict(), FILE)"
         )
     reason = text.splitlines()[0] if text else type(error).__name__
     return f"{path} is neither a .safetensors file nor a state_dict of torch.save ({reason})"
