@@ -133,8 +133,8 @@ def _place(model: str) -> tuple[Path, Path]:
             if file.is_file():
                 return root, file
     raise UserError(
-        f"model: found {model!r}, but there is no module {where} here, nor in the installed packages; expected the name "
-        f"of a network of this package, or your own as {FORMS}"
+        f"model: found {model!r}, but there is no module {where} here or among the installed packages; expected the "
+        f"name of a network of this package, or your own as {FORMS}"
     )
 
 

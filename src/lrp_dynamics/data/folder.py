@@ -83,8 +83,8 @@ def _classes(name: str, key: str, folder: Path) -> list[str]:
         )
     if set(map(str.lower, classes)) <= _SPLITS:
         raise UserError(
-            f"dataset {name!r}: the sub-folders of {shown(folder)} are {', '.join(classes)}, expected one per class; set "
-            "`path` to the one for training and `test_path` to the one for the test"
+            f"dataset {name!r}: the sub-folders of {shown(folder)} are {', '.join(classes)}, expected one per class; "
+            "set `path` to the one for training and `test_path` to the one for the test"
         )
     if len(set(map(shown, classes))) < len(classes):
         raise UserError(

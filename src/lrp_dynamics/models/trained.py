@@ -113,8 +113,8 @@ def _from_file(model: str, weights: Path | None) -> Network:
         close = get_close_matches(model, known(), 3)
         hint = f"perhaps {' or '.join(close)}" if close else "such as vgg16, resnet18 or blog_cnn"
         raise UserError(
-            f"model: found {model!r}, expected the name of a network, {hint}; timm:NAME; your own as {own_code.FORMS}; or "
-            "a .safetensors file of the pipeline"
+            f"model: found {model!r}, expected the name of a network, {hint}; timm:NAME; your own as {own_code.FORMS}; "
+            "or a .safetensors file of the pipeline"
         )
     state, about = read_state(path)
     if weights is not None:
