@@ -99,7 +99,8 @@ def explain_files(images: Sequence[Path], network: Network, task: Task, out: Pat
     fixed = None if task.target in ("predicted", "runner-up") else class_index(task.target, network.about.classes)
     files, results = find_images(images, out), Results()
     about = network.about
-    origin = " · ".join(literal(text) for text in (f"{about.model} ({about.trained_on})", ", ".join(explainers)))
+    shown_as = f"from left to right: the image, {', '.join(explainers)}"
+    origin = " · ".join(literal(text) for text in (f"{about.model} ({about.trained_on})", shown_as))
     bar = tqdm(total=len(files), unit="image", disable=len(files) <= FEW or not sys.stderr.isatty(), dynamic_ncols=True)
     try:
         for (path, label), name in zip(files.items(), unique_names(files.values()), strict=True):

@@ -16,7 +16,7 @@ from lrp_dynamics.base.style import RC, SIGNED, bare, limit_of, short, show_imag
 from lrp_dynamics.data.pictures import as_picture
 
 UNIT = "relevance for the class (logit units)"
-OWN_SCALE = "red supports the class, blue speaks against it; each map has its own scale, centred at zero"
+OWN_SCALE = "red: for the class, blue: against it; each map has a scale of its own"
 TILE, GAP, TEXT, SHEET = 112, 8, 26, 60  # sizes in pixels of a sheet, and how many images it has at most
 COLUMNS = 6  # of panels of layers
 
@@ -70,7 +70,7 @@ def save_side_by_side(path: Path, pixels: np.ndarray, maps: Mapping[str, np.ndar
             below.imshow(blend(pixels, relevance, limit))
             bare(below)
 
-    _save(path, fill, (2.2 * (1 + len(maps)), 5.4), title, f"{origin}\n{UNIT}; {OWN_SCALE}")
+    _save(path, fill, (2.2 * (1 + len(maps)), 5.4), title, f"{origin}\n{UNIT}\n{OWN_SCALE}")
 
 
 def save_layers(path: Path, maps: Mapping[str, np.ndarray], title: str, origin: str) -> None:
@@ -88,7 +88,7 @@ def save_layers(path: Path, maps: Mapping[str, np.ndarray], title: str, origin: 
             height, width = relevance.shape
             axes.set_title(f"{literal(name, 26)}\n{height}×{width}, ±{short(limit)}", fontsize=7)
 
-    _save(path, fill, (max(5.2, 1.8 * columns), 1.1 + 2.05 * rows), title, f"{origin}\n{UNIT}; {OWN_SCALE}")
+    _save(path, fill, (max(5.2, 1.8 * columns), 1.1 + 2.05 * rows), title, f"{origin}\n{UNIT}\n{OWN_SCALE}")
 
 
 @dataclass(frozen=True)
