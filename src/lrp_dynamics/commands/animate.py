@@ -1,6 +1,6 @@
-"""Animate samples and their relevance maps along the training: .gif, .webp, or, where ffmpeg is, .mp4.
+"""Animate samples and their relevance maps along the training, as .gif, .webp, or where ffmpeg is .mp4.
 
-Each sample is a row: its image, its map at the step shown, on one signed scale for all frames, and its explained output.
+A row for each sample: its image, its map at the step shown, on one signed scale for all frames, and its logit.
 
 Examples:
   lrp-dynamics animate relevance.h5 --samples 0 3 17 --output maps.gif
