@@ -26,6 +26,7 @@ KINDS["homework"] = Kind(
 use rule train as homework_train with:
     input:
         data=of_experiment("data/{dataset}.h5"),
+        network=own_network,
         code=code_of("homework-train"),
     output:
         **in_folder(RUN, WEIGHTS),
@@ -46,6 +47,7 @@ rule homework_explain:
         data=of_experiment("data/{dataset}.h5"),
         checkpoints=f"{RUN}/checkpoints.safetensors",
         accuracy=f"{RUN}/accuracy.csv",
+        network=own_network,
         code=code_of("homework-explain"),
     output:
         evidence=f"{RUN}/evidence.csv",
