@@ -335,7 +335,7 @@ def meaning(m: Metrics) -> list[str]:
         if rho > 0.7
         else "Divergence partly follows how much relevance a sample has"
         if rho > 0.3
-        else "Divergence does not follow how much relevance a sample has"
+        else "Divergence hardly follows how much relevance a sample has"
         if rho > -0.3
         else "Samples of much relevance have less divergence"
     )

@@ -174,7 +174,7 @@ def evaluation(scores: Mapping[str, np.ndarray]) -> list[str]:
         )
     else:
         result.append(
-            f"{code(best)} has the largest median, but these images do not tell it from {' or '.join(alike)}: the 95 % "
+            f"{code(best)} has the largest median, but these images do not tell it from {', '.join(alike[:-1]) + ' or ' * (len(alike) > 1) + alike[-1]}: the 95 % "
             "interval of the median difference, image by image, includes zero."
         )
     if medians[best] <= 0:
