@@ -86,9 +86,9 @@ tell(
 )
 tell("> p<sub>i</sub> = exp(y<sub>i</sub>) / (1 + Σ<sub>j</sub> exp(y<sub>j</sub>))")
 tell(
-    "The default class fixes what zero means. With a plain softmax, only differences of scores matter, and any constant "
-    "could be added to all of them. Here, a positive score speaks for a class and a negative one against it, which makes "
-    "a score worth decomposing. The network is trained to make the labelled class t likely, that is, to minimise"
+    "The default class fixes what zero means. With a plain softmax, only differences of scores matter, and any "
+    "constant could be added to all of them. Here, a positive score speaks for a class and a negative one against it, "
+    "which makes a score worth decomposing. The network is trained to make the labelled class t likely, that is, to minimise"
 )
 tell("> L = −log p<sub>t</sub> = log(1 + Σ<sub>j</sub> exp(y<sub>j</sub>)) − y<sub>t</sub>")
 tell(
@@ -137,7 +137,8 @@ page.figure("accuracy")
 right = (evidence["predicted"] == evidence["label"])[:explained]
 tell(
     f"Of the test images, {percent(m['images_with_evidence_share'])} have positive evidence for their own class "
-    f"at the end. The {explained} with most evidence are explained; {int(right.sum())} of them are classified as labelled."
+    f"at the end. The {explained} with most evidence are explained; {int(right.sum())} of them are classified as "
+    "labelled."
 )
 page.figure("evidence")
 

@@ -88,8 +88,9 @@ page.figure("training")
 # %%
 worst = int(np.nanargmin(classes["f1"]))
 tell(
-    f"Precision is the share of images taken for a class that belong to it. Recall is the share of a class's images that "
-    f"are taken for it. F1 is their harmonic mean. Over the classes, precision is {story.exactly(m['macro_precision'])}, recall "
+    f"Precision is the share of images taken for a class that belong to it. Recall is the share of a class's images "
+    "that are taken for it. F1 is their harmonic mean. Over the classes, precision is "
+    f"{story.exactly(m['macro_precision'])}, recall "
     f"{story.exactly(m['macro_recall'])} and F1 {story.exactly(m['macro_f1'])} on average; class "
     f"{plain(classes['class'][worst])} has the lowest F1, {story.exactly(classes['f1'][worst])}."
 )

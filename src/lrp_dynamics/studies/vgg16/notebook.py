@@ -37,8 +37,8 @@ tell(
 tell(
     f"{story.network()} The dense layers are turned into convolutions here, which changes no output but makes every "
     "layer's relevance a map. Layer-wise relevance propagation then hands the logit of a class back, layer by layer, "
-    "to the pixels: positive relevance is red, negative is blue. Every number on this page was computed from this run's "
-    "result files."
+    "to the pixels: positive relevance is red, negative is blue. Every number on this page was computed from this "
+    "run's result files."
 )
 if "test_accuracy" in m:
     tell(
@@ -99,8 +99,8 @@ if story.masked:
     tell(story.localisation())
     story.figure("localisation")
 tell(
-    "**Random weights** are a check, not a score. From the output down, layer after layer gets new random weights. A map "
-    "that stays the same does not depend on what these layers have learned."
+    "**Random weights** are a check, not a score. From the output down, layer after layer gets new random weights. A "
+    "map that stays the same does not depend on what these layers have learned."
 )
 tell(story.checks())
 story.figure("mprt")

@@ -9,7 +9,7 @@ from lrp_dynamics.base.files import read_json
 from lrp_dynamics.measures.summary import median_interval
 from lrp_dynamics.reports.material import material
 from lrp_dynamics.reports.telling import Telling, code, plain
-from lrp_dynamics.reports.words import correlation, number, percent, times
+from lrp_dynamics.reports.words import correlation, listed, number, percent, times
 from lrp_dynamics.studies.vgg16.results import PhotoRun
 from lrp_dynamics.studies.vgg16.study import FIGURES
 
@@ -174,7 +174,7 @@ def evaluation(scores: Mapping[str, np.ndarray]) -> list[str]:
         )
     else:
         result.append(
-            f"{code(best)} has the largest median, but these images do not tell it from {', '.join(alike[:-1]) + ' or ' * (len(alike) > 1) + alike[-1]}: the 95 % "
+            f"{code(best)} has the largest median, but these images do not tell it from {listed(alike, 'or')}: the 95 % "
             "interval of the median difference, image by image, includes zero."
         )
     if medians[best] <= 0:
@@ -198,7 +198,7 @@ def checks(metrics: Mapping[str, float], methods: Sequence[str]) -> list[str]:
     stubborn = [code(name) for name in methods if metrics.get(f"{name}_mprt_last_layer", 0) > 0.9]
     if stubborn:
         result.append(
-            f"With random weights in the last layer, {' and '.join(stubborn)} still "
+            f"With random weights in the last layer, {listed(stubborn)} still "
             f"{'give' if len(stubborn) > 1 else 'gives'} nearly the same maps: what this layer has learned hardly "
             "shows in them."
         )
