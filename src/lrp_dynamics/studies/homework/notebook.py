@@ -88,7 +88,8 @@ tell("> p<sub>i</sub> = exp(y<sub>i</sub>) / (1 + Σ<sub>j</sub> exp(y<sub>j</su
 tell(
     "The default class fixes what zero means. With a plain softmax, only differences of scores matter, and any "
     "constant could be added to all of them. Here, a positive score speaks for a class and a negative one against it, "
-    "which makes a score worth decomposing. The network is trained to make the labelled class t likely, that is, to minimise"
+    "which makes a score worth decomposing. The network is trained to make the labelled class t likely, that is, to "
+    "minimise"
 )
 tell("> L = −log p<sub>t</sub> = log(1 + Σ<sub>j</sub> exp(y<sub>j</sub>)) − y<sub>t</sub>")
 tell(

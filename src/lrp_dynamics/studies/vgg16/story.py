@@ -161,8 +161,8 @@ def evaluation(scores: Mapping[str, np.ndarray]) -> list[str]:
     if not medians:
         return ["No image has an ABPC that could be compared."]
     best = max(medians, key=medians.__getitem__)
-    listed = ", ".join(f"{code(name)} {number(value)}" for name, value in medians.items())
-    result = [f"The area between the curves, in logit units (median over images): {listed}."]
+    shown = ", ".join(f"{code(name)} {number(value)}" for name, value in medians.items())
+    result = [f"The area between the curves, in logit units (median over images): {shown}."]
     low = {name: median_interval(scores[best] - scores[name])[0] for name in medians if name != best}
     alike = [code(name) for name, value in low.items() if not value > 0]
     if not low:
@@ -174,8 +174,8 @@ def evaluation(scores: Mapping[str, np.ndarray]) -> list[str]:
         )
     else:
         result.append(
-            f"{code(best)} has the largest median, but these images do not tell it from {listed(alike, 'or')}: the 95 % "
-            "interval of the median difference, image by image, includes zero."
+            f"{code(best)} has the largest median, but these images do not tell it from {listed(alike, 'or')}: the "
+            "95 % interval of the median difference, image by image, includes zero."
         )
     if medians[best] <= 0:
         result.append("No method's order beats its own reverse, so none of these maps says what the logit needs.")
