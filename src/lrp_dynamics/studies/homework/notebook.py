@@ -155,7 +155,7 @@ page.figure("sensitivity")
 # %%
 tell(
     "The second kind asks what the evidence was made of. It starts from max(0, y) and hands it back layer by layer, to "
-    "each input in proportion to what it contributed. In all layers but the first, whose inputs are not negative, the "
+    "each input in proportion to what it contributed. The inputs of all layers but the first are not negative. There, the "
     "contributions are those through positive weights (rule z<sup>+</sup>):"
 )
 tell(
