@@ -155,8 +155,8 @@ page.figure("sensitivity")
 # %%
 tell(
     "The second kind asks what the evidence was made of. It starts from max(0, y) and hands it back layer by layer, to "
-    "each input in proportion to what it contributed. The inputs of all layers but the first are not negative. There, the "
-    "contributions are those through positive weights (rule z<sup>+</sup>):"
+    "each input in proportion to what it contributed. The inputs of all layers but the first are not negative. There, "
+    "the contributions are those through positive weights (rule z<sup>+</sup>):"
 )
 tell(
     "> R<sub>i</sub> = Σ<sub>j</sub> x<sub>i</sub> w<sub>ij</sub><sup>+</sup> / (Σ<sub>i'</sub> x<sub>i'</sub> "
