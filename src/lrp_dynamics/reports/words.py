@@ -1,6 +1,6 @@
 """Sentences that stay true whatever the numbers: each takes measured values and says what they mean."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import floor, inf, isfinite, log10
 
 Metrics = Mapping[str, float]
@@ -335,7 +335,7 @@ def meaning(m: Metrics) -> list[str]:
         if rho > 0.7
         else "Divergence partly follows how much relevance a sample has"
         if rho > 0.3
-        else "Divergence does not follow how much relevance a sample has"
+        else "Divergence hardly follows how much relevance a sample has"
         if rho > -0.3
         else "Samples of much relevance have less divergence"
     )
@@ -366,6 +366,18 @@ def limits(m: Metrics, title: str) -> list[str]:
         result.append(f"{samples} samples show the tail of the distribution to about one in {samples}, and no further.")
     result.append("One set of rules was used. Others weigh pixels differently, and meet other small denominators.")
     return result
+
+
+def listed(names: Iterable[str], last: str = "and") -> str:
+    """Return one or more names as a list in words.
+
+    Examples
+    --------
+    >>> listed(["a"]), listed(["a", "b", "c"]), listed(["a", "b"], "or")
+    ('a', 'a, b and c', 'a or b')
+    """
+    *first, end = names
+    return f"{', '.join(first)} {last} {end}" if first else end
 
 
 def plural(count: int, word: str) -> str:

@@ -90,8 +90,8 @@ tell(story.on("smoothness"))
 # ### How they are measured
 # %%
 tell(
-    "Adding up how much each pixel's relevance changes from step to step gives one map per sample, its **Dynamics**, "
-    "and adding up its pixels one number, its **divergence**:"
+    "Summing how much each pixel's relevance changes from step to step gives one map per sample, its **Dynamics**. "
+    "Summing that map over its pixels gives one number, the sample's **divergence**:"
 )
 tell(
     "> Dynamics(p) = Σ<sub>i</sub> |R<sub>i</sub>(p) − R<sub>i+1</sub>(p)|, &emsp; divergence = Σ<sub>p</sub> "

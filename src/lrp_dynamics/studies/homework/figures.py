@@ -29,14 +29,15 @@ def accuracy(run: Homework) -> Figure:
     figure = new_figure(f"Accuracy along training – {run.title}", run.origin, 8.6, 3.6)
     left, right = figure.subplots(1, 2)
     steps, values = run.accuracy["iteration"], run.accuracy["accuracy"]
-    spread = np.sqrt(values * (1 - values) / run.accuracy["test_images"])
-    left.errorbar(steps, values, 1.96 * spread, fmt="o-", color=BLUE, markersize=4, capsize=2, label="this run")
+    spread = 1.96 * np.sqrt(values * (1 - values) / run.accuracy["test_images"])
+    ends = [np.minimum(spread, values), np.minimum(spread, 1 - values)]  # a share lies between 0 and 1
+    left.errorbar(steps, values, ends, fmt="o-", color=BLUE, markersize=4, capsize=2, label="this run")
     if run.published:
         published = np.array(sorted(run.published.items()))
         left.plot(*published.T, "s--", color=VERMILION, markersize=4, fillstyle="none", label="published (literature)")
     classes = len(run.recordings["deep_taylor"].attrs["classes"])
     left.axhline(1 / classes, color=GREY, linestyle=":", label="chance")
-    left.set(ylabel=f"accuracy on {run.accuracy['test_images'][-1]} test images", ylim=(0, None))
+    left.set(ylabel=f"accuracy on {run.accuracy['test_images'][-1]} test images", ylim=(-0.02, None))
     left.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     loss, iteration = run.training["loss"], run.training["iteration"]
     right.plot(iteration, loss, color=BLUE, alpha=0.25, linewidth=0.5, rasterized=True, label="each batch")

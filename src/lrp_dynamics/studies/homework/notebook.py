@@ -86,10 +86,10 @@ tell(
 )
 tell("> p<sub>i</sub> = exp(y<sub>i</sub>) / (1 + Σ<sub>j</sub> exp(y<sub>j</sub>))")
 tell(
-    "The default class fixes what zero means. With a plain softmax only differences of scores matter, and any constant "
-    "could be added to all of them; here a positive score speaks for a class and a negative one against it, which "
-    "is what "
-    "makes a score worth decomposing. The network is trained to make the labelled class t likely, that is to minimise"
+    "The default class fixes what zero means. With a plain softmax, only differences of scores matter, and any "
+    "constant could be added to all of them. Here, a positive score speaks for a class and a negative one against it, "
+    "which makes a score worth decomposing. The network is trained to make the labelled class t likely, that is, to "
+    "minimise"
 )
 tell("> L = −log p<sub>t</sub> = log(1 + Σ<sub>j</sub> exp(y<sub>j</sub>)) − y<sub>t</sub>")
 tell(
@@ -114,9 +114,9 @@ tell(
 # ### The training
 # %%
 tell(
-    "Stochastic gradient descent with a fixed learning rate, on minibatches of "
-    f"{params['batch_size']} images: each pass through the training images takes them in the order of a new random "
-    "permutation. Weights are kept at chosen steps:"
+    "The network is trained by stochastic gradient descent with a fixed learning rate, on minibatches of "
+    f"{params['batch_size']} images. Each pass takes the training images in a new random order. Weights are kept at "
+    "chosen steps:"
 )
 header = ["training steps", "accuracy"]
 rows = [[f"{step:,}", percent(value)] for step, value in zip(accuracy["iteration"], accuracy["accuracy"], strict=True)]
@@ -137,8 +137,9 @@ page.figure("accuracy")
 # %%
 right = (evidence["predicted"] == evidence["label"])[:explained]
 tell(
-    f"Of the test images, {percent(m['images_with_evidence_share'])} have positive evidence for their own class in the "
-    f"end. The {explained} with most evidence are explained; {int(right.sum())} of them are classified as labelled."
+    f"Of the test images, {percent(m['images_with_evidence_share'])} have positive evidence for their own class "
+    f"at the end. The {explained} with most evidence are explained; {int(right.sum())} of them are classified as "
+    "labelled."
 )
 page.figure("evidence")
 
@@ -154,8 +155,8 @@ page.figure("sensitivity")
 # %%
 tell(
     "The second kind asks what the evidence was made of. It starts from max(0, y) and hands it back layer by layer, to "
-    "each input in proportion to what it contributed. In all layers but the first, whose inputs are not negative, the "
-    "contributions are those through positive weights (rule z<sup>+</sup>):"
+    "each input in proportion to what it contributed. The inputs of all layers but the first are not negative. There, "
+    "the contributions are those through positive weights (rule z<sup>+</sup>):"
 )
 tell(
     "> R<sub>i</sub> = Σ<sub>j</sub> x<sub>i</sub> w<sub>ij</sub><sup>+</sup> / (Σ<sub>i'</sub> x<sub>i'</sub> "

@@ -1,6 +1,7 @@
 """Figures of the maps that different explanations give."""
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from lrp_dynamics.base.style import (
@@ -116,8 +117,8 @@ def ranks(run: Rules) -> Figure:
     axes = figure.subplots()
     ranking = (matrix != matrix[:, :1]).any(axis=1)  # where all are alike, nothing is ranked
     shown = np.ma.masked_where(np.broadcast_to(~ranking[:, None], matrix.shape), matrix)
-    artist = axes.imshow(shown, cmap=f"{AMOUNT}_r", vmin=1, vmax=1.6 * len(table), aspect="auto")
-    artist.cmap.set_bad("#eeeeee")
+    colours = colormaps[f"{AMOUNT}_r"].with_extremes(bad="#eeeeee")
+    artist = axes.imshow(shown, cmap=colours, vmin=1, vmax=1.6 * len(table), aspect="auto")
     bare(axes)
     for (i, j), value in np.ndenumerate(matrix):
         text, weight = (int(value), "bold" if value == 1 else None) if ranking[i] else ("=", None)

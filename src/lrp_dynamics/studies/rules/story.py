@@ -1,25 +1,13 @@
 """Sentences of the rule comparison: each takes measured values and says what they mean."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from lrp_dynamics.measures.advice import ranks, reasons
-from lrp_dynamics.reports.words import correlation, number, percent, plural
+from lrp_dynamics.reports.words import correlation, listed, number, percent, plural
 
 Table = Mapping[str, np.ndarray]
-
-
-def listed(chosen: Iterable[str]) -> str:
-    """Return names as a list in words.
-
-    Examples
-    --------
-    >>> listed(["a"]), listed(["a", "b", "c"])
-    ('a', 'a, b and c')
-    """
-    chosen = list(chosen)
-    return chosen[0] if len(chosen) == 1 else f"{', '.join(chosen[:-1])} and {chosen[-1]}"
 
 
 def recorded(steps: int, every: int, seeds: int) -> str:

@@ -112,7 +112,8 @@ def mistakes(run: Results) -> Figure:
 def relevance(run: Results) -> Figure:
     """Show test images beside their relevance maps, with all relevance and with the largest alone."""
     count = min(run.show, run.first.map_samples)
-    figure = new_figure(f"Relevance with and without the filter – {run.title}", run.origin, 0.7 + 1.02 * count, 4.1)
+    width = max(6.5, 0.7 + 1.02 * count)  # room for the title
+    figure = new_figure(f"Relevance with and without the filter – {run.title}", run.origin, width, 4.1)
     grid = figure.subplots(3, count, squeeze=False)
     labels, predicted = run.first.sample("label"), run.first.scalar("predicted")[0]
     for sample, axes in enumerate(grid[0]):

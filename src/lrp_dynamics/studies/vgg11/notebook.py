@@ -88,8 +88,9 @@ page.figure("training")
 # %%
 worst = int(np.nanargmin(classes["f1"]))
 tell(
-    f"Precision is the share of images taken for a class that are of it, recall the share of its images that are taken "
-    f"for it, and F1 their harmonic mean. Over the classes, precision is {story.exactly(m['macro_precision'])}, recall "
+    f"Precision is the share of images taken for a class that belong to it. Recall is the share of a class's images "
+    "that are taken for it. F1 is their harmonic mean. Over the classes, precision is "
+    f"{story.exactly(m['macro_precision'])}, recall "
     f"{story.exactly(m['macro_recall'])} and F1 {story.exactly(m['macro_f1'])} on average; class "
     f"{plain(classes['class'][worst])} has the lowest F1, {story.exactly(classes['f1'][worst])}."
 )
@@ -116,9 +117,9 @@ tell(
     "w<sub>i'j</sub><sup>+</sup> + ε) · R<sub>j</sub>"
 )
 tell(
-    "Batch normalisation is merged into the convolution before it, a max-pool counts as the average of its window, and "
-    "in the first layer each pixel counts as one, so that dark and bright ones receive relevance alike. With the "
-    f"filter, a layer hands on the {percent(shown['top_k'])} of its relevance values that are largest, and no others."
+    "Batch normalisation is merged into the convolution before it, and a max-pool counts as the average of its window. "
+    "In the first layer each pixel counts as one, so that dark and bright ones receive relevance alike. With the "
+    f"filter, a layer hands on only the largest {percent(shown['top_k'])} of its relevance values."
 )
 page.figure("relevance")
 page.figure("concentration")
@@ -144,7 +145,7 @@ page.table(
 )
 tell(
     f"Measured once on {speed['images']:,} test images in batches of {speed['batch_size']}, on {speed['device']} with "
-    f"{speed['threads']} threads, prediction included. Unlike all other numbers here, these are other ones in each run."
+    f"{speed['threads']} threads, prediction included. Unlike all other numbers here, these differ from run to run."
 )
 
 # %% [markdown]

@@ -55,6 +55,7 @@ def flipping(run: PhotoRun) -> Figure:
     curves.plot([], [], "--", color="k", label="least relevant first")
     curves.set_xlabel("regions replaced (%)")
     curves.set_ylabel("change of the predicted class's logit\n(mean over images)")
+    curves.yaxis.set_major_formatter(_plain)
     legend_above(curves, 2, fontsize=7)
     _strip(areas, run, "abpc", "ABPC (logit units)")
     return figure
@@ -99,6 +100,11 @@ def _band(axes: Axes, x: np.ndarray, values: np.ndarray, run: PhotoRun, method: 
     axes.fill_between(x, low, high, color=run.colour(method), alpha=0.15, linewidth=0)
 
 
+def _plain(value: float, _: int) -> str:
+    """Return a tick's label that needs no power of ten at the end of the axis."""
+    return f"{value:g}".replace("-", "−")
+
+
 def _strip(axes: Axes, run: PhotoRun, name: str, label: str) -> None:
     """Draw one dot an image and the median, one row a method."""
     for row, method in enumerate(run.methods):
@@ -111,5 +117,6 @@ def _strip(axes: Axes, run: PhotoRun, name: str, label: str) -> None:
     axes.invert_yaxis()
     axes.grid(False, axis="y")
     axes.set_xlabel(label)
+    axes.xaxis.set_major_formatter(_plain)
     if name == "abpc":
         axes.axvline(0, color=GREY, linewidth=0.8, linestyle=":")

@@ -37,8 +37,8 @@ tell(
 tell(
     f"{story.network()} The dense layers are turned into convolutions here, which changes no output but makes every "
     "layer's relevance a map. Layer-wise relevance propagation then hands the logit of a class back, layer by layer, "
-    "to the pixels: red speaks for the class, blue against it. Every number on this page was computed from this run's "
-    "result files."
+    "to the pixels: positive relevance is red, negative is blue. Every number on this page was computed from this "
+    "run's result files."
 )
 if "test_accuracy" in m:
     tell(
@@ -80,7 +80,7 @@ tell("On the way forward, each block sees larger parts of the image, in fewer an
 story.figure("activations")
 tell("On the way back, relevance takes the same path from coarse to fine:")
 story.figure("layers")
-tell("Not all of the logit need arrive: biases and stabilizers in the denominators absorb their part.")
+tell("Not all of the logit needs to arrive: biases and stabilizers in the denominators absorb their part.")
 tell(story.balance())
 story.figure("absorption")
 
@@ -99,7 +99,7 @@ if story.masked:
     tell(story.localisation())
     story.figure("localisation")
 tell(
-    "**Random weights** are a check, not a score: layer after layer, from the output down, gets new random weights. A "
+    "**Random weights** are a check, not a score. From the output down, layer after layer gets new random weights. A "
     "map that stays the same does not depend on what these layers have learned."
 )
 tell(story.checks())

@@ -9,7 +9,7 @@ from lrp_dynamics.base.files import read_json
 from lrp_dynamics.measures.summary import median_interval
 from lrp_dynamics.reports.material import material
 from lrp_dynamics.reports.telling import Telling, code, plain
-from lrp_dynamics.reports.words import correlation, number, percent, times
+from lrp_dynamics.reports.words import correlation, listed, number, percent, times
 from lrp_dynamics.studies.vgg16.results import PhotoRun
 from lrp_dynamics.studies.vgg16.study import FIGURES
 
@@ -161,8 +161,8 @@ def evaluation(scores: Mapping[str, np.ndarray]) -> list[str]:
     if not medians:
         return ["No image has an ABPC that could be compared."]
     best = max(medians, key=medians.__getitem__)
-    listed = ", ".join(f"{code(name)} {number(value)}" for name, value in medians.items())
-    result = [f"The area between the curves, in logit units (median over images): {listed}."]
+    shown = ", ".join(f"{code(name)} {number(value)}" for name, value in medians.items())
+    result = [f"The area between the curves, in logit units (median over images): {shown}."]
     low = {name: median_interval(scores[best] - scores[name])[0] for name in medians if name != best}
     alike = [code(name) for name, value in low.items() if not value > 0]
     if not low:
@@ -174,8 +174,8 @@ def evaluation(scores: Mapping[str, np.ndarray]) -> list[str]:
         )
     else:
         result.append(
-            f"{code(best)} has the largest median, but these images do not tell it from {' or '.join(alike)}: the 95 % "
-            "interval of the median difference, image by image, includes zero."
+            f"{code(best)} has the largest median, but these images do not tell it from {listed(alike, 'or')}: the "
+            "95 % interval of the median difference, image by image, includes zero."
         )
     if medians[best] <= 0:
         result.append("No method's order beats its own reverse, so none of these maps says what the logit needs.")
@@ -198,7 +198,7 @@ def checks(metrics: Mapping[str, float], methods: Sequence[str]) -> list[str]:
     stubborn = [code(name) for name in methods if metrics.get(f"{name}_mprt_last_layer", 0) > 0.9]
     if stubborn:
         result.append(
-            f"With random weights in the last layer, {' and '.join(stubborn)} still "
+            f"With random weights in the last layer, {listed(stubborn)} still "
             f"{'give' if len(stubborn) > 1 else 'gives'} nearly the same maps: what this layer has learned hardly "
             "shows in them."
         )
