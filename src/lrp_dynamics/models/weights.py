@@ -52,9 +52,8 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], Description | None]:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as parts:
                 if any(part.endswith("/constants.pkl") for part in parts.namelist()):
-                    raise UserError(
-                        f"{path} is a TorchScript program; expected weights alone, of torch.save(model.state_dict(), FILE)"
-                    )
+                    alone = "torch.save(model.state_dict(), FILE)"
+                    raise UserError(f"{path} is a TorchScript program; expected weights alone, of {alone}")
                 unpacked, size = sum(part.file_size for part in parts.infolist()), path.stat().st_size
             if unpacked > size:  # packed, or several parts in one place: it may be more than there is memory
                 raise UserError(f"{path} has {size:,} bytes and unpacks to {unpacked:,}; expected a file of torch.save")
