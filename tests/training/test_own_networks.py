@@ -93,7 +93,8 @@ def test_the_files_of_a_network_are_its_own_and_those_it_imports_beside_it(folde
         ("blog_cn", r"found 'blog_cn', expected one of blog_cnn, .*, or your own as path/net\.py:my_net or"),
         ("none.py:net", r"found 'none\.py:net', but there is no file none\.py"),
         ("mine.none.net", r"found 'mine\.none\.net', but there is no module mine\.none here"),
-        ("no_such_package.net", r"there is no module no_such_package here, or among the installed packages"),
+        ("os.kill", r"found 'os\.kill', but os is a module of Python itself, which has no networks"),
+        ("no_such_package.net", r"there is no module no_such_package here or among the installed packages"),
         ("my nets/nét.py:larger", r"nét\.py has no larger; it has width, small, Small, wrong_logits, no_network"),
         ("my nets/syntax.py:net", r"syntax\.py cannot be imported \(SyntaxError: .*syntax\.py, line 1\)"),
         (

@@ -127,6 +127,8 @@ def _place(model: str) -> tuple[Path, Path]:
             raise UserError(f"model: found {model!r}, but there is no file {shown(where)}")
         return file.parent, file
     parts = where.split(".")
+    if parts[0] in sys.stdlib_module_names:
+        raise UserError(f"model: found {model!r}, but {parts[0]} is a module of Python itself, which has no networks")
     for root in _roots(parts[0]):
         base = root.joinpath(*parts)
         for file in (base / "__init__.py", base.with_suffix(".py")):

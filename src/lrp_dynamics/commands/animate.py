@@ -1,4 +1,4 @@
-"""Animate samples and their relevance maps along the training, as .gif, .webp, or where ffmpeg is .mp4.
+"""Animate samples and their maps along the training, as .gif, .webp, or, by ffmpeg, .mp4.
 
 A row for each sample: its image, its map at the step shown, on one signed scale for all frames, and its logit.
 

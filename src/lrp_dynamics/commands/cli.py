@@ -22,6 +22,7 @@ FOR_RECORDINGS = (
     "validate",
     "recover",
     "export",
+    "import",
 )
 FOR_EXPLAINING = ("explain",)
 EXAMPLES = """\

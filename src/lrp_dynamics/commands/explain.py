@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=["epsilon_gamma_box"],
         metavar="NAME",
-        help="relevance rules, one or several side by side (default: epsilon_gamma_box)",
+        help="relevance rules, one or several side by side (default: epsilon_gamma_box); images stand before it",
     )
     parser.add_argument(
         "--target", default="predicted", metavar="CLASS", help="name or number of a class, predicted, or runner-up"

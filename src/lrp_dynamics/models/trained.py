@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 import torch
@@ -127,7 +128,7 @@ def _from_file(model: str, weights: Path | None) -> Network:
     if own_code.is_own(about.model):
         raise UserError(
             f"{path} holds the weights of code of someone's own, {about.model!r}, which is not imported because a file "
-            f"says so; if you trust that code, name it: --model {about.model} --weights {path}"
+            f"says so; if you trust that code, name it: --model {quote(about.model)} --weights {quote(str(path))}"
         )
     return build(about, state, path)
 

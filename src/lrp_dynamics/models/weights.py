@@ -51,6 +51,9 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], Description | None]:
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as parts:
+                if any(part.endswith("/constants.pkl") for part in parts.namelist()):
+                    alone = "torch.save(model.state_dict(), FILE)"
+                    raise UserError(f"{path} is a TorchScript program; expected weights alone, of {alone}")
                 unpacked, size = sum(part.file_size for part in parts.infolist()), path.stat().st_size
             if unpacked > size:  # packed, or several parts in one place: it may be more than there is memory
                 raise UserError(f"{path} has {size:,} bytes and unpacks to {unpacked:,}; expected a file of torch.save")
@@ -77,8 +80,6 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], Description | None]:
 def _unread(path: Path, error: Exception) -> str:
     """Return why torch does not read a file as plain data, and what to do, in one sentence."""
     text = str(error)
-    if "TorchScript" in text:
-        return f"{path} is a TorchScript program; expected weights alone, of torch.save(model.state_dict(), FILE)"
     if named := re.search(r"GLOBAL (\S+) was not an allowed|(?:class|global:)(?: GLOBAL)? (\S+)", text):
         what = next(filter(None, named.groups())).rstrip(".")
         return (

@@ -122,8 +122,9 @@ def save_sheets(folder: Path, entries: Sequence[Entry], title: str, origin: str)
     """Write one picture of all images, contact.png, or several of `SHEET` images each; return their paths."""
     parts = [entries[start : start + SHEET] for start in range(0, len(entries), SHEET)]
     paths = [folder / ("contact.png" if len(parts) == 1 else f"contact-{n}.png") for n in range(1, len(parts) + 1)]
-    for path, part in zip(paths, parts, strict=True):
-        _save_sheet(path, part, title, origin)
+    for number, (path, part) in enumerate(zip(paths, parts, strict=True), start=1):
+        count = f", sheet {number} of {len(parts)}" if len(parts) > 1 else ""
+        _save_sheet(path, part, f"{title}{count}", origin)
     return paths
 
 

@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from lrp_dynamics.recording.store import RelevanceFile
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 PLAIN = ".:-=+*#@"  # where a terminal has no blocks
+STEPS = 256  # read at a time: as they are stored
 WIDTH = 60  # letters of a curve, at most
 
 
@@ -49,17 +50,22 @@ def sparkline(values: np.ndarray, width: int = WIDTH, blocks: str = BLOCKS) -> s
 def curves(recording: RelevanceFile) -> dict[str, np.ndarray]:
     """Return what is drawn along the steps: loss, and over the samples accuracy, relevance sum and step divergence."""
     found = {"loss of the batch": recording.step("train_loss").astype(np.float64)}
-    known = recording.sample("label") >= 0
+    label = recording.sample("label")
+    known = label >= 0
     if recording.explains_classes and known.any():
-        right = recording.scalar("predicted")[:, known] == recording.sample("label")[known]
-        found["accuracy, samples"] = right.mean(1)
-    names = {"relevance sum, mean": "r_sum", "step divergence, mean": "step_divergence"}
-    for title, name in names.items():
-        values = recording.scalar(name).astype(np.float64)
-        values = np.where(np.isfinite(values), values, np.nan)
-        all_nan = np.isnan(values).all(1)
-        found[title] = np.where(all_nan, np.nan, np.nanmean(np.where(all_nan[:, None], 0, values), axis=1))
+        found["accuracy, samples"] = _along(
+            recording, "predicted", lambda values: (values[:, known] == label[known]).mean(1)
+        )
+    for title, name in {"relevance sum, mean": "r_sum", "step divergence, mean": "step_divergence"}.items():
+        found[title] = _along(recording, name, lambda values: values.mean(1, dtype=np.float64))
     return {title: values for title, values in found.items() if np.isfinite(values).any()}
+
+
+def _along(recording: RelevanceFile, name: str, mean: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Return a mean over the samples at each step, (T,), of a scalar that is read some steps at a time."""
+    values = recording.file["scalars"][name]
+    ends = [min(start + STEPS, recording.steps) for start in range(0, recording.steps, STEPS)]
+    return np.concatenate([mean(values[end - (end - 1) % STEPS - 1 : end]) for end in ends] or [np.empty(0)])
 
 
 def curve_lines(recording: RelevanceFile, blocks: str) -> Iterator[str]:
