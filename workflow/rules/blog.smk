@@ -15,6 +15,7 @@ KINDS["dynamics"] = Kind(
         "outliers": "results/{experiment}/outliers.csv",
         "dynamics": of_first_seed(f"{RUN}/dynamics.h5"),
         "samples": of_first_seed(f"{RUN}/samples.csv"),
+        "relevance": of_first_seed(f"{RUN}/relevance.h5"),
     },
 )
 
