@@ -97,6 +97,9 @@ def execute(source: Traversable, parameters: Mapping[str, Any], folder: str | Pa
         kernel.connection_file = str(Path(temporary) / "kernel.json")
         # The user's own IPython profile must not change a report.
         own = {"IPYTHONDIR": temporary, "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+        # Figures of matplotlib's own look appear in the notebook, whatever the user's settings are.
+        own |= {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "MATPLOTLIBRC": f"{temporary}/matplotlibrc"}
+        Path(own["MATPLOTLIBRC"]).touch()
         if "PYTHONPATH" in os.environ:  # its entries may be relative to the folder of this process
             own["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, os.environ["PYTHONPATH"].split(os.pathsep)))
         try:

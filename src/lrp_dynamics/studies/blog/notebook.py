@@ -13,6 +13,9 @@
 # %% [markdown]
 # # What does a network's explanation do while the network learns?
 
+# %% [markdown] tags=["notebook-only"]
+# This notebook made the report, and runs again where it lies. The last section, *Try it yourself*, has cells to change.
+
 # %% tags=["parameters"]
 inputs = {
     "metrics": "../../results/demo/metrics.json",
@@ -126,7 +129,7 @@ tell(
     "**Dynamics** of the sample. The sum of this map over all pixels is one number, the **divergence** of the sample:"
 )
 story.formula(
-    r"\text{Dynamics}(p) = \sum_i \left|R_i(p) - R_{i+1}(p)\right|, \qquad "
+    r"\text{Dynamics}(p) = \sum_i \lvert R_i(p) - R_{i+1}(p) \rvert, \qquad "
     r"\text{divergence} = \sum_p \text{Dynamics}(p)",
     "Dynamics(p) = Σ<sub>i</sub> |R<sub>i</sub>(p) − R<sub>i+1</sub>(p)|, &emsp; divergence = Σ<sub>p</sub> "
     "Dynamics(p)",

@@ -13,6 +13,9 @@
 # %% [markdown]
 # # Training a ConvNet and explaining its predictions
 
+# %% [markdown] tags=["notebook-only"]
+# This notebook made the report, and runs again where it lies. The last section, *Try it yourself*, has cells to change.
+
 # %% tags=["parameters"]
 inputs = {
     "metrics": "../../results/demo_homework/seed-0/metrics.json",

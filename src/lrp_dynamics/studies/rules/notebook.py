@@ -13,6 +13,9 @@
 # %% [markdown]
 # # Which explanation shows the dynamics best?
 
+# %% [markdown] tags=["notebook-only"]
+# This notebook made the report, and runs again where it lies. The last section, *Try it yourself*, has cells to change.
+
 # %% tags=["parameters"]
 inputs = {
     "metrics": "../../results/demo_rules/metrics.json",

@@ -13,6 +13,9 @@
 # %% [markdown]
 # # VGG-11: training, test, and what its decisions rest on
 
+# %% [markdown] tags=["notebook-only"]
+# This notebook made the report, and runs again where it lies. The last section, *Try it yourself*, has cells to change.
+
 # %% tags=["parameters"]
 inputs = {
     "training": "../../results/demo_vgg11/training.json",

@@ -13,6 +13,9 @@
 # %% [markdown]
 # # What does a VGG see, and by which pixels?
 
+# %% [markdown] tags=["notebook-only"]
+# This notebook made the report, and runs again where it lies. The last section, *Try it yourself*, has cells to change.
+
 # %% tags=["parameters"]
 inputs = {
     "maps": "../../results/demo_vgg16/explanations.h5",
