@@ -215,6 +215,7 @@ pre { overflow-x: auto; }
 details { margin: 1rem 0; }
 summary { cursor: pointer; font-weight: 600; }
 @media (max-width: 40rem) {
+  .table td:not(.number, :first-child) { min-width: 9rem; }
   details thead { display: none; }
   details tr { display: block; padding: .4rem 0; border-bottom: 1px solid var(--line); }
   details td, details td.number { display: block; padding: 0; border: 0; text-align: left; }
