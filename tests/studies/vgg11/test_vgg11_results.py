@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from geometry import watched
 
 from lrp_dynamics import lrp, open_relevance
 from lrp_dynamics.base.errors import UserError
@@ -201,7 +202,9 @@ def draw(finished, data, out):
 
 def test_figures_and_report(finished, data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    draw(finished, data, "figures")
+    with watched() as faults:
+        draw(finished, data, "figures")
+    assert faults == {}
     draw(finished, data, "again")
     files = sorted(path.name for path in Path("figures").iterdir())
     assert files == sorted(f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg"))

@@ -58,7 +58,7 @@ class Run:
         """What was trained and explained, in one line."""
         attrs = self.recording.attrs
         count = self.recording.steps - 1
-        steps = f"{count} recorded training {'step' if count == 1 else 'steps'}"
+        steps = f"{count:,} recorded training {'step' if count == 1 else 'steps'}"
         model, rules = literal(attrs["model"]), literal(attrs["composite"])
         text = f"{self.title} · {model} · rules: {rules} · seed {attrs['seed']} · {steps}"
         return text + self.recording.drawn
@@ -82,9 +82,9 @@ class Run:
         """What is explained, in words."""
         return "explained output" if self.recording.has_sample("target") else "label's logit"
 
-    def class_name(self, sample: int) -> str:
-        """Return the name of the class that is explained of a sample, usually the labelled one."""
-        return literal(self.recording.class_name(sample), 40)
+    def class_name(self, sample: int, width: int = 40) -> str:
+        """Return the name of the class that is explained of a sample, usually the labelled one, cut to `width`."""
+        return literal(self.recording.class_name(sample), width)
 
     def image(self, sample: int) -> np.ndarray:
         """Return a sample: an image as u1 (H, W, 3) or, of one channel, (H, W); the values of others as recorded."""
