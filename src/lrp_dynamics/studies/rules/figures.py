@@ -133,12 +133,19 @@ def _curves(run: Rules, axes: Axes, column: str, floor: float = -np.inf) -> None
     curves = {name: run.curve(name, column) for name in run.names}
     heights = np.maximum([values for _, values in curves.values()], floor)
     seen = np.log(heights) if axes.get_yscale() == "log" else heights
-    near = 0.01 * (np.nanmax(seen) - np.nanmin(seen))  # a line's width
+    finite = seen[np.isfinite(seen)]
+    near = 0.01 * np.ptp(finite) if len(finite) else 0.0  # a line's width
     for row, (name, (steps, _)) in enumerate(curves.items()):
         style = run.style(name)
-        if any(np.nanquantile(np.abs(seen[row] - other), 0.9) <= near for other in seen[:row]):
+        if any(_coincide(seen[row], other, near) for other in seen[:row]):
             style["linestyle"] = (0, (2.5, 2.5))
         axes.plot(steps, heights[row], **style, label=run.label(name))
+
+
+def _coincide(one: np.ndarray, other: np.ndarray, near: float) -> bool:
+    """Whether two curves (T,) lie on each other nearly everywhere."""
+    known = np.isfinite(one) & np.isfinite(other)
+    return known.any() and (np.abs(one - other)[known] <= near).mean() >= 0.9
 
 
 def _bars(run: Rules, axes, values: np.ndarray, label: str) -> None:
