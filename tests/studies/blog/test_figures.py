@@ -118,7 +118,7 @@ def test_figures_say_what_data_they_show(files, name):
         figure = getattr(figures, name)(run)
         texts = [figure.get_suptitle(), figure.get_supxlabel()]
     assert all("random walks (synthetic)" in text for text in texts)
-    assert "z_plus" in texts[1]
+    assert "z⁺" in texts[1]
 
 
 def test_svg_is_well_formed_and_draws_its_text_as_shapes(drawn):

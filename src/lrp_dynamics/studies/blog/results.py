@@ -16,6 +16,7 @@ from lrp_dynamics.data.pictures import as_picture
 from lrp_dynamics.recording.dynamics_file import ORIGIN, check_table, open_dynamics
 from lrp_dynamics.recording.store import RelevanceFile, open_relevance
 from lrp_dynamics.reports.parameters import AlongTraining
+from lrp_dynamics.reports.typeset import rule_name
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Run:
         attrs = self.recording.attrs
         count = self.recording.steps - 1
         steps = f"{count:,} recorded training {'step' if count == 1 else 'steps'}"
-        model, rules = literal(attrs["model"]), literal(attrs["composite"])
+        model, rules = literal(attrs["model"]), literal(rule_name(attrs["composite"]))
         text = f"{self.title} · {model} · rules: {rules} · seed {attrs['seed']} · {steps}"
         return text + self.recording.drawn
 

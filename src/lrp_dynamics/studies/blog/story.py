@@ -99,11 +99,6 @@ class Story(Telling):
         ]
         self.table(("divergence with", "Spearman"), rows, numeric=(1,))
 
-    def all_numbers(self) -> None:
-        """Show every metric."""
-        rows = [(f"<code>{escape(name)}</code>", f"{value:.6g}") for name, value in sorted(self.metrics.items())]
-        self.table(("metrics.json", "value"), rows, numeric=(1,))
-
     def on(self, topic: str) -> list[str]:
         """Return the sentences of a topic, a function of `lrp_dynamics.reports.words`."""
         return getattr(sentences, topic)(self._told)

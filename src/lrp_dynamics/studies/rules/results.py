@@ -15,6 +15,7 @@ from lrp_dynamics.base.tables import read_csv
 from lrp_dynamics.data.pictures import as_picture
 from lrp_dynamics.recording.store import RelevanceFile, open_relevance
 from lrp_dynamics.reports.parameters import AlongTraining
+from lrp_dynamics.reports.typeset import rule_name
 
 _STYLES = [
     (color, line) for line in ("-", "--") for color in (BLUE, VERMILION, GREEN, ORANGE, SKY, GREY, "black", "#CC79A7")
@@ -81,7 +82,7 @@ class Rules:
 
     def label(self, name: str) -> str:
         """Return what an explanation is called in a figure."""
-        return literal(name.replace("_", " "), 40)
+        return literal(rule_name(name), 40)
 
     def never_negative(self, name: str) -> bool:
         """Whether the maps of an explanation have no negative values."""

@@ -13,15 +13,18 @@
 # %% [markdown]
 # # VGG-11: training, test, and what its decisions rest on
 
+# %% [markdown] tags=["notebook-only"]
+# This notebook made the report, and runs again where it lies. The last section, *Try it yourself*, has cells to change.
+
 # %% tags=["parameters"]
 inputs = {
-    "training": "results/demo_vgg11/training.json",
-    "metrics": "results/demo_vgg11/metrics.json",
-    "classes": "results/demo_vgg11/classes.csv",
-    "all": "results/demo_vgg11/all/relevance.h5",
-    "top_k": "results/demo_vgg11/top_k/relevance.h5",
-    "speed": "results/demo_vgg11/speed.json",
-    "figures": "reports/demo_vgg11/figures",
+    "training": "../../results/demo_vgg11/training.json",
+    "metrics": "../../results/demo_vgg11/metrics.json",
+    "classes": "../../results/demo_vgg11/classes.csv",
+    "all": "../../results/demo_vgg11/all/relevance.h5",
+    "top_k": "../../results/demo_vgg11/top_k/relevance.h5",
+    "speed": "../../results/demo_vgg11/speed.json",
+    "figures": "figures",
 }
 params = {"training": {}, "validation": {}, "explanations": {}}
 
@@ -38,6 +41,7 @@ from lrp_dynamics.reports.material import material
 from lrp_dynamics.reports.telling import Telling, code, plain
 from lrp_dynamics.reports.words import percent
 from lrp_dynamics.studies.vgg11 import story
+from lrp_dynamics.studies.vgg11.numbers import NUMBERS
 from lrp_dynamics.studies.vgg11.study import FIGURES
 
 page = Telling(FIGURES, inputs["figures"], material("vgg11", "captions"))
@@ -109,17 +113,19 @@ page.figure("mistakes")
 # ## 3 Explanations
 # %%
 tell(
-    "What do the decisions rest on? The probabilities of all classes are handed back layer by layer, to each input of "
-    "a layer in proportion to what it contributed through positive weights (rule z<sup>+</sup>):"
+    "What do the decisions rest on? The explanation starts from the probabilities of all classes and goes back layer "
+    "by layer. Each input of a layer receives relevance in proportion to its contribution through positive weights "
+    "(rule z⁺):"
 )
-tell(
-    "> R<sub>i</sub> = Σ<sub>j</sub> x<sub>i</sub> w<sub>ij</sub><sup>+</sup> / (Σ<sub>i'</sub> x<sub>i'</sub> "
-    "w<sub>i'j</sub><sup>+</sup> + ε) · R<sub>j</sub>"
+page.formula(
+    r"R_i = \sum_j \frac{x_i w_{ij}^+}{\sum_{i'} x_{i'} w_{i'j}^+ + \varepsilon} R_j",
+    "R<sub>i</sub> = Σ<sub>j</sub> x<sub>i</sub> w<sub>ij</sub><sup>+</sup> / (Σ<sub>i'</sub> x<sub>i'</sub> "
+    "w<sub>i'j</sub><sup>+</sup> + ε) · R<sub>j</sub>",
 )
 tell(
     "Batch normalisation is merged into the convolution before it, and a max-pool counts as the average of its window. "
-    "In the first layer each pixel counts as one, so that dark and bright ones receive relevance alike. With the "
-    f"filter, a layer hands on only the largest {percent(shown['top_k'])} of its relevance values."
+    "In the first layer each pixel counts as one, so that dark and bright pixels receive relevance alike. With the "
+    f"filter, a layer passes on only the largest {percent(shown['top_k'])} of its relevance values."
 )
 page.figure("relevance")
 page.figure("concentration")
@@ -151,10 +157,66 @@ tell(
 # %% [markdown]
 # ## All numbers
 # %%
-rows = [
-    (f"<code>{escape(name)}</code>", str(value).lower() if isinstance(value, bool) else f"{value:,.9g}")
-    for source in (m, t)
-    for name, value in sorted(source.items())
-    if name != "weights_sha256"
-]
-page.table(("metrics.json, training.json", "value"), rows, numeric=(1,))
+training = {name: value for name, value in t.items() if name != "weights_sha256"}
+page.numbers(NUMBERS, metrics=m, training=training)
+
+# %% [markdown] tags=["notebook-only"]
+# ## Try it yourself
+#
+# The cells below work with the files of this run. Change them, and run them again: `inputs`, at the top, names every
+# file. To run this notebook, run its first two code cells, and then any cell below.
+#
+# ### How a number is made: on how few pixels the relevance lies
+
+# %% tags=["notebook-only"]
+part = 0.05  # change: how many of the strongest pixels
+for method, values in maps.items():
+    print(f"{method}: the strongest {part:.0%} of the pixels hold {story.strongest(values, part):.1%} (median)")
+
+# %% [markdown] tags=["notebook-only"]
+# ### How a figure is made: maps with and without the filter
+
+# %% tags=["notebook-only"]
+import matplotlib.pyplot as plt
+
+from lrp_dynamics.base.style import AMOUNT, limit_of, show_image
+from lrp_dynamics.data.pictures import as_picture
+
+recording = open_relevance(inputs["all"])
+chosen = list(range(min(4, recording.map_samples)))  # change: any explained images, such as [4, 7]
+figure, grid = plt.subplots(len(chosen), 3, figsize=(5, 1.7 * len(chosen)), squeeze=False)
+for sample, row in zip(chosen, grid, strict=True):
+    show_image(row[0], as_picture(recording.image(sample)))
+    for (method, values), axes in zip(maps.items(), row[1:], strict=True):
+        axes.imshow(values[sample], cmap=AMOUNT, vmin=0, vmax=limit_of(values[sample]))
+        axes.set_title(method, fontsize=8)
+        axes.axis("off")
+plt.show()
+
+# %% [markdown] tags=["notebook-only"]
+# ### Another rule
+#
+# This cell loads the trained network and explains the chosen samples again. It is not run when the report is made, so
+# it shows nothing until you run it.
+
+# %% tags=["notebook-only", "skip-execution"]
+import torch
+
+from lrp_dynamics import lrp
+from lrp_dynamics.base.style import show_signed
+from lrp_dynamics.models.trained import load
+from lrp_dynamics.reports.typeset import rule_name
+
+composite = "epsilon_plus"  # change: any of lrp.COMPOSITES
+network = load(Path(inputs["training"]).with_name("model.safetensors"))
+values = network.inputs(recording.sample("image")[chosen])
+with torch.no_grad():
+    predicted = network.model(values).argmax(1)
+result = lrp.relevance(network.model, values, predicted, composite, bounds=network.bounds)
+print(result)
+
+figure, grid = plt.subplots(1, len(chosen), figsize=(1.9 * len(chosen), 2.2), squeeze=False)
+for k, relevance, axes in zip(predicted.tolist(), result.input.sum(1).numpy(), grid[0], strict=True):
+    show_signed(axes, relevance, limit_of(relevance))
+    axes.set_title(f"{network.about.classes[k]}, {rule_name(composite)}", fontsize=8, parse_math=False)
+plt.show()

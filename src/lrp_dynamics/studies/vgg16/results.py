@@ -14,6 +14,7 @@ from lrp_dynamics.base.names import literal
 from lrp_dynamics.base.parameters import parse
 from lrp_dynamics.base.tables import read_csv
 from lrp_dynamics.reports.parameters import Shown
+from lrp_dynamics.reports.typeset import rule_name
 
 SCHEMA, SCHEMA_VERSION = "lrp-dynamics/photos", 1
 # One colour a method, in this order; Okabe and Ito's.
@@ -161,7 +162,7 @@ class PhotoRun:
 
     def spoken(self, method: str) -> str:
         """Return what a method is called in a figure."""
-        return literal(method.replace("_", " "), 40)
+        return literal(rule_name(method), 40)
 
     def colour(self, method: str) -> str:
         """Return the colour of a method, the same in all figures."""

@@ -1,14 +1,13 @@
 """What the VGG-16 report's notebook needs: its results at hand, and sentences made of measured values."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
 
 import numpy as np
 
 from lrp_dynamics.base.files import read_json
 from lrp_dynamics.measures.summary import median_interval
 from lrp_dynamics.reports.material import material
-from lrp_dynamics.reports.telling import Telling, code, plain
+from lrp_dynamics.reports.telling import Telling, code, plain, rule
 from lrp_dynamics.reports.words import correlation, listed, number, percent, times
 from lrp_dynamics.studies.vgg16.results import PhotoRun
 from lrp_dynamics.studies.vgg16.study import FIGURES
@@ -96,7 +95,7 @@ class PhotoStory(Telling):
             shares = np.median(shares, 0)
             top = int(np.argmax(np.abs(shares)))
             arrives = self.metrics[f"{method}_arrives"]
-            text = f"By {code(method)}, {percent(arrives)} of the explained logit arrives at the pixels (median)"
+            text = f"By {rule(method)}, {percent(arrives)} of the explained logit arrives at the pixels (median)"
             if np.abs(shares[top]) > 0.001:
                 verb = "takes" if shares[top] > 0 else "gives"
                 text += f"; {code(layers[top])} {verb} most, {percent(abs(shares[top]))}"
@@ -124,7 +123,7 @@ class PhotoStory(Telling):
         """Say how much of the relevance lies in the object."""
         area = self.metrics["object_area"]
         known = [n for n in self.run.methods if f"{n}_mass_accuracy" in self.metrics]
-        parts = [f"{code(n)} {percent(self.metrics[f'{n}_mass_accuracy'])}" for n in known]
+        parts = [f"{rule(n)} {percent(self.metrics[f'{n}_mass_accuracy'])}" for n in known]
         return [
             f"The object fills {percent(area)} of the image and holds, of the positive relevance, {', '.join(parts)}."
         ]
@@ -141,10 +140,7 @@ class PhotoStory(Telling):
             "entropy": "entropy (nats)",
         }
         shown = {key: text for key, text in columns.items() if f"{self.first}_{key}" in self.metrics}
-        rows = [
-            (f"<code>{escape(name)}</code>", *(self._cell(f"{name}_{key}", key) for key in shown))
-            for name in self.run.methods
-        ]
+        rows = [(rule(name), *(self._cell(f"{name}_{key}", key) for key in shown)) for name in self.run.methods]
         self.table(("method", *shown.values()), rows, numeric=range(1, len(shown) + 1))
 
     def _cell(self, name: str, key: str) -> str:
@@ -161,20 +157,20 @@ def evaluation(scores: Mapping[str, np.ndarray]) -> list[str]:
     if not medians:
         return ["No image has an ABPC that could be compared."]
     best = max(medians, key=medians.__getitem__)
-    shown = ", ".join(f"{code(name)} {number(value)}" for name, value in medians.items())
+    shown = ", ".join(f"{rule(name)} {number(value)}" for name, value in medians.items())
     result = [f"The area between the curves, in logit units (median over images): {shown}."]
     low = {name: median_interval(scores[best] - scores[name])[0] for name in medians if name != best}
-    alike = [code(name) for name, value in low.items() if not value > 0]
+    alike = [rule(name) for name, value in low.items() if not value > 0]
     if not low:
         pass
     elif not alike:
         result.append(
-            f"The network agrees most with {code(best)}: image by image, its area is larger than that of every other "
+            f"The network agrees most with {rule(best)}: image by image, its area is larger than that of every other "
             "method (95 % intervals of the median difference lie above zero)."
         )
     else:
         result.append(
-            f"{code(best)} has the largest median, but these images do not tell it from {listed(alike, 'or')}: the "
+            f"{rule(best)} has the largest median, but these images do not tell it from {listed(alike, 'or')}: the "
             "95 % interval of the median difference, image by image, includes zero."
         )
     if medians[best] <= 0:
@@ -188,14 +184,14 @@ def checks(metrics: Mapping[str, float], methods: Sequence[str]) -> list[str]:
     for name in methods:
         last, everything = (metrics.get(f"{name}_mprt_{layers}") for layers in ("last_layer", "all_layers"))
         if last is not None and everything is not None:
-            told.append(f"{code(name)}: {correlation(last)} after the last layer, {correlation(everything)} after all")
+            told.append(f"{rule(name)}: {correlation(last)} after the last layer, {correlation(everything)} after all")
     if not told:
         return ["No map varies enough to be compared with those of random weights."]
     result = [
         f"Rank correlations of |relevance| with that of the trained network (median): {'; '.join(told)}.",
         "They do not rank the methods: how far a correlation falls also depends on how much noise the maps have.",
     ]
-    stubborn = [code(name) for name in methods if metrics.get(f"{name}_mprt_last_layer", 0) > 0.9]
+    stubborn = [rule(name) for name in methods if metrics.get(f"{name}_mprt_last_layer", 0) > 0.9]
     if stubborn:
         result.append(
             f"With random weights in the last layer, {listed(stubborn)} still "
