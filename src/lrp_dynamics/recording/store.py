@@ -293,9 +293,9 @@ class RelevanceFile:
         """Return one dataset of /steps, shape (T,)."""
         return self.file["steps"][name][: self.steps]
 
-    def scalar(self, name: str) -> np.ndarray:
-        """Return one dataset of /scalars, shape (T, N)."""
-        return self.file["scalars"][name][: self.steps]
+    def scalar(self, name: str, steps: slice = slice(None)) -> np.ndarray:
+        """Return one dataset of /scalars, shape (T, N), or of some steps."""
+        return self.file["scalars"][name][slice(*steps.indices(self.steps))]
 
     def accumulated(self, name: str) -> np.ndarray:
         """Return one of `ACCUMULATORS`, float64, shape (N, H, W), or of other samples (N, *shape)."""

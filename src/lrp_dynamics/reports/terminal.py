@@ -63,9 +63,8 @@ def curves(recording: RelevanceFile) -> dict[str, np.ndarray]:
 
 def _along(recording: RelevanceFile, name: str, mean: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """Return a mean over the samples at each step, (T,), of a scalar that is read some steps at a time."""
-    values = recording.file["scalars"][name]
-    ends = [min(start + STEPS, recording.steps) for start in range(0, recording.steps, STEPS)]
-    return np.concatenate([mean(values[end - (end - 1) % STEPS - 1 : end]) for end in ends] or [np.empty(0)])
+    parts = (recording.scalar(name, slice(start, start + STEPS)) for start in range(0, recording.steps, STEPS))
+    return np.concatenate([mean(part) for part in parts] or [np.empty(0)])
 
 
 def curve_lines(recording: RelevanceFile, blocks: str) -> Iterator[str]:

@@ -33,7 +33,7 @@ class Source:
     Attributes
     ----------
     name : str
-    file : RelevanceFile
+    recording : RelevanceFile
     keys : dict
         Each sample that has maps to its number.
     scores : dict of str to ndarray (N,)
@@ -41,18 +41,18 @@ class Source:
     """
 
     name: str
-    file: RelevanceFile
+    recording: RelevanceFile
     keys: dict[Key, int]
     scores: dict[str, np.ndarray]
 
 
-def source(name: str, file: RelevanceFile, flags: Path | None) -> Source:
+def source(name: str, recording: RelevanceFile, flags: Path | None) -> Source:
     """Look through a recording.
 
     Parameters
     ----------
     name : str
-    file : RelevanceFile
+    recording : RelevanceFile
     flags : Path or None
         Table of flagged samples, such as outliers.csv: "index" and "flagged" of samples, and, where it has them,
         "split", "seed", "kind". By default samples are flagged as the pipeline does it.
@@ -61,41 +61,45 @@ def source(name: str, file: RelevanceFile, flags: Path | None) -> Source:
     ------
     UserError
     """
-    if not file.steps:
-        raise UserError(f"{file.path}: found a recording of no step yet; wait until a block of steps has been written")
+    if not recording.steps:
+        raise UserError(
+            f"{recording.path}: found a recording of no step yet; wait until a block of steps has been written"
+        )
     count: dict[tuple[int, int], int] = defaultdict(int)
     keys = {}
-    with_maps = file.map_samples or file.samples
-    for number, place in enumerate(zip(file.sample("split").tolist(), file.sample("index").tolist(), strict=True)):
+    with_maps = recording.map_samples or recording.samples
+    for number, place in enumerate(
+        zip(recording.sample("split").tolist(), recording.sample("index").tolist(), strict=True)
+    ):
         if number < with_maps:
             keys[(*place, count[place])] = number
         count[place] += 1
-    total, largest = np.zeros(file.samples), np.zeros(file.samples)
-    for rows in _rows(file, "step_divergence"):
+    total, largest = np.zeros(recording.samples), np.zeros(recording.samples)
+    for rows in _rows(recording, "step_divergence"):
         total += rows.sum(axis=0, dtype=np.float64)
         np.maximum(largest, rows.max(axis=0), out=largest)
     table = {
         "divergence": total,
         "worst_step_share": np.divide(largest, total, out=np.zeros_like(total), where=(total > 0) & np.isfinite(total)),
-        "min_abs_z": np.min([rows.min(axis=0) for rows in _rows(file, "min_abs_z")], axis=0),
+        "min_abs_z": np.min([rows.min(axis=0) for rows in _rows(recording, "min_abs_z")], axis=0),
     }
     scores = table | flag(table, asdict(Outliers()))
     if flags is not None:
-        scores |= _given(flags, file)
-    return Source(name, file, keys, scores)
+        scores |= _given(flags, recording)
+    return Source(name, recording, keys, scores)
 
 
-def _given(path: Path, file: RelevanceFile) -> dict[str, np.ndarray]:
+def _given(path: Path, recording: RelevanceFile) -> dict[str, np.ndarray]:
     """Return "flagged" and "kind" of each sample by a table."""
     table = read_csv(path, require=("index", "flagged"))
     used = np.ones(len(table["index"]), bool)
     if "seed" in table and len(set(table["seed"].tolist())) > 1:
-        used = table["seed"].astype(str) == str(file.attrs["seed"])
+        used = table["seed"].astype(str) == str(recording.attrs["seed"])
     splits = table.get("split", np.full(len(used), -1))
     kinds = table.get("kind", np.full(len(used), ""))
     rows = zip(splits[used].tolist(), table["index"][used].tolist(), table["flagged"][used].tolist(), strict=True)
     flagged = {(split, index): (value, kind) for (split, index, value), kind in zip(rows, kinds[used], strict=True)}
-    places = zip(file.sample("split").tolist(), file.sample("index").tolist(), strict=True)
+    places = zip(recording.sample("split").tolist(), recording.sample("index").tolist(), strict=True)
     found = [flagged.get(place, flagged.get((-1, place[1]), (0, ""))) for place in places]
     return {
         "flagged": np.array([int(value > 0) for value, _ in found]),
@@ -113,17 +117,17 @@ def shared(sources: Sequence[Source]) -> list[Key]:
     """
     first = sources[0]
     for other in sources[1:]:
-        found = [item.file.file["samples/image"].shape[1:] for item in (first, other)]
-        if found[0] != found[1] or first.file.shape != other.file.shape:
+        found = [item.recording.image(0).shape for item in (first, other)]
+        if found[0] != found[1] or first.recording.shape != other.recording.shape:
             raise UserError(
-                f"{other.file.path}: found samples of shape {found[1]}, expected {found[0]} as in {first.file.path}: "
-                "recordings side by side must be of the same samples"
+                f"{other.recording.path}: found samples of shape {found[1]}, expected {found[0]} as in "
+                f"{first.recording.path}: recordings side by side must be of the same samples"
             )
     keys = [key for key in first.keys if all(key in other.keys for other in sources)]
     if not keys:
         raise UserError(
-            f"{sources[1].file.path}: found no sample that {first.file.path} has, by split and index; recordings side "
-            "by side must be of the same samples"
+            f"{sources[1].recording.path}: found no sample that {first.recording.path} has, by split and index; "
+            "recordings side by side must be of the same samples"
         )
     return keys
 
@@ -133,19 +137,19 @@ def preferred(item: Source, keys: Sequence[Key], wanted: int) -> list[Key]:
     return sorted(keys, key=lambda key: not item.scores["flagged"][item.keys[key]])[:wanted]
 
 
-def picture_shape(file: RelevanceFile) -> tuple[int, ...]:
+def picture_shape(recording: RelevanceFile) -> tuple[int, ...]:
     """Return (channels, H, W) of the pictures that `images` makes without averaging."""
-    return images(file, [0], 1).shape[1:]
+    return images(recording, [0], 1).shape[1:]
 
 
-def images(file: RelevanceFile, numbers: Sequence[int], factor: int) -> np.ndarray:
+def images(recording: RelevanceFile, numbers: Sequence[int], factor: int) -> np.ndarray:
     """Return samples as pictures, u1 (n, channels, H, W): one channel or three; what is no image is drawn in grey."""
     made = []
     for number in numbers:
-        image = file.image(number)
+        image = recording.image(number)
         whole = image.dtype.kind == "u"
         image = image.astype(np.float32)
-        if len(file.shape) == 2:
+        if len(recording.shape) == 2:
             image = image if len(image) == 3 else image.mean(axis=0, keepdims=True)
         else:
             image = _plane(image.mean(axis=0) if image.ndim > 3 else image)[None]
@@ -174,14 +178,14 @@ def _plane(maps: np.ndarray, axes: int | None = None) -> np.ndarray:
     return maps
 
 
-def frames(file: RelevanceFile, numbers: Sequence[int], factor: int, memory: int) -> Iterator[np.ndarray]:
+def frames(recording: RelevanceFile, numbers: Sequence[int], factor: int, memory: int) -> Iterator[np.ndarray]:
     """Yield the maps of each sample as float32 (T, pixels), averaged down; `memory` values at a time, at most.
 
     What is not finite becomes 0.
     """
-    pixels = prod(reduced(plane_of(file.shape), factor))
-    together = max(1, min(10, memory // (file.steps * pixels)))
-    rows = 16 * max(1, READ // (160 * prod(file.shape)))
+    pixels = prod(reduced(plane_of(recording.shape), factor))
+    together = max(1, min(10, memory // (recording.steps * pixels)))
+    rows = 16 * max(1, READ // (160 * prod(recording.shape)))
     groups: list[list[int]] = []
     for number in numbers:  # of one chunk of samples
         if not (groups and len(groups[-1]) < together and groups[-1][0] // 10 == number // 10):
@@ -189,24 +193,24 @@ def frames(file: RelevanceFile, numbers: Sequence[int], factor: int, memory: int
         groups[-1].append(number)
     for group in groups:
         own = slice(min(group), max(group) + 1)
-        found = np.empty((len(group), file.steps, pixels), np.float32)
-        for start in range(0, file.steps, rows):
-            block = _plane(file.maps(slice(start, start + rows), own), len(file.shape))
+        found = np.empty((len(group), recording.steps, pixels), np.float32)
+        for start in range(0, recording.steps, rows):
+            block = _plane(recording.maps(slice(start, start + rows), own), len(recording.shape))
             block = averaged(block, factor).reshape(*block.shape[:2], -1)
             found[:, start : start + len(block)] = block[:, [n - own.start for n in group]].swapaxes(0, 1)
         np.nan_to_num(found, copy=False, nan=0, posinf=0, neginf=0)
         yield from found
 
 
-def dynamics(file: RelevanceFile, numbers: Sequence[int], factor: int) -> np.ndarray:
+def dynamics(recording: RelevanceFile, numbers: Sequence[int], factor: int) -> np.ndarray:
     """Return accumulated dynamics (n, pixels) as float32, averaged down."""
-    chosen = _plane(file.accumulated("dynamics")[list(numbers)], len(file.shape))
+    chosen = _plane(recording.accumulated("dynamics")[list(numbers)], len(recording.shape))
     return averaged(chosen, factor).reshape(len(numbers), -1).astype(np.float32)
 
 
 def about(item: Source) -> dict[str, Any]:
     """Return what a recording says of itself, and its steps."""
-    file, attrs = item.file, item.file.attrs
+    recording, attrs = item.recording, item.recording.attrs
     logs = np.log(item.scores["divergence"][item.scores["divergence"] > 0])
     logs = logs[np.isfinite(logs)]
     median = float(np.median(logs)) if len(logs) else 0.0
@@ -214,10 +218,10 @@ def about(item: Source) -> dict[str, Any]:
         "name": shown(item.name),
         **{name: shown(attrs[name]) for name in ("composite", "model", "dataset_title", "target")},
         "seed": shown(attrs["seed"]),
-        "complete": file.complete,
-        "steps": file.steps,
-        "all_samples": file.samples,
-        "iteration": file.step("iteration").tolist(),
+        "complete": recording.complete,
+        "steps": recording.steps,
+        "all_samples": recording.samples,
+        "iteration": recording.step("iteration").tolist(),
         "threshold": float(np.exp(min(700.0, median + item.scores["threshold"][0] * _spread(logs)))),
         "median": median,
         "spread": _spread(logs),
@@ -228,20 +232,20 @@ def _spread(logs: np.ndarray) -> float:
     return float(1.4826 * np.median(np.abs(logs - np.median(logs)))) if len(logs) else 0.0
 
 
-def steps(file: RelevanceFile) -> dict[str, np.ndarray]:
+def steps(recording: RelevanceFile) -> dict[str, np.ndarray]:
     """Return epoch and loss of the steps, f4 (T,)."""
-    return {name: file.step(name).astype(np.float32) for name in ("epoch", "train_loss")}
+    return {name: recording.step(name).astype(np.float32) for name in ("epoch", "train_loss")}
 
 
 def samples(item: Source, numbers: Sequence[int]) -> list[tuple[dict[str, Any], dict[str, np.ndarray]]]:
     """Return scores and curves of samples."""
-    file = item.file
+    recording = item.recording
     names = (*CURVES, "r_max", "margin", "probability", "predicted")
-    columns = {name: np.concatenate([rows[:, list(numbers)] for rows in _rows(file, name)]) for name in names}
-    labels, explained = file.sample("label"), file.explained
+    columns = {name: np.concatenate([rows[:, list(numbers)] for rows in _rows(recording, name)]) for name in names}
+    labels, explained = recording.sample("label"), recording.explained
     correct = columns["predicted"] == labels[list(numbers)]
     forgotten = forgetting_events(correct)
-    table = file.sample("label_clean")
+    table = recording.sample("label_clean")
     found = []
     for place, number in enumerate(numbers):
         curves = {}
@@ -278,7 +282,7 @@ def samples(item: Source, numbers: Sequence[int]) -> list[tuple[dict[str, Any], 
                     "label": label,
                     "explained": int(explained[number]),
                     "noisy": bool(table[number] != label),
-                    "name": shown(file.class_name(number)),
+                    "name": shown(recording.class_name(number)),
                 },
                 curves,
             )
@@ -291,10 +295,10 @@ def finite(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int) else float(value) if np.isfinite(value) else None
 
 
-def _rows(file: RelevanceFile, name: str) -> Iterator[np.ndarray]:
+def _rows(recording: RelevanceFile, name: str) -> Iterator[np.ndarray]:
     """Yield a dataset of /scalars, some steps at a time."""
-    for start in range(0, file.steps, ROWS):
-        yield file.file["scalars"][name][start : min(start + ROWS, file.steps)]
+    for start in range(0, recording.steps, ROWS):
+        yield recording.scalar(name, slice(start, start + ROWS))
 
 
 def classes(files: Sequence[RelevanceFile]) -> list[str]:

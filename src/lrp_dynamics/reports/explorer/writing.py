@@ -82,14 +82,14 @@ def write_explorer(
 
 
 def _page(sources: Sequence[content.Source], title: str | None, wanted: int) -> tuple[str, dict[str, Any]]:
-    first = sources[0].file
+    first = sources[0].recording
     keys = content.shared(sources)
     shape, image = content.plane_of(first.shape), content.picture_shape(first)
-    runs = [(content.about(item), pack(content.steps(item.file))) for item in sources]
+    runs = [(content.about(item), pack(content.steps(item.recording))) for item in sources]
     room = (
         limit(len(sources)) - len(_frame("", "")) - FURTHER - sum(len(_json(told)) + len(text) for told, text in runs)
     )
-    planned = plan(min(wanted, len(keys)), [item.file.steps for item in sources], shape, image[1:], image[0], room)
+    planned = plan(min(wanted, len(keys)), [item.recording.steps for item in sources], shape, image[1:], image[0], room)
     ranked = content.preferred(sources[0], keys, planned.samples)
     pictures = content.images(first, [sources[0].keys[key] for key in ranked], planned.image)
     encoded = list(_encoded(sources, ranked, planned.frame, room - len(pack({"images": pictures}))))
@@ -107,7 +107,7 @@ def _page(sources: Sequence[content.Source], title: str | None, wanted: int) -> 
         "image": [pictures.shape[1], *pictures.shape[2:]],
         "bound": BOUND,
         "range": content.RANGE,
-        "classes": content.classes([item.file for item in sources]),
+        "classes": content.classes([item.recording for item in sources]),
         "samples": [content.place_of(key) for key in chosen],
         "all_samples": len(keys),
         "colors": {name: _colors(name) for name in (SIGNED, AMOUNT)},
@@ -142,12 +142,12 @@ def _encoded(
 def _of_recording(
     item: content.Source, numbers: Sequence[int], factor: int, memory: int
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    stored = [number for number in numbers if number < item.file.map_samples]
-    read = content.frames(item.file, stored, factor, memory)
-    sums = content.dynamics(item.file, numbers, factor)
+    stored = [number for number in numbers if number < item.recording.map_samples]
+    read = content.frames(item.recording, stored, factor, memory)
+    sums = content.dynamics(item.recording, numbers, factor)
     for number, (found, curves), summed in zip(numbers, content.samples(item, numbers), sums, strict=True):
         arrays: dict[str, np.ndarray] = {}
-        if number < item.file.map_samples:
+        if number < item.recording.map_samples:
             made = encode(next(read))
             arrays = made.arrays
             found |= {"rank": made.rank, "error_95": made.error_95, "error_worst": made.error_worst}
@@ -171,7 +171,7 @@ def _summary(scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _title(sources: Sequence[content.Source]) -> str:
-    attrs = sources[0].file.attrs
+    attrs = sources[0].recording.attrs
     known = [shown(attrs[name]) for name in ("dataset_title", "model") if attrs[name] != "unknown"]
     return " · ".join(known) or shown(sources[0].name)
 
