@@ -17,7 +17,7 @@ from lrp_dynamics.base.style import (
     show_sample,
     show_signed,
 )
-from lrp_dynamics.studies.blog.results import Run
+from lrp_dynamics.recording.figures.run import Run
 
 
 def dynamics_maps(run: Run) -> Figure:

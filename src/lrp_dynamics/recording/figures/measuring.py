@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 
 from lrp_dynamics.base.style import GREY, limit_of, new_figure, short, show_amount, show_sample, show_signed
-from lrp_dynamics.studies.blog.results import Run
+from lrp_dynamics.recording.figures.run import Run
 
 _WIDTH, _HEIGHT, _TILE = 8.6, 4.75, 0.95  # inches
 

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lrp_dynamics.base.style import limit_of, new_figure, short, show_amount, show_sample, show_signed
-from lrp_dynamics.studies.blog.results import Run
+from lrp_dynamics.recording.figures.run import Run
 
 _ROWS = 6  # one sample each of so many classes
 _TILE = 0.86  # inches
