@@ -59,7 +59,7 @@ def schematic(run: Run) -> Figure:
     _arrow(figure, (centre + _TILE / 2 + 0.06, bottom + _TILE / 2), (centre + _TILE / 2 + 1.06, bottom + _TILE / 2))
     _write(figure, centre + _TILE / 2 + 0.56, bottom + _TILE / 2 + 0.1, f"sum over {run.recording.unit}s", 7.5)
     value = short(float(run.samples["divergence"][sample]), 3)
-    text = f"divergence = {value}\n(logit units;\nrank {run.rank(sample)} of {len(run.dynamics)})"
+    text = f"divergence = {value}\n({run.amount};\nrank {run.rank(sample)} of {len(run.dynamics)})"
     _write(figure, centre + _TILE / 2 + 1.75, bottom + _TILE / 2, text, 9)
     return figure
 
