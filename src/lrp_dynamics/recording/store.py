@@ -19,7 +19,9 @@ file that opens, in which `/accum/<valid_slot>/n` steps are whole (`lrp_dynamics
 """
 
 import json
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -228,6 +230,12 @@ class RelevanceFile:
             missing = "it is complete, but not sealed: its end is damaged, or it was changed afterwards"
             found = [missing if intact is None else "it is not what it was when it was complete"]
         return found + list(checksums.damage(self.file, self.steps if steps is None else steps, self._slot))
+
+    @property
+    def plot(self) -> Any:
+        """Figures for notebooks, `lrp_dynamics.recording.plots.Plots`: `plot.heatmaps(samples)`, `plot.curves()`, ..."""
+        # Found by name, so that a change of the drawing does not make every recording out of date.
+        return import_module("lrp_dynamics.recording.plots").Plots(self)
 
     @property
     def samples(self) -> int:

@@ -60,7 +60,7 @@ def training_loss(run: Run) -> Figure:
     return figure
 
 
-def _lines(axes: Axes, x: np.ndarray, values: np.ndarray, color: str) -> None:
+def lines(axes: Axes, x: np.ndarray, values: np.ndarray, color: str) -> None:
     """Draw one thin line per sample, of very many only each so-manieth, and the median over samples."""
     drawn = values[:, :: -(-values.shape[1] // _LINES)]
     axes.plot(x, drawn, color=color, alpha=0.2, linewidth=0.5, rasterized=True)
@@ -74,8 +74,8 @@ def prediction_and_relevance(run: Run) -> Figure:
     index = first if first < 10 else f"{{{first}}}"
     figure = new_figure(f"Prediction and relevance of {count} samples – {run.title}", run.origin, 8.6, 3.6)
     left, right = figure.subplots(1, 2, sharey=True)
-    _lines(left, run.iteration, prediction - prediction[0], BLUE)
-    _lines(right, run.iteration, relevance - relevance[0], VERMILION)
+    lines(left, run.iteration, prediction - prediction[0], BLUE)
+    lines(right, run.iteration, relevance - relevance[0], VERMILION)
     left.set(
         xlabel=_STEP,
         ylabel=f"change since step {first} ({run.amount})",
@@ -91,8 +91,8 @@ def step_changes(run: Run) -> Figure:
     prediction, relevance = run.scalar("logit"), run.scalar("r_sum")
     figure = new_figure(f"Changes from step to step – {run.title}", run.origin, 8.6, 3.6)
     left, right = figure.subplots(1, 2, sharey=True)
-    _lines(left, run.iteration[1:], np.abs(np.diff(prediction, axis=0)), BLUE)
-    _lines(right, run.iteration[1:], np.abs(np.diff(relevance, axis=0)), VERMILION)
+    lines(left, run.iteration[1:], np.abs(np.diff(prediction, axis=0)), BLUE)
+    lines(right, run.iteration[1:], np.abs(np.diff(relevance, axis=0)), VERMILION)
     left.set(xlabel=_STEP, ylabel=f"change in one step ({run.amount})", title=r"prediction  $|P_{i+1} - P_i|$")
     right.set(xlabel=_STEP, title=r"relevance  $|R_{i+1} - R_i|$  (of the sums over the maps)")
     left.set_ylim(0, 1.15 * left.get_ylim()[1])  # room for the legend
@@ -110,9 +110,7 @@ def conservation(run: Run) -> Figure:
     left.plot(ends, ends, color="black", linewidth=0.8, label="conserved exactly")
     left.plot(initial.ravel(), total.ravel(), ".", color=BLUE, markersize=2, alpha=0.3, rasterized=True)
     left.plot([], [], ".", color=BLUE, label="a sample at a training step")
-    left.set(
-        xlabel=f"relevance put in at the output ({run.amount})", ylabel=f"sum of the relevance map ({run.amount})"
-    )
+    left.set(xlabel=f"relevance put in at the output ({run.amount})", ylabel=f"sum of the relevance map ({run.amount})")
     left.legend()
     floor = 1e-9  # a logarithmic axis has no zero
     curves = (
