@@ -233,7 +233,7 @@ class RelevanceFile:
 
     @property
     def plot(self) -> Any:
-        """Figures for notebooks, `lrp_dynamics.recording.plots.Plots`: `plot.heatmaps(samples)`, `plot.curves()`, ..."""
+        """Figures for notebooks, `lrp_dynamics.recording.plots.Plots`: `plot.heatmaps(samples)`, `plot.curves()`..."""
         # Found by name, so that a change of the drawing does not make every recording out of date.
         return import_module("lrp_dynamics.recording.plots").Plots(self)
 

@@ -19,8 +19,8 @@ def curves(run: Run, samples: Sequence[int] | None = None) -> Figure:
     grid = figure.subplots(2, 2, sharex=True)
     panels = (
         (grid[0, 0], run.scalar("logit"), f"{run.output} ({run.amount})"),
-        (grid[0, 1], run.scalar("r_sum"), f"sum of the relevance map ({run.amount})"),
-        (grid[1, 0], run.scalar("step_divergence"), rf"step divergence $\Sigma\,|R_{{i-1}} - R_i|$ ({run.amount})"),
+        (grid[0, 1], run.scalar("r_sum"), f"sum of the map ({run.amount})"),
+        (grid[1, 0], run.scalar("step_divergence"), f"step divergence ({run.amount})"),
     )
     for axes, values, name in panels:
         first = int(axes is grid[1, 0])  # the first record has no step before it
@@ -41,7 +41,10 @@ def curves(run: Run, samples: Sequence[int] | None = None) -> Figure:
     for axes in grid[1]:
         axes.set_xlabel("training step")
     handles, names = grid[0, 0].get_legend_handles_labels()
-    figure.legend(handles[:12], names[:12], loc="outside upper right", ncols=min(4, len(names)))
+    if samples is None:
+        grid[0, 0].legend(loc="upper left")
+    else:
+        figure.legend(handles[:20], names[:20], loc="outside right upper")
     return figure
 
 

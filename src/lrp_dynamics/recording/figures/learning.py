@@ -44,13 +44,14 @@ def training_loss(run: Run) -> Figure:
     step = run.training["iteration"]
     shown = (("loss", run.loss, BLUE), ("accuracy", "accuracy (share of the batch)", GREEN))
     shown = [(column, *rest) for column, *rest in shown if column in run.training]
+    each, many = ("each training batch", "batches") if run.batches else ("as recorded", "values")
     axes = figure.subplots(1, len(shown), squeeze=False)[0]
     for panel, (column, name, color) in zip(axes, shown, strict=True):
         values, window = run.training[column], max(1, min(50, len(step) // 10)) | 1
-        panel.plot(step, values, color=color, alpha=0.35, linewidth=0.7, label="each training batch")
+        panel.plot(step, values, color=color, alpha=0.35, linewidth=0.7, label=each)
         mean = np.convolve(values, np.ones(window) / window, mode="valid")
         middle = step[window // 2 : len(step) - window // 2]
-        panel.plot(middle, mean, color="black", linewidth=1.3, label=f"mean of {window} batches")
+        panel.plot(middle, mean, color="black", linewidth=1.3, label=f"mean of {window} {many}")
         panel.set(xlabel=_STEP, ylabel=name)
         panel.legend(loc="upper right" if column == "loss" else "lower right")
     if run.training["loss"].min() >= 0:

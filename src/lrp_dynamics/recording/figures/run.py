@@ -34,6 +34,8 @@ class Run:
         What to call the network at iteration 0.
     loss : str
         What the loss is, with its unit.
+    batches : bool
+        Whether the training table has each training batch.
     """
 
     recording: RelevanceFile
@@ -47,6 +49,7 @@ class Run:
     snapshots: int = 8
     start: str = "untrained"
     loss: str = "cross-entropy (nats)"
+    batches: bool = True
 
     @classmethod
     def of(cls, recording: RelevanceFile, **known) -> "Run":
@@ -62,6 +65,7 @@ class Run:
             "training": {name: column[told] for name, column in loss.items()} if told.any() else None,
             "start": "step 0",  # a recording does not tell whether its network had been trained before
             "loss": "training loss",
+            "batches": False,
         }
         return cls(recording, **(own | known))
 
