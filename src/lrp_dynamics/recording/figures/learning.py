@@ -51,7 +51,8 @@ def training_loss(run: Run) -> Figure:
         panel.plot(step, values, color=color, alpha=0.35, linewidth=0.7, label=each)
         mean = np.convolve(values, np.ones(window) / window, mode="valid")
         middle = step[window // 2 : len(step) - window // 2]
-        panel.plot(middle, mean, color="black", linewidth=1.3, label=f"mean of {window} {many}")
+        if window > 1:
+            panel.plot(middle, mean, color="black", linewidth=1.3, label=f"mean of {window} {many}")
         panel.set(xlabel=_STEP, ylabel=name)
         panel.legend(loc="upper right" if column == "loss" else "lower right")
     if run.training["loss"].min() >= 0:

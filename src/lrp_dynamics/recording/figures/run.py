@@ -21,7 +21,7 @@ class Run:
     recording : RelevanceFile
     dynamics, dynamics_normalized, mean_abs_relevance : ndarray f8 (N, H, W), or of other samples (N, *shape)
     samples : dict of str to ndarray (N,)
-        The sample table, with "index" and "divergence" at least.
+        The sample table, with "index", "divergence" and "correct" (NaN where it is not known) at least.
     outliers : dict of str to ndarray, optional
         The outlier table, rows of this recording only, largest z first; None where no sample has been judged.
     training : dict of str to ndarray, optional
@@ -57,11 +57,15 @@ class Run:
         changes, normalized = (recording.accumulated(name) for name in ("dynamics", "dynamics_normalized"))
         loss = {"iteration": recording.step("iteration"), "loss": recording.step("train_loss").astype(np.float64)}
         told = np.isfinite(loss["loss"])
+        label = recording.sample("label")
+        # Right or wrong needs a label, and classes to choose from.
+        known_label = (label >= 0) & ~np.isnan(recording.scalar("margin")).all(axis=0)
+        correct = np.where(known_label, recording.scalar("predicted")[-1] == label, np.nan)
         own = {
             "dynamics": changes,
             "dynamics_normalized": normalized,
             "mean_abs_relevance": recording.accumulated("abs_sum") / max(recording.steps, 1),
-            "samples": {"index": recording.sample("index"), "divergence": sum_of_maps(changes)},
+            "samples": {"index": recording.sample("index"), "divergence": sum_of_maps(changes), "correct": correct},
             "training": {name: column[told] for name, column in loss.items()} if told.any() else None,
             "start": "step 0",  # a recording does not tell whether its network had been trained before
             "loss": "training loss",
@@ -124,9 +128,14 @@ class Run:
         return literal(str(names[label]), 40) if 0 <= label < len(names) else f"sample {sample}"
 
     def image(self, sample: int) -> np.ndarray:
-        """Return a sample: an image as u1 (H, W, 3) or, of one channel, (H, W); the values of others as recorded."""
+        """Return a sample: an image as u1 (H, W, 3) or, grey, (H, W); the values of others as recorded.
+
+        Images of two channels, or of more than three, are shown by the mean of their channels.
+        """
         values = self.recording.image(sample)
-        return as_picture(values) if values.ndim == 3 else values
+        if values.ndim != 3:
+            return values
+        return as_picture(values if len(values) in (1, 3) else values.mean(axis=0, keepdims=True).astype(np.uint8))
 
     def one_per_class(self, count: int) -> list[int]:
         """Return `count` samples with stored maps: the first of each class, then the second of each, and so on."""

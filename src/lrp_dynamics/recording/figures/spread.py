@@ -55,7 +55,8 @@ def differences(run: Run) -> Figure:
         worst = 1 + int(steps[1:, sample].argmax())
         shown = sorted({max(1, last // 10), max(1, last // 2), last})[:3]
         row[0].plot(run.iteration[1:], steps[1:, sample], color=BLUE, linewidth=0.6, rasterized=True)
-        row[0].set_yscale("log" if steps[1:, sample].any() else "linear")
+        changed = steps[1:, sample][steps[1:, sample] > 0]
+        row[0].set_yscale("log" if len(changed) and changed.max() > 10 * changed.min() else "linear")
         row[0].plot(run.iteration[worst], steps[worst, sample], "o", color=VERMILION, markersize=5, fillstyle="none")
         row[0].set_ylabel(_name(run, sample), fontsize=8)
         pairs = {record: run.recording.maps(slice(record - 1, record + 1), sample) for record in {*shown, worst}}
@@ -110,7 +111,7 @@ def divergence(run: Run) -> Figure:
     left.set_ylim(top=1.35 * left.get_ylim()[1])  # room for the legend
     ticks = range(1, 10) if high - low < 1.5 else (1, 2, 5) if high - low < 5 else (1,)
     right.xaxis.set_major_locator(LogLocator(subs=ticks))
-    right.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+    right.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value, 2 if high - low > 0.5 else 3)))
     right.xaxis.set_minor_formatter(NullFormatter())
     left.set(title="linear axis", ylabel="number of samples")
     right.set_title("logarithmic axis")

@@ -101,7 +101,7 @@ def maps_compared(several: Several) -> Figure:
     count = min(len(several.runs), MOST)
     rows = shown_samples(several, count)
     figure = new_figure(
-        "The same samples beside each other", several.origin, 1.2 + _TILE * (1 + 2 * count), 1.1 + 1.15 * len(rows)
+        "The same samples beside each other", several.origin, 1.2 + _TILE * (1 + 2 * count), 1.1 + 1.1 * len(rows)
     )
     grid = figure.subplots(len(rows), 1 + 2 * count, squeeze=False)
     for at, row in zip(rows, grid, strict=True):

@@ -43,7 +43,7 @@ FIGURES = {
         steps=1,
     ),
     "training_loss": Drawn(
-        learning.training_loss, "Training loss", "Thin: as it was recorded; black: its running mean.", steps=1
+        learning.training_loss, "Training loss", "As it was recorded and, black, its running mean.", steps=1
     ),
     "prediction_and_relevance": Drawn(
         learning.prediction_and_relevance,
@@ -57,7 +57,6 @@ FIGURES = {
         "Left: the sum of each map against the relevance put in at the output; on the line, nothing is lost. Right: "
         "the largest deviation of any sample, as a share of its relevance, and what of it biases, stabilizers and dead "
         "units absorbed. Values below 10<sup>−9</sup> are drawn there.",
-        steps=1,
     ),
     "step_changes": Drawn(
         learning.step_changes,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -136,10 +136,10 @@ def _study_open(name: str, recording: RelevanceFile, folder: Path, options: Opti
     numbers: dict[str, float] = {}
     table = outliers = None
     if found is not None:
-        table = found.samples
-        judged = _judged(recording, table, options.outliers)
+        table, rules = found.samples, _rules(options.outliers, recording.steps)
+        judged = _judged(recording, table, rules)
         outliers = judged if len(table["index"]) >= FEWEST else None
-        numbers = _numbers(recording, found, judged, options.outliers)
+        numbers = _numbers(recording, found, judged, rules)
         known |= {"samples": table, "outliers": outliers}
         write_dynamics(folder / "dynamics.h5", recording, found.dynamics, found.dynamics_normalized, found.checks)
         write_csv(folder / "samples.csv", table)
@@ -150,6 +150,11 @@ def _study_open(name: str, recording: RelevanceFile, folder: Path, options: Opti
     draw_each({key: figure.draw for key, figure in figures.items()}, run, folder / "figures")
     paths = {key: folder / "figures" / f"{key}.png" for key in figures}
     return Studied(name, recording.path, folder, _about(run), numbers, table, outliers, paths)
+
+
+def _rules(outliers: Outliers, steps: int) -> Outliers:
+    """Return the rules for so many steps: of a few, each has a large share, without a jump of any denominator."""
+    return replace(outliers, numerical_share=max(outliers.numerical_share, min(1.0, 3 / (steps - 1))))
 
 
 def _log(path: Path) -> dict[str, np.ndarray]:

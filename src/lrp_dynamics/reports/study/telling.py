@@ -110,7 +110,7 @@ def _story(teller: _Teller) -> list[str]:
 def _sections(teller: _Teller) -> list[str]:
     found, m, figure, tell = teller.found, teller.found.metrics, teller.figure, teller.tell
     parts = ["<h2>Samples and training</h2>", *figure("samples"), *figure("training_loss")]
-    if "training_loss" not in found.figures:
+    if "training_loss" not in found.figures and not found.about["loss"]:
         parts += tell("No loss was recorded; give it to <code>record(iteration, loss=...)</code>, or a training log.")
     parts.append("<h2>Relevance and output</h2>")
     parts += figure("prediction_and_relevance")

@@ -36,8 +36,8 @@ _CAPTIONS = {
     "maps_compared": (
         "The same samples",
         "Samples that all recordings have, at evenly spaced ranks of divergence in the first. Left, the maps of the "
-        "last record, red for what is explained and blue against it; right, the Dynamics. Each map has a scale of its own: "
-        "compare places, not amounts.",
+        "last record, red for what is explained and blue against it; right, the Dynamics. Each map has a scale of its "
+        f"own: compare places, not amounts. Of more than {drawing.MOST} recordings, the first are shown.",
     ),
     "similarity_compared": (
         "How alike the maps are",
