@@ -103,7 +103,9 @@ def test_asked_to_end_it_keeps_the_step_that_it_was_at(kind, heard, data, undist
 
 
 def test_killed_within_an_epoch_it_goes_on_from_the_last_checkpoint(data, undisturbed, tmp_path):
-    process = subprocess.Popen(command(data, tmp_path, "--checkpoint-minutes", "0"), stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command(data, tmp_path), stderr=subprocess.DEVNULL, env=os.environ | {"LRP_DYNAMICS_CHECKPOINT_MINUTES": "0"}
+    )
     wait_until(lambda: list(tmp_path.glob("cache/*/checkpoint.pt")) != [], process, pause=0.002)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -124,8 +126,12 @@ def test_signals_do_after_a_training_what_they_did_before(data, tmp_path):
 
 
 @pytest.mark.parametrize("minutes", ["-1", "nan", "inf", "soon"])
-def test_minutes_that_are_none(minutes, data, tmp_path, capsys):
+def test_minutes_that_are_none(minutes, data, tmp_path, capsys, monkeypatch):
     with pytest.raises(SystemExit):
         cli.main(list(map(str, command(data, tmp_path, "--checkpoint-minutes", minutes)[3:])))
+    assert f"found '{minutes}', expected a number of minutes, at least 0" in capsys.readouterr().err
+    monkeypatch.setenv("LRP_DYNAMICS_CHECKPOINT_MINUTES", minutes)
+    with pytest.raises(SystemExit):
+        cli.main(list(map(str, command(data, tmp_path)[3:])))
     assert f"found '{minutes}', expected a number of minutes, at least 0" in capsys.readouterr().err
     assert not os.listdir(tmp_path)

@@ -6,9 +6,12 @@ until all of them lie in --out.
 """
 
 import argparse
+import os
 from pathlib import Path
 
 from lrp_dynamics.base.parameters import json_object
+
+MINUTES = "LRP_DYNAMICS_CHECKPOINT_MINUTES"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,8 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint-minutes",
         type=_minutes,
-        default=10.0,
-        help="between checkpoints within an epoch; default: 10",
+        default=os.environ.get(MINUTES, "10"),  # a runner of jobs hands it on, and it changes no result
+        help=f"between checkpoints within an epoch; default: that in the environment's {MINUTES}, else 10",
     )
     parser.add_argument("--tensorboard", type=Path, help="folder for a log of events: tensorboard --logdir FOLDER")
     parser.add_argument("--no-record", action="store_true", help="train only; the weights are the same")

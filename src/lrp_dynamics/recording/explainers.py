@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from lrp_dynamics import lrp
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.lrp.gradients import with_logits
+from lrp_dynamics.recording.attributors import Attributor, unaccounted
 
 Explainer = Callable[[Tensor, Tensor], lrp.Relevance]
 GRADIENTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -39,19 +40,7 @@ class GradientExplainer:
         """Explain the logits of the classes `target` (N,) for `inputs` (N, ...), or the output weighted by `target`."""
         target = target.to(inputs.dtype) if target.dtype == torch.bool else target  # of each output in a mask alike
         gradient, logits = with_logits(self._model, inputs, target)
-        if target.ndim > 1:
-            logit = (logits * target).flatten(1).sum(1)
-        else:
-            logit = logits.reshape(len(logits), -1).gather(1, target[:, None])[:, 0]
-        values = GRADIENTS[self.name](gradient, inputs.detach())
-        return lrp.Relevance(
-            input=values,
-            output=logits,
-            initial=logit,
-            residual=logit - values.flatten(1).sum(1),
-            absorbed={},
-            min_abs_z=torch.full_like(logit, torch.inf),
-        )
+        return unaccounted(GRADIENTS[self.name](gradient, inputs.detach()), logits, target)
 
 
 def fixed(explainer: Explainer, inputs: Tensor, target: Tensor) -> Callable[[], lrp.Relevance]:
@@ -71,7 +60,8 @@ def make_explainer(
     model : nn.Module
     spec : str, mapping, lrp.Composite or callable
         A name of `lrp.COMPOSITES` or `GRADIENTS`; the fields of a composite (rules, initial, and optionally name);
-        a composite; or any callable that takes inputs and targets and returns an `lrp.Relevance`.
+        a composite; an `lrp.Explainer`; or any callable that takes inputs and targets and returns a map or an
+        `lrp.Relevance` (`lrp_dynamics.recording.attributors`).
     bounds : (low, high), optional
         Of the input, for composites that need them.
 
@@ -84,7 +74,10 @@ def make_explainer(
         return spec, GradientExplainer(model, spec)
     if isinstance(spec, str) and spec not in lrp.COMPOSITES:
         raise UserError(f"composite: found {spec!r}, expected one of {', '.join([*lrp.COMPOSITES, *GRADIENTS])}")
+    if isinstance(spec, lrp.Explainer):
+        return spec.composite.name, spec
     if callable(spec):
-        return getattr(spec, "name", "custom"), spec
+        explainer = Attributor(model, spec)
+        return explainer.name, explainer
     explainer = lrp.Explainer(model, spec, bounds=bounds, as_eval=True)
     return explainer.composite.name, explainer

@@ -68,6 +68,7 @@ class Builder:
     values: dict[int, Tensor] = field(default_factory=dict)
     layouts: dict[int, str] = field(default_factory=dict)
     memory: dict[int, int] = field(default_factory=dict)  # which values may share their memory
+    expanded: set[int] = field(default_factory=set)  # memory that torch refuses to write into
     live: list[int] = field(default_factory=list)
     masked: bool = False
     plain: bool = False  # whether it is to be linear in pieces
@@ -164,7 +165,7 @@ class Builder:
 
     def writable(self, v: int) -> bool:
         """Tell whether a user may overwrite a value."""
-        return self.memory[v] != 0 and 0 not in self.values[v].stride()
+        return self.memory[v] not in {0, *self.expanded} and 0 not in self.values[v].stride()
 
     def others(self, v: int, fits: Callable[[tuple[int, ...]], bool]) -> list[int]:
         """Return the values that can be read beside v."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 PIECES: dict[str, list] = {layout: [] for layout in ("flat", "seq", "img", "vol", "tok", "any", "end")}
 ALL, SPATIAL = "flat seq img vol tok", "seq img vol"
@@ -31,6 +31,11 @@ def piece(layouts: str, weight: int = 1):
 def only(condition: object) -> None:
     if not condition:
         raise Skip
+
+
+def copies(result: Tensor, source: Tensor) -> bool:
+    """Tell whether values were only moved: then no stabilizer stands between."""
+    return bool(torch.isin(result, source).logical_or(result == 0).all())
 
 
 def run(name: str):
@@ -285,7 +290,9 @@ def movement(g, v):
     if how == "expand":
         only(1 in shape)
         one = shape.index(1)
-        return move(lambda m, x: x.expand(-1, *[3 if k == one else -1 for k in range(dims)]), view=True)
+        result = move(lambda m, x: x.expand(-1, *[3 if k == one else -1 for k in range(dims)]), view=True)
+        g.expanded.add(g.memory[result])
+        return result
     only(size > 1)
     return move(lambda m, x: torch.cat([x.narrow(d, 1, size - 1), x.narrow(d, 0, 1)], d))
 

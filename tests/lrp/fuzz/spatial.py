@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .pieces import SPATIAL, only, piece, run
+from .pieces import SPATIAL, copies, only, piece, run
 
 
 @piece(SPATIAL, 3)
@@ -94,8 +94,7 @@ def sized(g, v):
             if mode in ("bilinear", "bicubic") and g.rng.random() < 0.3:
                 options["antialias"] = True
         sort = "move" if mode.startswith("nearest") else "fixed"
-        copies = torch.isin(F.interpolate(g.values[v], mode=mode, **options), g.values[v]).all()
-        only(sort == "move" or not copies)
+        only(sort == "move" or not copies(F.interpolate(g.values[v].clone(), mode=mode, **options), g.values[v]))
         return g.step(
             sort, lambda m, x: F.interpolate(x, mode=mode, **options), v, label=f"interpolate {mode} {options}"
         )

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .pieces import ALL, SPATIAL, before_bias, only, piece, pointwise, run, times
+from .pieces import ALL, SPATIAL, before_bias, copies, only, piece, pointwise, run, times
 
 
 @piece("tok", 2)
@@ -171,6 +171,7 @@ def sampled(g, v):
     grid = g.add(torch.rand(1, 3, 4, 2, dtype=torch.float64) * 2 - 1, "c")
     corners = g.rng.random() < 0.5
     f = lambda m, x: F.grid_sample(x, getattr(m, grid).expand(len(x), -1, -1, -1), align_corners=corners)  # noqa: E731
+    only(not copies(f(g.net, g.values[v]), g.values[v]))
     return g.step("fixed", f, v, label="F.grid_sample")
 
 
