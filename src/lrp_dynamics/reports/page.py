@@ -1,4 +1,4 @@
-"""The frame of a page: one file that loads neither fonts nor scripts nor styles, for screens of any width, light or dark.
+"""The frame of a page: one file that loads no font, script or style, for screens of any width, light or dark.
 
 A page is made by `framed`. What stands in it is plain HTML: headings, paragraphs, `figure`, `table` and `folded`.
 Nothing in it is a script: a figure opens large, and closes again, by links within the page.
@@ -187,7 +187,12 @@ sup, sub { line-height: 0; }
 }
 .frame { margin: 1.1rem 0 .3rem; }
 .frame img { display: block; box-sizing: border-box; width: 100%; height: auto; background: #fff; }
-.enlarge { display: block; cursor: zoom-in; }
+.enlarge { display: block; position: relative; cursor: zoom-in; }
+.enlarge::after { content: "enlarge"; position: absolute; top: 0; right: 0; padding: .05rem .5rem; opacity: 0;
+                  font-size: .75rem; color: #fff; background: #333; }
+:is(.enlarge:hover, .enlarge:focus)::after { opacity: .85; }
+@media (hover: none) { .enlarge::after { opacity: .6; } }
+.zoom:target .enlarge::after { content: none; }
 .close { display: none; }
 .zoom:target { position: fixed; inset: 0; z-index: 1; overflow: auto; background: #fff; }
 .zoom:target img { width: auto; min-width: 100%; max-width: none; padding: 0; }
@@ -209,6 +214,11 @@ blockquote { margin: 1rem 0; padding: .1rem 1rem; background: var(--raised); bor
 pre { overflow-x: auto; }
 details { margin: 1rem 0; }
 summary { cursor: pointer; font-weight: 600; }
+@media (max-width: 40rem) {
+  details thead { display: none; }
+  details tr { display: block; padding: .4rem 0; border-bottom: 1px solid var(--line); }
+  details td, details td.number { display: block; padding: 0; border: 0; text-align: left; }
+}
 footer { margin-top: 3rem; padding-top: .8rem; border-top: 1px solid var(--line); color: var(--quiet);
          font-size: .85rem; line-height: 1.5; }
 @media print {

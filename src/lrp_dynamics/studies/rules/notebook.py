@@ -13,19 +13,21 @@
 # %% [markdown]
 # # Which explanation shows the dynamics best?
 
+# %% [markdown] tags=["notebook-only"]
+# This notebook made the report, and runs again where it lies. The last section, *Try it yourself*, has cells to change.
+
 # %% tags=["parameters"]
 inputs = {
-    "metrics": "results/demo_rules/metrics.json",
-    "comparison": "results/demo_rules/comparison.csv",
-    "agreement": "results/demo_rules/agreement.csv",
-    "recording": "results/demo_rules/seed-0/z_plus/relevance.h5",
-    "figures": "reports/demo_rules/figures",
+    "metrics": "../../results/demo_rules/metrics.json",
+    "comparison": "../../results/demo_rules/comparison.csv",
+    "agreement": "../../results/demo_rules/agreement.csv",
+    "recording": "../../results/demo_rules/seed-0/z_plus/relevance.h5",
+    "figures": "figures",
 }
 params = {}
 
 # %%
 import json
-from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +36,10 @@ from lrp_dynamics.base.tables import read_csv
 from lrp_dynamics.measures.advice import CRITERIA, reasons
 from lrp_dynamics.recording.store import open_relevance
 from lrp_dynamics.reports.material import material
-from lrp_dynamics.reports.telling import Telling, code, plain
+from lrp_dynamics.reports.telling import Telling, code, plain, rule
+from lrp_dynamics.reports.typeset import rule_name
 from lrp_dynamics.reports.words import number, percent
+from lrp_dynamics.studies.rules.numbers import NUMBERS
 from lrp_dynamics.studies.rules.study import FIGURES
 
 page = Telling(FIGURES, inputs["figures"], material("rules", "captions"))
@@ -44,7 +48,7 @@ table, agreement = read_csv(inputs["comparison"]), read_csv(inputs["agreement"])
 with open_relevance(inputs["recording"]) as recording:
     run, every = recording.attrs, int(recording.attrs["every"])
     last_step = int(recording.step("iteration")[-1])
-spoken = {name: plain(name.replace("_", " ")) for name in table["explanation"]}
+spoken = {name: rule(name) for name in table["explanation"]}
 names = list(spoken.values())
 count, seeds = len(names), m["seeds"]
 order = np.argsort(table["mean_rank"], kind="stable")
@@ -64,8 +68,9 @@ tell(
     f"{count} explanations*"
 )
 tell(
-    f"{count} explanations watched the same training, at the same steps, on the same samples. Whatever differs on this "
-    "page is due to the explanations. Every number was computed from this run's result files."
+    f"The same training was recorded by {count} explanations, at the same steps and for the same samples. Differences "
+    "on this page are therefore differences between the explanations. Every number was computed from this run's "
+    "result files."
 )
 best = int(order[0])
 speaks, against = reasons(table, best)
@@ -109,7 +114,7 @@ tell(
         else ""
     )
     + ("There are no masks, so nothing is said about localisation. " if "rank_mass_on_object" not in table else "")
-    + "Where differences are small, so is the meaning of a rank: look at the numbers below."
+    + "Where differences are small, ranks mean little: the numbers are below."
 )
 page.figure("ranks")
 
@@ -243,5 +248,86 @@ tell(
 # %% [markdown]
 # ## All numbers
 # %%
-rows = [(f"<code>{escape(name)}</code>", f"{value:.6g}") for name, value in sorted(m.items())]
-page.table(("metrics.json", "value"), rows, numeric=(1,))
+page.numbers(NUMBERS, metrics=m)
+
+# %% [markdown] tags=["notebook-only"]
+# ## Try it yourself
+#
+# The cells below work with the files of this run. Change them, and run them again: `inputs`, at the top, names every
+# file. To run this notebook, run its first two code cells, and then any cell below.
+#
+# ### How a number is made: the conservation error
+
+# %% tags=["notebook-only"]
+recording = open_relevance(inputs["recording"])
+chosen = list(range(min(3, recording.map_samples)))  # change: any samples with stored maps, such as [4, 7]
+print(recording)
+
+for sample in chosen:
+    map_sum = recording.maps(slice(None), sample).astype(float).sum(axis=(1, 2))  # one sum for each record
+    initial = recording.scalar("initial")[:, sample]  # what was explained
+    error = np.abs(initial - map_sum) / np.maximum(np.abs(initial), recording.scalar("r_abs_sum")[:, sample])
+    print(f"sample {sample}, {recording.class_name(sample)}: median {np.median(error):.2g}, worst {error.max():.2g}")
+
+# %% [markdown] tags=["notebook-only"]
+# ### How a figure is made: the last map of every explanation
+
+# %% tags=["notebook-only"]
+import matplotlib.pyplot as plt
+
+from lrp_dynamics.base.style import limit_of, show_image, show_signed
+from lrp_dynamics.data.pictures import as_picture
+
+# The other recordings lie beside this one, each in a folder of its name.
+folder = Path(inputs["recording"]).parents[1]
+files = {name: folder / name / "relevance.h5" for name in table["explanation"]}
+shown = [name for name, file in files.items() if file.is_file()][:4]  # change: which explanations
+moment = -1  # change: which record, from 0; -1 is the last
+figure, grid = plt.subplots(len(chosen), len(shown) + 1, figsize=(9, 1.8 * len(chosen)), squeeze=False)
+for sample, row in zip(chosen, grid, strict=True):
+    show_image(row[0], as_picture(recording.image(sample)))
+for name, column in zip(shown, grid[:, 1:].T, strict=True):
+    with open_relevance(files[name]) as other:
+        for sample, axes in zip(chosen, column, strict=True):
+            relevance = other.maps(moment, sample)
+            show_signed(axes, relevance, limit_of(relevance))
+    column[0].set_title(rule_name(name), fontsize=8, parse_math=False)
+plt.show()
+
+# %% [markdown] tags=["notebook-only"]
+# ### Other weights of the criteria
+
+# %% tags=["notebook-only"]
+weights = {criterion.key: 1.0 for criterion in measured}
+weights["conservation_error_median"] = 3.0  # change: how much each criterion counts
+total = sum(weight * table[f"rank_{key}"] for key, weight in weights.items()) / sum(weights.values())
+for row in np.argsort(total, kind="stable"):
+    print(f"{total[row]:.2f}  {rule_name(table['explanation'][row])}")
+
+# %% [markdown] tags=["notebook-only"]
+# ### Another rule
+#
+# This cell loads the trained network and explains the chosen samples again. It is not run when the report is made, so
+# it shows nothing until you run it.
+
+# %% tags=["notebook-only", "skip-execution"]
+import torch
+
+from lrp_dynamics import lrp
+from lrp_dynamics.models.trained import load
+
+composite = "epsilon_plus"  # change: any of lrp.COMPOSITES
+network = load(folder / "model.safetensors")
+images, targets = recording.sample("image")[chosen], recording.explained[chosen]
+result = lrp.relevance(
+    network.model, network.inputs(images), torch.as_tensor(targets), composite, bounds=network.bounds
+)
+print(result)
+
+figure, grid = plt.subplots(len(chosen), 2, figsize=(4, 1.9 * len(chosen)), squeeze=False)
+for sample, other, row in zip(chosen, result.input.sum(1).numpy(), grid, strict=True):
+    before = recording.maps(-1, sample)
+    for axes, name, relevance in ((row[0], run["composite"], before), (row[1], composite, other)):
+        show_signed(axes, relevance, limit_of(relevance))
+        axes.set_title(rule_name(name), fontsize=8, parse_math=False)
+plt.show()
