@@ -8,13 +8,14 @@
 `UserError`         raised for every mistake that a user can mend, with one sentence that says how
 ==================  ===================================================================================================
 
-The packages lie on five floors, and import from lower ones only (tests/test_architecture.py):
+The packages lie on six floors, and import from lower ones only (tests/test_architecture.py):
 
 1. `base`: errors, files, tables, parameters;
 2. `lrp`: rules, composites, the engine; `data`: datasets and their one layout;
 3. `models`: the networks; `recording`: recordings, written, read, joined, recovered;
-4. `measures`: arrays in, numbers out; `training`; `reports`: figures' style, notebooks, pages;
-5. `commands`: the command line; `studies`: one package each.
+4. `measures`: arrays in, numbers out; `training`;
+5. `reports`: notebooks, pages, the explorer;
+6. `commands`: the command line; `studies`: one package each.
 
 The public names are loaded on first use, so that stages which need no torch do not pay for importing it.
 """

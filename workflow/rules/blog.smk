@@ -19,6 +19,8 @@ KINDS["dynamics"] = Kind(
         "samples": of_first_seed(f"{RUN}/samples.csv"),
         "relevance": of_first_seed(f"{RUN}/relevance.h5"),
     },
+    explored_from={"recordings": of_experiment(f"{RUN}/relevance.h5")},
+    explored_with={"flags": "results/{experiment}/outliers.csv"},
 )
 
 

@@ -187,6 +187,16 @@ def given(names):
     return words
 
 
+def paths(names):
+    """Parameter of a rule: the inputs of these names, as the command line takes them."""
+    return lambda wildcards, input: [word.partition("=")[2] for word in given(names)(wildcards, input)]
+
+
+def options(names):
+    """Parameter of a rule: --NAME PATH of the inputs of these names."""
+    return lambda wildcards, input: [word for name in names for word in (f"--{name}", getattr(input, name))]
+
+
 def if_kind(kind, pattern):
     """Input function: the pattern for an experiment of a kind, nothing for others."""
 

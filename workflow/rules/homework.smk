@@ -19,6 +19,7 @@ KINDS["homework"] = Kind(
         "published": "src/lrp_dynamics/studies/homework/published.json",
     },
     told_with=params_of(published="figures.published", batch_size="training.batch_size"),
+    explored_from={name: of_first_seed(f"{RUN}/{name}/relevance.h5") for name in ("deep_taylor", "sensitivity")},
 )
 
 

@@ -1,0 +1,203 @@
+"""Joining the page's own files with what it shows of recordings, into one file."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from functools import cache
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lrp_dynamics import __version__
+from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.base.files import atomic, check_output
+from lrp_dynamics.base.names import shown
+from lrp_dynamics.base.style import AMOUNT, SIGNED
+from lrp_dynamics.recording.store import open_relevance
+from lrp_dynamics.reports.explorer import content
+from lrp_dynamics.reports.explorer.encoding import BOUND, encode
+from lrp_dynamics.reports.explorer.packing import pack
+from lrp_dynamics.reports.explorer.shrinking import VALUES, limit, plan, reduced
+
+STYLES = ("uPlot.min.css", "explorer.css")
+SCRIPTS = ("uPlot.iife.min.js", "data.js", "paint.js", "state.js", "grid.js", "focus.js", "charts.js", "main.js")
+
+
+def write_explorer(
+    output: Path,
+    recordings: Mapping[str, Path],
+    *,
+    title: str | None = None,
+    samples: int = 100,
+    flags: Path | None = None,
+) -> dict[str, Any]:
+    """Write a page to scrub through recordings: one file that needs nothing else, and no network.
+
+    Parameters
+    ----------
+    output : Path
+        The page, .html.
+    recordings : mapping of str to Path
+        Name to relevance.h5: of one training, or of seeds, rules or runs to be compared, all of the same samples.
+        Those that are not finished are shown as far as they are.
+    title : str, optional
+        Default: data and network of the first recording.
+    samples : int
+        How many samples to show, at most; flagged ones first.
+    flags : Path, optional
+        Table of flagged samples, such as outliers.csv; default: log-MAD z of the divergence above 3.5.
+
+    Returns
+    -------
+    dict
+        "bytes" of the page; "samples" in it; "averaged": pixels of the recordings, each way, that became one; and
+        "recordings": of each by its name "rank_median", "stored_whole" (samples without patterns), "error_95" (largest
+        over samples of what 95 % of a sample's frames keep within), "error_median" (its median), "error_worst" (largest
+        of all frames), "change_error" (median over samples of the median error of the change between steps); errors
+        are relative, in the L2 norm.
+
+    Raises
+    ------
+    UserError
+        If there is no recording, one has no steps, or they are not of the same samples.
+    """
+    if not recordings:
+        raise UserError("explorer: found no recording, expected at least one relevance.h5")
+    if samples < 1:
+        raise UserError(f"explorer: found samples {samples}, expected 1 or more")
+    check_output(Path(output))
+    with ExitStack() as stack:
+        sources = [
+            content.source(name, stack.enter_context(open_relevance(path)), flags) for name, path in recordings.items()
+        ]
+        page, figures = _page(sources, title, samples)
+    with atomic(output) as temporary:
+        temporary.write_text(page, encoding="utf-8", newline="\n")
+    return {"bytes": Path(output).stat().st_size, **figures}
+
+
+def _page(sources: Sequence[content.Source], title: str | None, wanted: int) -> tuple[str, dict[str, Any]]:
+    first = sources[0].file
+    keys = content.shared(sources)
+    shape, image = content.plane_of(first.shape), content.picture_shape(first)
+    fixed = len(_frame("", "")) + 40_000
+    room = limit(len(sources)) - fixed
+    planned = plan(min(wanted, len(keys)), [item.file.steps for item in sources], shape, image[1:], image[0], room)
+    chosen = content.preferred(sources[0], keys, planned.samples)
+    # Of what fits by estimate; if it does not after all, the last ones are left out.
+    blobs, scores = _encoded(sources, chosen, planned.frame)
+    pictures = content.images(first, [sources[0].keys[key] for key in chosen], planned.image)
+    left = room - len(pack({"images": pictures}))
+    sizes = np.sum([[len(blob) + 90 for blob in row] for row in blobs], axis=0)
+    order = [chosen.index(key) for key in content.preferred(sources[0], chosen, len(chosen), ranked=True)]
+    kept = sorted(order[: max(1, int(np.searchsorted(np.cumsum(sizes[order]), left, side="right")))])
+    meta = {
+        "version": __version__,
+        "title": shown(title) if title is not None else _title(sources),
+        "frame": reduced(shape, planned.frame),
+        "averaged": planned.frame,
+        "recorded": shape,
+        "unit": first.unit,
+        "slice": first.drawn,
+        "image": [pictures.shape[1], *pictures.shape[2:]],
+        "bound": BOUND,
+        "range": content.RANGE,
+        "classes": content.classes([item.file for item in sources]),
+        "samples": [content.place_of(chosen[i]) for i in kept],
+        "all_samples": len(keys),
+        "colors": {name: _colors(name) for name in (SIGNED, AMOUNT)},
+        "signed": SIGNED,
+        "amount": AMOUNT,
+        "recordings": [
+            content.about(item) | {"scores": [scores[r][i] for i in kept]} for r, item in enumerate(sources)
+        ],
+    }
+    packed = {"images": pack({"images": pictures[kept]})}
+    packed |= {f"run-{r}": pack(content.steps(item.file)) for r, item in enumerate(sources)}
+    packed |= {f"s-{r}-{place}": blobs[r][i] for r in range(len(sources)) for place, i in enumerate(kept)}
+    data = "\n".join(f'<script type="text/plain" id="{name}">{text}</script>' for name, text in packed.items())
+    figures = {
+        "samples": len(kept),
+        "averaged": planned.frame,
+        "recordings": {item.name: _summary(meta["recordings"][r]["scores"]) for r, item in enumerate(sources)},
+    }
+    return _frame(meta["title"], f'{data}\n<script type="application/json" id="meta">{_json(meta)}</script>'), figures
+
+
+def _encoded(
+    sources: Sequence[content.Source], keys: Sequence[content.Key], factor: int
+) -> tuple[list[list[str]], list[list[dict[str, Any]]]]:
+    """Return, of each recording, a blob and the scores of each sample."""
+    blobs, scores = [], []
+    for item in sources:
+        numbers = [item.keys[key] for key in keys]
+        stored = [number for number in numbers if number < item.file.map_samples]
+        read = content.frames(item.file, stored, factor, VALUES)
+        blobs.append([])
+        scores.append([])
+        sums = content.dynamics(item.file, numbers, factor)
+        for number, (found, curves), summed in zip(numbers, content.samples(item, numbers), sums, strict=True):
+            arrays: dict[str, np.ndarray] = {}
+            if number < item.file.map_samples:
+                made = encode(next(read))
+                arrays = made.arrays
+                found |= {"rank": made.rank, "error_95": made.error_95, "error_worst": made.error_worst}
+                found |= {"change_error": made.change_error}
+            blobs[-1].append(pack(arrays | {"dynamics": summed} | curves))
+            scores[-1].append(found)
+    return blobs, scores
+
+
+def _summary(scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    encoded = [found for found in scores if "rank" in found]
+    if not encoded:
+        return {}
+    ranks = [found["rank"] for found in encoded if found["rank"]]
+    return {
+        "rank_median": float(np.median(ranks)) if ranks else None,
+        "stored_whole": len(encoded) - len(ranks),
+        "error_median": float(np.median([found["error_95"] for found in encoded])),
+        "error_95": max(found["error_95"] for found in encoded),
+        "error_worst": max(found["error_worst"] for found in encoded),
+        "change_error": float(np.median([found["change_error"] for found in encoded])),
+    }
+
+
+def _title(sources: Sequence[content.Source]) -> str:
+    attrs = sources[0].file.attrs
+    known = [shown(attrs[name]) for name in ("dataset_title", "model") if attrs[name] != "unknown"]
+    return " · ".join(known) or shown(sources[0].name)
+
+
+@cache
+def _colors(name: str) -> str:
+    """Return a colour map as 256 times three bytes, in hexadecimal digits."""
+    import matplotlib
+
+    values = matplotlib.colormaps[name](np.arange(256))[:, :3]
+    return np.rint(values * 255).astype(np.uint8).tobytes().hex()
+
+
+def _json(value: Any) -> str:
+    """Return JSON that ends no script, whatever text is in it."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return re.sub("[<>&]", lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def _frame(title: str, data: str) -> str:
+    folder = files(__package__) / "page"
+    texts = {name: (folder / name).read_text(encoding="utf-8") for name in ("explorer.html", *STYLES, *SCRIPTS)}
+    scripts = "\n".join(texts[name] for name in SCRIPTS[1:])
+    parts = {
+        "title": escape(title),
+        "style": "\n".join(texts[name] for name in STYLES),
+        "data": data,
+        "library": texts[SCRIPTS[0]],
+        "script": f'(() => {{\n"use strict";\n{scripts}}})();',
+    }
+    # In one pass: what is put in may look like a place.
+    return re.sub(r"\{\{ (\w+) \}\}", lambda found: parts[found[1]], texts["explorer.html"])
