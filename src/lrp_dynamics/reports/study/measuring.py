@@ -1,6 +1,6 @@
 """What is measured on one recording, and written as files that other programs read."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -10,6 +10,7 @@ import numpy as np
 
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.files import write_json
+from lrp_dynamics.base.kinds import Mistake
 from lrp_dynamics.base.style import draw_each
 from lrp_dynamics.base.tables import read_csv, write_csv
 from lrp_dynamics.measures.outliers import outlier_table
@@ -19,6 +20,7 @@ from lrp_dynamics.measures.summary import metrics
 from lrp_dynamics.recording.dynamics_file import write_dynamics
 from lrp_dynamics.recording.figures.run import UNKNOWN, Run
 from lrp_dynamics.recording.store import ACCUMULATORS, RelevanceFile, open_relevance
+from lrp_dynamics.reports.parameters import AlongTraining
 from lrp_dynamics.reports.study.figures import figures_of
 
 FEWEST = 10  # samples of which outliers can be told
@@ -45,6 +47,27 @@ class Options:
     samples: int = 4
     moments: int = 8
     outliers: Outliers = Outliers()  # noqa: RUF009  # it is frozen
+
+
+def checked(title: str | None, classes: Sequence[str] | None, samples: int, moments: int) -> Options:
+    """Return options as they were given.
+
+    Raises
+    ------
+    UserError
+        If one is not what it should be.
+    """
+    if title is not None and not isinstance(title, str):
+        raise UserError(f"title: found {title!r}, expected text")
+    if classes is not None and (isinstance(classes, str) or not all(isinstance(name, str) for name in classes)):
+        raise UserError(f"classes: found {classes!r}, expected a list of names")
+    try:
+        AlongTraining(samples=samples, snapshots=moments)
+    except Mistake:
+        raise UserError(
+            f"samples and moments: found {samples!r} and {moments!r}, expected whole numbers, 1 to 10 and 2 to 16"
+        ) from None
+    return Options(title, None if classes is None else [*classes], samples, moments)
 
 
 @dataclass(frozen=True)

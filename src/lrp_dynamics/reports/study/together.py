@@ -51,7 +51,15 @@ _CAPTIONS = {
 }
 
 
-def compare(found: Sequence[Studied], out: Path, options: Options, links: Mapping[str, str] | None = None) -> str:
+def side_by_side(found: Sequence[Studied], options: Options) -> bool:
+    """Whether recordings share samples under the same split and index, so that one explorer shows them in step."""
+    with ExitStack() as stack:
+        files = [stack.enter_context(opened(one.path, options)) for one in found]
+        shared = shared_samples(files)
+        return bool(shared.positions.size) and shared.keyed and len({file.shape for file in files}) == 1
+
+
+def compare(found: Sequence[Studied], out: Path, options: Options, links: Mapping[str, str], footer: str) -> str:
     """Draw recordings beside each other, and return their page.
 
     Parameters
@@ -60,8 +68,10 @@ def compare(found: Sequence[Studied], out: Path, options: Options, links: Mappin
     out : Path
         For figures/*_compared.png and *.svg.
     options : Options
-    links : mapping of str to str, optional
+    links : mapping of str to str
         Addresses and texts of related pages.
+    footer : str
+        HTML.
     """
     with ExitStack() as stack:
         files = [stack.enter_context(opened(one.path, options)) for one in found]
@@ -85,7 +95,7 @@ def compare(found: Sequence[Studied], out: Path, options: Options, links: Mappin
             parts += _on_ranks(several)
         if name == "similarity_compared":
             parts += _on_similarity(several)
-    return framed(title, "\n".join(parts), links=links or {})
+    return framed(title, "\n".join(parts), links=links, footer=footer)
 
 
 def _drawable(several: Several) -> dict:
