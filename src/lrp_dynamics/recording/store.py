@@ -332,6 +332,25 @@ class RelevanceFile:
         scale = np.expand_dims(group["scale"][steps, samples], tuple(range(-len(self.shape), 0)))
         return group["map"][steps, samples].astype(np.float32) * scale
 
+    def to_xarray(self, steps: slice = slice(None), samples: slice = slice(None)) -> Any:
+        """Return an `xarray.Dataset` of the samples whose maps are stored; of all samples where there are none.
+
+        Along "iteration" and "sample" it has `SCALARS` and "predicted", and with the axes of a map "relevance", the
+        maps in float32; per sample "image" and sums over all steps, `ACCUMULATORS` but "m2"; per iteration loss,
+        learning rate and epoch. All of it is in memory.
+
+        Parameters
+        ----------
+        steps, samples : slice
+            Which recorded steps and which of the samples.
+
+        Raises
+        ------
+        UserError
+            If xarray is not installed.
+        """
+        return import_module("lrp_dynamics.recording.labelled").to_xarray(self, steps, samples)
+
     def quantized(self) -> tuple[h5py.Dataset, np.ndarray]:
         """Return the maps as they are stored: what `quantize` made of them.
 

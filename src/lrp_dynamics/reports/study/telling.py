@@ -11,6 +11,7 @@ from lrp_dynamics.reports import words
 from lrp_dynamics.reports.page import figure, folded, framed, table
 from lrp_dynamics.reports.study.figures import FIGURES
 from lrp_dynamics.reports.study.measuring import FEWEST, Studied
+from lrp_dynamics.reports.typeset import rule_name
 from lrp_dynamics.reports.words import correlation, number, percent, plural
 
 TOP = 10  # samples in the table of the largest divergence
@@ -155,7 +156,7 @@ def line(found: Studied) -> str:
     """Return in one line, as HTML, what was recorded, as far as it is known."""
     about, known = found.about, found.about["known"]
     parts = [f"network {text(known['model'])}"] if "model" in known else []
-    parts += [f"rules {text(known['composite'])}"] if "composite" in known else []
+    parts += [f"rules {text(rule_name(str(known['composite'])))}"] if "composite" in known else []
     parts += [f"seed {text(known['seed'])}"] if "seed" in known else []
     size = "×".join(map(str, about["shape"]))
     unit = plural(2 if size != "1" else 1, about["unit"])

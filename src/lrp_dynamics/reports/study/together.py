@@ -16,6 +16,7 @@ from lrp_dynamics.reports.study.comparing import Shared, along, rank_correlation
 from lrp_dynamics.reports.study.drawing import Several
 from lrp_dynamics.reports.study.measuring import Options, Studied, opened
 from lrp_dynamics.reports.study.telling import paragraph, picture, text, title_of
+from lrp_dynamics.reports.typeset import rule_name
 from lrp_dynamics.reports.words import correlation, number, percent, plural
 
 _COLUMNS = {
@@ -124,7 +125,7 @@ def _table(found: Sequence[Studied], out: Path) -> str:
     for one in found:
         about, known = one.about, one.about["known"]
         link = quote(f"{one.folder.relative_to(out).as_posix()}/index.html")
-        rules = text(known["composite"]) if "composite" in known else "–"
+        rules = text(rule_name(str(known["composite"]))) if "composite" in known else "–"
         cells = [f'<a href="{link}">{text(one.name)}</a>', rules, text(known.get("seed", "–"))]
         cells += [number(about["samples"]), number(about["steps"])]
         cells += [form(one.metrics[key]) if key in one.metrics else "–" for key, (_, form) in columns.items()]
