@@ -51,22 +51,25 @@ SCALARS = (
 ACCUMULATORS = ("dynamics", "dynamics_normalized", "abs_sum", "mean", "m2")
 SAMPLE_FIELDS = {"index": "i8", "split": "u1", "label": "i2", "label_clean": "i2"}
 CLASS_TYPES = ("i2", "i4", "i8")
-ATTRIBUTES = (
-    "params_json",
-    "params_sha256",
-    "seed",
-    "deterministic",
-    "dataset",
-    "dataset_title",
-    "dataset_sha256",
-    "classes",
-    "model",
-    "composite",
-    "composite_json",
-    "target",
-    "channel_reduction",
-    "every",
-)
+UNKNOWN = "unknown"  # what a file says of an attribute that nobody told
+TEXT, WHOLE, TRUTH, NAMES = "text", "a whole number", "True or False", "a list of names"
+# Name: what a recorder takes for it, and what it means; what nobody tells is "unknown", and no class has a name.
+ATTRIBUTES = {
+    "params_json": (TEXT, "parameters of the run, as JSON"),
+    "params_sha256": (TEXT, "their SHA-256"),
+    "seed": (WHOLE, "of initial weights and order of the batches"),
+    "deterministic": (TRUTH, "whether the run was asked to be the same each time"),
+    "dataset": (TEXT, "short name of the data"),
+    "dataset_title": (TEXT, "what the data are, as figures and pages call them"),
+    "dataset_sha256": (TEXT, "SHA-256 of the data's file"),
+    "classes": (NAMES, "of the classes, in the order of their indices"),
+    "model": (TEXT, "the network; by default the name of its class"),
+    "composite": (TEXT, "name of the rules; told by the recorder"),
+    "composite_json": (TEXT, "every rule with stabilizer and bias handling, as JSON; told by the recorder"),
+    "target": (TEXT, 'what is explained, such as "label"; "predicted" is told by the recorder'),
+    "channel_reduction": (TEXT, '"sum", or "none" of tables; told by the recorder'),
+    "every": (WHOLE, "the option; told by the recorder"),
+}
 LAYOUT = Layout(
     SCHEMA,
     (VERSION, *OLDER),

@@ -7,9 +7,7 @@ import numpy as np
 
 from lrp_dynamics.base.names import literal
 from lrp_dynamics.data.pictures import as_picture
-from lrp_dynamics.recording.store import RelevanceFile, sum_of_maps
-
-UNKNOWN = "unknown"  # what a recorder writes of an attribute that nobody told
+from lrp_dynamics.recording.store import UNKNOWN, RelevanceFile, sum_of_maps
 
 
 @dataclass(frozen=True)

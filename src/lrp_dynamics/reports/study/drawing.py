@@ -24,7 +24,8 @@ from lrp_dynamics.base.style import (
     show_sample,
     show_signed,
 )
-from lrp_dynamics.recording.figures.run import UNKNOWN, Run
+from lrp_dynamics.recording.figures.run import Run
+from lrp_dynamics.recording.store import UNKNOWN
 
 COLOURS = (BLUE, VERMILION, GREEN, ORANGE, SKY, GREY, "black")
 LINES = ("-", "--", ":")

@@ -18,8 +18,8 @@ from lrp_dynamics.measures.parameters import Outliers
 from lrp_dynamics.measures.recorded import Measured, measure
 from lrp_dynamics.measures.summary import metrics
 from lrp_dynamics.recording.dynamics_file import write_dynamics
-from lrp_dynamics.recording.figures.run import UNKNOWN, Run
-from lrp_dynamics.recording.store import ACCUMULATORS, RelevanceFile, open_relevance
+from lrp_dynamics.recording.figures.run import Run
+from lrp_dynamics.recording.store import ACCUMULATORS, UNKNOWN, RelevanceFile, open_relevance
 from lrp_dynamics.reports.parameters import AlongTraining
 from lrp_dynamics.reports.study.figures import figures_of
 
