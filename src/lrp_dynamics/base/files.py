@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -50,6 +51,37 @@ def atomic(path: str | Path) -> Iterator[Path]:
             sync(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
+    except OSError as error:
+        if told := no_room(path, error):
+            raise told from error
+        raise
+
+
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Yield an empty folder beside `path`; rename it to `path` on success, delete it on any error.
+
+    Raises
+    ------
+    UserError
+        If there is something at `path`: a folder is not replaced, since it may hold what others made.
+    StorageError
+        If the disk is full, or is not to be written.
+    """
+    path = Path(path)
+    if path.is_symlink() or path.exists():
+        raise UserError(f"{path} exists already; name another folder, or delete it first")
+    temporary = temporary_of(path)
+    try:
+        temporary.mkdir(parents=True)
+        try:
+            yield temporary
+            for file in temporary.rglob("*"):
+                sync(file)
+            os.replace(temporary, path)
+            sync(path.parent)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
         if told := no_room(path, error):
             raise told from error

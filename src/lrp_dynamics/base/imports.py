@@ -1,8 +1,34 @@
-"""Starting sooner: parts of other packages that are costly to import and of no use here."""
+"""Packages that only some need, and parts of packages that are costly to import and of no use here."""
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+from lrp_dynamics.base.errors import UserError
+
+
+def needed(name: str, purpose: str) -> Any:
+    """Return a package that is not installed with this one.
+
+    Raises
+    ------
+    UserError
+        If it is not there.
+
+    Examples
+    --------
+    >>> needed("nowhere", "to go there")
+    Traceback (most recent call last):
+    lrp_dynamics.base.errors.UserError: the package nowhere is needed to go there: pip install nowhere
+    """
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        raise UserError(f"the package {name} is needed {purpose}: pip install {name}") from None
 
 
 @contextmanager

@@ -1,4 +1,10 @@
-"""Export a recording as one NumPy .npz file."""
+"""Write a recording in the formats of other software.
+
+Several may be asked for at once:
+
+  lrp-dynamics export relevance.h5 --npz maps.npz --table samples.parquet
+  lrp-dynamics export relevance.h5 --tensorboard logs --every 10    # then: tensorboard --logdir logs
+"""
 
 import argparse
 from pathlib import Path
@@ -9,29 +15,63 @@ from lrp_dynamics.base.errors import UserError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the subcommand's arguments."""
     parser.add_argument("file", help="a recording, relevance.h5")
-    parser.add_argument("--npz", type=Path, required=True, help="the file to be made")
+    parser.add_argument("--npz", type=Path, help="all of it, as one NumPy file")
+    parser.add_argument("--zarr", type=Path, help="all of it, as one Zarr group, a folder (needs zarr)")
+    parser.add_argument("--tensorboard", type=Path, help="maps and curves, in a folder of logs (needs tensorboard)")
+    parser.add_argument("--virelay", type=Path, help="maps of one step and their embedding, a ViRelAy project's folder")
+    parser.add_argument(
+        "--table", type=Path, help="a row a sample, .csv or .parquet (needs pyarrow), as for cleanlab or FiftyOne"
+    )
     parser.add_argument("--every", type=int, default=1, help="take each n-th step of the maps (default: all)")
+    parser.add_argument("--step", type=int, default=-1, help="for --virelay: the recorded step (default: the last)")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write maps, scalars, steps, samples (masks and factors, too) and accumulators under their names in the file."""
-    import numpy as np
+    """Write what is asked for."""
+    from lrp_dynamics.base.files import check_output
+    from lrp_dynamics.recording import exports, virelay
+    from lrp_dynamics.recording.store import open_relevance
 
-    from lrp_dynamics.base.files import atomic, check_output
-    from lrp_dynamics.recording.store import ACCUMULATORS, SAMPLE_FIELDS, SCALARS, STEPS, open_relevance
-
+    kinds = ("npz", "zarr", "tensorboard", "virelay", "table")
+    asked = {kind: path for kind in kinds if (path := getattr(arguments, kind)) is not None}
+    if not asked:
+        raise UserError(f"export: say what to write: {', '.join('--' + kind for kind in kinds)}")
     if arguments.every < 1:
         raise UserError(f"export: --every is {arguments.every}; expected 1 or more")
-    check_output(arguments.npz)
+    for kind in asked.keys() & {"npz", "table"}:
+        check_output(asked[kind])
     with open_relevance(arguments.file) as recording:
-        arrays = {f"steps/{name}": recording.step(name) for name in STEPS}
-        arrays |= {f"scalars/{name}": recording.scalar(name) for name in (*SCALARS, "predicted")}
-        arrays |= {f"accum/{name}": recording.accumulated(name) for name in ACCUMULATORS}
-        fixed = [*SAMPLE_FIELDS, "image", *(name for name in ("mask", "target") if recording.has_sample(name))]
-        names = fixed + [name for name in recording.sample_names() if name.startswith("factors/")]
-        arrays |= {f"samples/{name}": recording.sample(name) for name in names}
-        arrays["relevance"] = recording.maps(slice(None, None, arguments.every))
-    # To a path without the suffix .npz, NumPy would add it.
-    with atomic(arguments.npz) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, **arrays)
-    print(f"{arguments.npz}: {', '.join(arrays)}")
+        if not -recording.steps <= arguments.step < recording.steps:
+            raise UserError(f"export: --step is {arguments.step}; expected one of the {recording.steps} steps")
+        for kind, path in asked.items():
+            if kind == "virelay":
+                virelay.to_virelay(recording, path, arguments.step)
+            elif kind == "table":
+                write_table(recording, path)
+            else:
+                getattr(exports, f"to_{kind}")(recording, path, arguments.every)
+            print(path)
+
+
+def write_table(recording, path: Path) -> None:
+    """Write what is known of each sample, with its name in the recording's dataset, as CSV or Parquet."""
+    from lrp_dynamics.base.files import atomic
+    from lrp_dynamics.base.imports import needed
+    from lrp_dynamics.base.tables import write_csv
+    from lrp_dynamics.measures import dynamics
+    from lrp_dynamics.measures.samples import sample_table
+
+    if path.suffix not in (".csv", ".parquet"):
+        raise UserError(f"{path}: found {path.suffix or 'no suffix'}, expected a table .csv or .parquet")
+    if recording.steps < 2:
+        raise UserError(f"{recording.path}: a table needs at least two recorded steps, found {recording.steps}")
+    again = dynamics.recompute(*recording.quantized()) if recording.map_samples else None
+    sums = (recording.accumulated(name) for name in ("dynamics", "dynamics_normalized"))
+    table = sample_table(recording, *sums, again)
+    if path.suffix == ".csv":
+        write_csv(path, table)
+        return
+    pyarrow = needed("pyarrow", "to write Parquet files")
+    parquet = needed("pyarrow.parquet", "to write Parquet files")
+    with atomic(path) as temporary:
+        parquet.write_table(pyarrow.table(dict(table)), temporary)

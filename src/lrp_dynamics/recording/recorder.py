@@ -66,7 +66,7 @@ class Recorder:
         them.
     composite : str, mapping, lrp.Composite or callable
         The rules, or "gradient_x_input" or "sensitivity" for comparison, or any callable that takes samples and targets
-        and returns an `lrp.Relevance` (see `lrp_dynamics.recording.explainers.make_explainer`).
+        and returns maps (see `lrp_dynamics.recording.attributors`, which adapts those of other packages).
     bounds : (low, high), optional
         Bounds of the input, for composites that need them.
     every : int
