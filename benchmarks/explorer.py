@@ -76,8 +76,8 @@ def main() -> None:
             found = measured(browser, target)
             print(
                 f"{name}: {made['bytes'] / 1e6:.2f} MB, {made['samples']} samples, averaged {made['averaged']}; "
-                f"written in {wrote:.1f} s; ready after {found['ready']:.2f} s, curves after {found['drawn']:.2f} s; scrubbed at "
-                f"{found['frames']:.0f} frames/s (95 % of frames faster than {found['slow']:.0f}/s)"
+                f"written in {wrote:.1f} s; ready after {found['ready']:.2f} s, curves after {found['drawn']:.2f} s; "
+                f"scrubbed at {found['frames']:.0f} frames/s (95 % of frames faster than {found['slow']:.0f}/s)"
             )
             for recording, errors in made["recordings"].items():
                 numbers = ", ".join(f"{key} {value}" for key, value in errors.items() if "error" not in key)

@@ -128,10 +128,9 @@ def shared(sources: Sequence[Source]) -> list[Key]:
     return keys
 
 
-def preferred(item: Source, keys: Sequence[Key], wanted: int, ranked: bool = False) -> list[Key]:
-    """Return as many keys, those of flagged samples first where they are too many; in their order, or so `ranked`."""
-    order = sorted(range(len(keys)), key=lambda i: (not item.scores["flagged"][item.keys[keys[i]]], i))[:wanted]
-    return [keys[i] for i in (order if ranked else sorted(order))]
+def preferred(item: Source, keys: Sequence[Key], wanted: int) -> list[Key]:
+    """Return as many keys, at most, flagged samples first."""
+    return sorted(keys, key=lambda key: not item.scores["flagged"][item.keys[key]])[:wanted]
 
 
 def picture_shape(file: RelevanceFile) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ MOST = 4 * LIMIT  # a browser still opens it at once
 SMALLEST = 32  # pixels, of the longer side of a frame
 VALUES = 2**24  # of the frames of a sample, at most, while they are encoded
 TEXT = 4 / 3  # characters of base64 a byte
-RANK = 24  # patterns that frames usually need
+RANK, FEWEST = 20, 4  # patterns that frames usually need, and at the very least
 PACKED = 0.75  # what deflate leaves of a byte
 
 
@@ -21,6 +21,7 @@ class Plan:
     Attributes
     ----------
     samples : int
+        More do not fit, whatever their frames are like.
     frame, image : int
         So many pixels × as many of the recording become one.
     """
@@ -56,12 +57,15 @@ def plan(
         Bytes for all frames and images as text.
     """
     factor = 1
-    while _pixels(frame, factor) * max(steps) > VALUES or (
-        samples * _bytes(steps, _pixels(frame, factor)) > 0.8 * room and max(frame) // (factor + 1) >= SMALLEST
+    while factor < max(frame) and (
+        _pixels(frame, factor) * max(steps) > VALUES
+        or (
+            samples * _bytes(steps, _pixels(frame, factor), RANK) > 0.8 * room
+            and max(frame) // (factor + 1) >= SMALLEST
+        )
     ):
         factor += 1
-    own = _bytes(steps, _pixels(frame, factor))
-    fitting = max(1, min(samples, int(0.8 * room / own)))
+    fitting = max(1, min(samples, int(room / _bytes(steps, _pixels(frame, factor), FEWEST))))
     of_image = 1
     while fitting * TEXT * channels * _pixels(image, of_image) > 0.2 * room and max(image) // of_image > 1:
         of_image += 1
@@ -94,7 +98,7 @@ def _pixels(shape: tuple[int, int], factor: int) -> int:
     return prod(reduced(shape, factor))
 
 
-def _bytes(steps: list[int], pixels: int) -> float:
+def _bytes(steps: list[int], pixels: int, rank: int) -> float:
     """Return about how many bytes of text one sample takes: frames, gain, four curves, accumulated dynamics."""
-    frames = sum(min(RANK * (count + pixels), count * pixels) * PACKED for count in steps)
+    frames = sum(min(rank * (count + pixels), count * pixels) * PACKED for count in steps)
     return TEXT * (frames + sum(9 * count + 3.5 * pixels for count in steps))

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cache
 from html import escape
@@ -24,6 +24,7 @@ from lrp_dynamics.reports.explorer.packing import pack
 from lrp_dynamics.reports.explorer.shrinking import VALUES, limit, plan, reduced
 
 STYLES = ("uPlot.min.css", "explorer.css")
+TAG, FURTHER = 700, 60_000  # bytes of the page: of a sample beside its blob, and of what belongs to none
 SCRIPTS = ("uPlot.iife.min.js", "data.js", "paint.js", "state.js", "grid.js", "focus.js", "charts.js", "main.js")
 
 
@@ -89,17 +90,17 @@ def _page(sources: Sequence[content.Source], title: str | None, wanted: int) -> 
     first = sources[0].file
     keys = content.shared(sources)
     shape, image = content.plane_of(first.shape), content.picture_shape(first)
-    fixed = len(_frame("", "")) + 40_000
-    room = limit(len(sources)) - fixed
+    runs = [(content.about(item), pack(content.steps(item.file))) for item in sources]
+    room = (
+        limit(len(sources)) - len(_frame("", "")) - FURTHER - sum(len(_json(told)) + len(text) for told, text in runs)
+    )
     planned = plan(min(wanted, len(keys)), [item.file.steps for item in sources], shape, image[1:], image[0], room)
-    chosen = content.preferred(sources[0], keys, planned.samples)
-    # Of what fits by estimate; if it does not after all, the last ones are left out.
-    blobs, scores = _encoded(sources, chosen, planned.frame)
-    pictures = content.images(first, [sources[0].keys[key] for key in chosen], planned.image)
-    left = room - len(pack({"images": pictures}))
-    sizes = np.sum([[len(blob) + 90 for blob in row] for row in blobs], axis=0)
-    order = [chosen.index(key) for key in content.preferred(sources[0], chosen, len(chosen), ranked=True)]
-    kept = sorted(order[: max(1, int(np.searchsorted(np.cumsum(sizes[order]), left, side="right")))])
+    ranked = content.preferred(sources[0], keys, planned.samples)
+    pictures = content.images(first, [sources[0].keys[key] for key in ranked], planned.image)
+    encoded = list(_encoded(sources, ranked, planned.frame, room - len(pack({"images": pictures}))))
+    # In the order of the recording again.
+    order = sorted(range(len(encoded)), key=lambda i: sources[0].keys[ranked[i]])
+    chosen, shown_samples = [ranked[i] for i in order], [encoded[i] for i in order]
     meta = {
         "version": __version__,
         "title": shown(title) if title is not None else _title(sources),
@@ -112,21 +113,19 @@ def _page(sources: Sequence[content.Source], title: str | None, wanted: int) -> 
         "bound": BOUND,
         "range": content.RANGE,
         "classes": content.classes([item.file for item in sources]),
-        "samples": [content.place_of(chosen[i]) for i in kept],
+        "samples": [content.place_of(key) for key in chosen],
         "all_samples": len(keys),
         "colors": {name: _colors(name) for name in (SIGNED, AMOUNT)},
         "signed": SIGNED,
         "amount": AMOUNT,
-        "recordings": [
-            content.about(item) | {"scores": [scores[r][i] for i in kept]} for r, item in enumerate(sources)
-        ],
+        "recordings": [told | {"scores": [found[r][1] for found in shown_samples]} for r, (told, _) in enumerate(runs)],
     }
-    packed = {"images": pack({"images": pictures[kept]})}
-    packed |= {f"run-{r}": pack(content.steps(item.file)) for r, item in enumerate(sources)}
-    packed |= {f"s-{r}-{place}": blobs[r][i] for r in range(len(sources)) for place, i in enumerate(kept)}
+    packed = {"images": pack({"images": pictures[order]})}
+    packed |= {f"run-{r}": text for r, (_, text) in enumerate(runs)}
+    packed |= {f"s-{r}-{i}": found[r][0] for i, found in enumerate(shown_samples) for r in range(len(sources))}
     data = "\n".join(f'<script type="text/plain" id="{name}">{text}</script>' for name, text in packed.items())
     figures = {
-        "samples": len(kept),
+        "samples": len(chosen),
         "averaged": planned.frame,
         "recordings": {item.name: _summary(meta["recordings"][r]["scores"]) for r, item in enumerate(sources)},
     }
@@ -134,27 +133,31 @@ def _page(sources: Sequence[content.Source], title: str | None, wanted: int) -> 
 
 
 def _encoded(
-    sources: Sequence[content.Source], keys: Sequence[content.Key], factor: int
-) -> tuple[list[list[str]], list[list[dict[str, Any]]]]:
-    """Return, of each recording, a blob and the scores of each sample."""
-    blobs, scores = [], []
-    for item in sources:
-        numbers = [item.keys[key] for key in keys]
-        stored = [number for number in numbers if number < item.file.map_samples]
-        read = content.frames(item.file, stored, factor, VALUES)
-        blobs.append([])
-        scores.append([])
-        sums = content.dynamics(item.file, numbers, factor)
-        for number, (found, curves), summed in zip(numbers, content.samples(item, numbers), sums, strict=True):
-            arrays: dict[str, np.ndarray] = {}
-            if number < item.file.map_samples:
-                made = encode(next(read))
-                arrays = made.arrays
-                found |= {"rank": made.rank, "error_95": made.error_95, "error_worst": made.error_worst}
-                found |= {"change_error": made.change_error}
-            blobs[-1].append(pack(arrays | {"dynamics": summed} | curves))
-            scores[-1].append(found)
-    return blobs, scores
+    sources: Sequence[content.Source], keys: Sequence[content.Key], factor: int, room: int
+) -> Iterator[list[tuple[str, dict[str, Any]]]]:
+    """Yield of each sample, as far as there is room, its blob and scores in each recording."""
+    found = [_of_recording(item, [item.keys[key] for key in keys], factor, VALUES // len(sources)) for item in sources]
+    for number, sample in enumerate(zip(*found, strict=True)):
+        room -= sum(len(blob) + TAG for blob, _ in sample)
+        if room < 0 and number:
+            return
+        yield list(sample)
+
+
+def _of_recording(
+    item: content.Source, numbers: Sequence[int], factor: int, memory: int
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    stored = [number for number in numbers if number < item.file.map_samples]
+    read = content.frames(item.file, stored, factor, memory)
+    sums = content.dynamics(item.file, numbers, factor)
+    for number, (found, curves), summed in zip(numbers, content.samples(item, numbers), sums, strict=True):
+        arrays: dict[str, np.ndarray] = {}
+        if number < item.file.map_samples:
+            made = encode(next(read))
+            arrays = made.arrays
+            found |= {"rank": made.rank, "error_95": made.error_95, "error_worst": made.error_worst}
+            found |= {"change_error": made.change_error}
+        yield pack(arrays | {"dynamics": summed} | curves), found
 
 
 def _summary(scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

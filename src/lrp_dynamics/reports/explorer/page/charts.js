@@ -55,7 +55,7 @@ function plotted({ chart, series }, place) {
   const axis = { stroke: ink, grid: { stroke: line, width: 0.6 }, ticks: { stroke: line, width: 0.6, size: 4 }, font: "11px system-ui, sans-serif" };
   const log = chart.log && series.some(([values]) => values.some((v) => v !== null));
   const plot = new uPlot({
-    width: Math.max(200, place.clientWidth), height: 150, legend: { show: false }, cursor: { show: false }, padding: [8, 10, 0, 0],
+    width: Math.max(200, place.clientWidth), height: 150, legend: { show: false }, cursor: { show: false }, padding: [8, 18, 0, 0],
     scales: { x: { time: false }, y: log ? { distr: 3 } : {} },
     axes: [{ ...axis, size: 28, label: undefined }, { ...axis, size: 58, ...(log ? { filter: powers, grid: { ...axis.grid, filter: powers }, ticks: { ...axis.ticks, filter: powers } } : {}), values: (_, ticks) => ticks.map((v) => (v === null ? "" : digits(v))) }],
     series: [{}, ...series.map(([, own]) => ({ stroke: own.color, dash: own.dash, width: own.width, spanGaps: true, points: { show: timeline.length < 2 } }))],

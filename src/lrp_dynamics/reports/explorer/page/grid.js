@@ -15,7 +15,7 @@ const FILTERS = {
   noisy: ["labelled wrongly", (s) => scoresOf(s).noisy],
 };
 const VALUES = {
-  forgetting: (score) => `${score.forgetting ?? "–"} forgotten`,
+  forgetting: (score) => `${score.forgetting ?? "–"} ×`,
   aum: (score) => `AUM ${digits(score.aum)}`,
   probability: (score) => `p ${digits(score.probability)}`,
 };
@@ -68,7 +68,7 @@ function arrange() {
   }
   $("grid").replaceChildren(...listed.map((s) => thumbs[s].button));
   const all = meta.samples.length;
-  $("count").textContent = listed.length === all ? `${all} samples` : `${listed.length} of ${all} samples`;
+  $("count").textContent = `${listed.length === all ? "" : `${listed.length} of `}${all} sample${all === 1 ? "" : "s"}`;
   marked();
   drawHistogram();
 }
@@ -113,11 +113,11 @@ let axis = null;
 
 function drawHistogram() {
   const canvas = $("histogram"), box = canvas.getBoundingClientRect(), ratio = devicePixelRatio || 1;
-  if (!box.width) return;
   const values = RUNS[primary()].scores.map((score) => score.divergence).filter((v) => v > 0).map(Math.log10);
+  $("divergence").hidden = !values.length;
+  if (!box.width || !values.length) return;
   const limit = Math.log10(threshold());
   let low = Math.min(...values), high = Math.max(...values);
-  if (!values.length) low = high = 0;
   const room = Math.max(0.05, 0.06 * (high - low));
   low -= room;
   high += room;
@@ -148,7 +148,7 @@ function drawHistogram() {
   g.fillRect(0, floor, box.width, 1);
   g.fillStyle = color("--soft");
   g.font = "11px system-ui, sans-serif";
-  const ends = values.length ? [Math.min(...values), Math.max(...values)] : [];
+  const ends = [Math.min(...values), Math.max(...values)];
   ends.forEach((v, i) => { g.textAlign = i ? "right" : "left"; g.fillText(digits(10 ** v), i ? box.width - 1 : 1, box.height - 2); });
   g.textAlign = "center";
   g.fillText("divergence (log scale)", box.width / 2, box.height - 2);

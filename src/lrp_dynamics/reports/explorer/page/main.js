@@ -156,7 +156,7 @@ function describe() {
   const unfinished = RUNS.filter((run) => !run.complete).length;
   const told = ["dataset_title", "model", "composite"].map(named).filter((text) => !meta.title.includes(text));
   $("subtitle").textContent = [...told, plural(meta.samples.length, "sample"),
-    plural(timeline.length, "step"), unfinished ? "unfinished" : ""].filter(Boolean).join(" · ");
+    plural(timeline.length, "step"), unfinished ? "unfinished" : "", `95 % of a sample’s maps within ${percent(meta.bound)}`].filter(Boolean).join(" · ");
   const said = [];
   const [rank, whole] = [(s) => s.rank > 0, (s) => s.rank === 0];
   if (meta.samples.length < meta.all_samples) said.push(`Shown are ${meta.samples.length} of ${meta.all_samples} samples whose maps all recordings have, the flagged ones first and then in the order of the recording: as many as asked for, or as fit into the page.`);
@@ -166,7 +166,7 @@ function describe() {
   said.push(`Every recorded step is here. The maps of a sample are combinations of a few patterns, as many as it takes for the error of 95 % of its steps to stay within ${percent(meta.bound)} (L2 norm of the difference, relative to that of the map). Maps of which that needs more room than they take are stored one by one. Norms of maps and accumulated dynamics are exact (float32). What is left out of a map weighs more in the small change from one step to the next: that error is given, too; step divergence and all other curves are of the unabridged maps, with three digits or more.`);
   said.push(`Red speaks for the explained class, blue against it, white is zero; “of each step” sets the strongest colour to the largest |relevance| of each map, “of the whole run” to that which ${meta.range} % of the sample’s steps stay below. Relevance is in units of the explained output, summed over channels.`);
   const table = element("table"), head = element("tr");
-  for (const name of ["recording", "steps", "patterns (median)", "samples stored one by one", "error of 95 % of steps: median sample", "largest", "worst single map", "error of the change (median)"]) head.append(element("th", "", name));
+  for (const name of ["recording", "steps", "patterns (median)", "samples stored one by one", "error of 95 % of steps, median sample", "the same, worst sample", "worst single map", "error of the change (median)"]) head.append(element("th", "", name));
   const top = element("thead"), body = element("tbody");
   top.append(head);
   table.append(top, body);
