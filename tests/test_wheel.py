@@ -71,5 +71,7 @@ def test_an_installed_package_opens_captions_and_notebooks_from_any_folder(wheel
     words = ["report", "blog", "--inputs", "figures=.", "--ipynb", "report.ipynb", "--html", "report.html"]
     asked = subprocess.run([sys.executable, "-m", "lrp_dynamics.commands.cli", *words], **run)
     assert asked.returncode == 2
-    assert "'metrics' is missing; its inputs are metrics, outliers, dynamics, samples, figures" in asked.stderr
+    assert (
+        "'metrics' is missing; its inputs are metrics, outliers, dynamics, samples, relevance, figures" in asked.stderr
+    )
     assert list(elsewhere.iterdir()) == []

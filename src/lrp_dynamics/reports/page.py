@@ -196,7 +196,7 @@ sup, sub { line-height: 0; }
 .close { display: none; }
 .zoom:target { position: fixed; inset: 0; z-index: 1; overflow: auto; background: #fff; }
 .zoom:target img { width: auto; min-width: 100%; max-width: none; padding: 0; }
-.zoom:target .enlarge { cursor: default; }
+.zoom:target .enlarge { position: static; cursor: default; }
 .zoom:target .close { display: block; position: fixed; top: .6rem; right: .9rem; padding: .3rem .8rem;
                       border-radius: .4rem; color: #fff; background: #333; text-decoration: none; }
 .caption { margin: 0 0 1.6rem; padding-left: .8rem; border-left: 3px solid var(--line); color: var(--quiet);
@@ -215,6 +215,7 @@ pre { overflow-x: auto; }
 details { margin: 1rem 0; }
 summary { cursor: pointer; font-weight: 600; }
 @media (max-width: 40rem) {
+  .table td:not(.number, :first-child) { min-width: 9rem; }
   details thead { display: none; }
   details tr { display: block; padding: .4rem 0; border-bottom: 1px solid var(--line); }
   details td, details td.number { display: block; padding: 0; border: 0; text-align: left; }

@@ -11,7 +11,7 @@ _SIGNS = (
     (r"cp_lrp", "CP-LRP"),
     (r"lrp0", "LRP-0"),
     (r"w_square", "w²"),
-    (r"(z_)?plus", "z⁺"),
+    (r"z_plus|(?<=_)plus", "z⁺"),
     (r"z_box|zB|(?<=_)box", "zᴮ"),
     (r"epsilon", "ε"),
     (r"gamma", "γ"),
@@ -27,8 +27,8 @@ def rule_name(name: str) -> str:
     --------
     >>> [rule_name(name) for name in ("z_plus", "zB_z_plus", "alpha2_beta1", "epsilon_rms", "gradient_x_input")]
     ['z⁺', 'zᴮ z⁺', 'α2β1', 'ε rms', 'gradient × input']
-    >>> [rule_name(name) for name in ("epsilon_plus_flat", "epsilon_gamma_box", "lrp0", "sensitivity", "surplus")]
-    ['ε z⁺ flat', 'ε γ zᴮ', 'LRP-0', 'sensitivity', 'surplus']
+    >>> [rule_name(name) for name in ("epsilon_plus_flat", "epsilon_gamma_box", "lrp0", "sensitivity", "plus")]
+    ['ε z⁺ flat', 'ε γ zᴮ', 'LRP-0', 'sensitivity', 'plus']
     """
     for pattern, sign in _SIGNS:
         name = re.sub(rf"(?<![^\W_])(?:{pattern})(?![^\W_])", sign, name)

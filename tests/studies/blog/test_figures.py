@@ -9,6 +9,7 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
+from geometry import watched
 from PIL import Image
 from synthetic import maps_of_a_walk, write_recording
 from torch import nn
@@ -80,7 +81,9 @@ def files(tmp_path_factory):
 @pytest.fixture(scope="module")
 def drawn(files, tmp_path_factory):
     folder = tmp_path_factory.mktemp("figures")
-    draw(files, folder)
+    with watched() as faults:
+        draw(files, folder)
+    assert faults == {}
     return folder
 
 

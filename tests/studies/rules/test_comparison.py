@@ -7,6 +7,7 @@ from itertools import pairwise
 import h5py
 import numpy as np
 import pytest
+from geometry import watched
 from scipy.stats import spearmanr
 from synthetic import maps_of_a_walk, write_recording
 
@@ -181,7 +182,9 @@ def trained(tmp_path_factory):
         stage(compare, "--recordings", *recordings, *training, "--out", folder / name)
         shown = ["--params", '{"samples": 2, "snapshots": 3}', "--out-dir", folder / name / "figures"]
         tables = (f"{table}={folder / name / table}.csv" for table in ("comparison", "agreement", "samples", "curves"))
-        stage(figures, "rules", "--inputs", *tables, *(f"recordings={path}" for path in recordings), *shown)
+        with watched() as faults:
+            stage(figures, "rules", "--inputs", *tables, *(f"recordings={path}" for path in recordings), *shown)
+        assert faults == {}
     return folder, recordings
 
 

@@ -31,8 +31,8 @@ def schematic(run: Run) -> Figure:
         first, second = run.iteration[start : start + 2]
         for x, values, step in ((centre - _TILE - 0.04, maps[0], first), (centre + 0.04, maps[1], second)):
             axes = _axes(figure, x, top)
-            show_signed(axes, values, limit_of(maps))
-            axes.set_title(f"$R_{{{step}}}$")
+            show_signed(axes, values, limit_of(values))  # maps of an untrained network would be white on another's
+            axes.set_title(f"$R_{{{step}}}$  ±{short(limit_of(values))}", fontsize=7.5)
             _arrow(
                 figure, (x + _TILE / 2, top - 0.04), (centre + 0.6 * (x + _TILE / 2 - centre), middle + _TILE + 0.04)
             )

@@ -83,7 +83,7 @@ class Run:
         """What was trained and explained, in one line, as far as it is known."""
         attrs = self.recording.attrs
         count = self.recording.steps - 1
-        steps = f"{count} recorded training {'step' if count == 1 else 'steps'}"
+        steps = f"{count:,} recorded training {'step' if count == 1 else 'steps'}"
         if (step := int(self.iteration[0])) and self.start != "untrained":
             steps = f"{count} recorded {'change' if count == 1 else 'changes'} since step {step}"
         model, rules = literal(str(attrs["model"])), literal(str(attrs["composite"]))
@@ -115,15 +115,15 @@ class Run:
         """The unit of relevance."""
         return "logit units" if self.scored else "units of the output"
 
-    def class_name(self, sample: int) -> str:
-        """Return the name of the class that is explained of a sample, usually the labelled one.
+    def class_name(self, sample: int, width: int = 40) -> str:
+        """Return the name of the class that is explained of a sample, usually the labelled one, cut to `width`.
 
         Where there is one output, or no class is explained, that of the label, if both are known.
         """
         if self.scored:
-            return literal(self.recording.class_name(sample), 40)
+            return literal(self.recording.class_name(sample), width)
         label, names = int(self.recording.sample("label")[sample]), self.recording.attrs["classes"]
-        return literal(str(names[label]), 40) if 0 <= label < len(names) else f"sample {sample}"
+        return literal(str(names[label]), width) if 0 <= label < len(names) else f"sample {sample}"
 
     def image(self, sample: int) -> np.ndarray:
         """Return a sample: an image as u1 (H, W, 3) or, grey, (H, W); the values of others as recorded.

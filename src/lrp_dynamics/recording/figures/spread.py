@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from scipy.stats import median_abs_deviation, norm
@@ -12,6 +13,7 @@ from lrp_dynamics.base.style import (
     BLUE,
     GREY,
     VERMILION,
+    legend_above,
     limit_of,
     new_figure,
     short,
@@ -48,15 +50,16 @@ def differences(run: Run) -> Figure:
     steps = run.scalar("step_divergence")
     last = run.recording.steps - 1
     figure = new_figure(
-        f"Individual differences $|R_{{i-1}} - R_i|$ – {run.title}", run.origin, 8.6, 0.9 + 1.3 * len(chosen)
+        f"Individual differences $|R_i - R_{{i+1}}|$ – {run.title}", run.origin, 8.6, 0.9 + 1.3 * len(chosen)
     )
     grid = figure.subplots(len(chosen), 5, squeeze=False, width_ratios=[3.2, 1, 1, 1, 1])
     for sample, row in zip(chosen, grid, strict=True):
         worst = 1 + int(steps[1:, sample].argmax())
         shown = sorted({max(1, last // 10), max(1, last // 2), last})[:3]
         row[0].plot(run.iteration[1:], steps[1:, sample], color=BLUE, linewidth=0.6, rasterized=True)
-        changed = steps[1:, sample][steps[1:, sample] > 0]
-        row[0].set_yscale("log" if len(changed) and changed.max() > 10 * changed.min() else "linear")
+        if (steps[1:, sample] > 0).any():
+            row[0].set_yscale("log")
+            _few_ticks(row[0].yaxis, steps[1:, sample])
         row[0].plot(run.iteration[worst], steps[worst, sample], "o", color=VERMILION, markersize=5, fillstyle="none")
         row[0].set_ylabel(_name(run, sample), fontsize=8)
         pairs = {record: run.recording.maps(slice(record - 1, record + 1), sample) for record in {*shown, worst}}
@@ -75,6 +78,22 @@ def differences(run: Run) -> Figure:
     grid[0, 0].set_title(f"step divergence ({run.amount}), ○ largest")
     grid[-1, 0].set_xlabel("training step")
     return figure
+
+
+def _few_ticks(axis: Axis, values: np.ndarray) -> None:
+    """Set ticks of a logarithmic axis: decades, parts of them, or, where values are close together, steady ones."""
+    positive = values[values > 0]
+    decades = np.log10(positive.max() / positive.min()) if len(positive) else 0
+    axis.set_major_locator(
+        LogLocator(numticks=5)
+        if decades > 2
+        else LogLocator(subs=(1, 2, 5), numticks=5)
+        if decades > 0.7
+        else MaxNLocator(3)
+    )
+    digits = 1 if decades > 0.7 else 2
+    axis.set_major_formatter(FuncFormatter(lambda value, _: short(value, digits)))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def divergence(run: Run) -> Figure:
@@ -104,19 +123,19 @@ def divergence(run: Run) -> Figure:
         if cut is not None:
             at, name = np.exp(centre + cut * spread), f"threshold: z = {cut:.3g}"
             axes.axvline(at, color=VERMILION, linestyle=":", label=name)
-        axes.set(xlabel=f"divergence ({run.amount})", xlim=(edges[0], edges[-1] * 1.03))
+        axes.set(xlim=(edges[0], edges[-1] * 1.03))
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         if cut is not None:
             _mark_flagged(axes, run)
-    left.set_ylim(top=1.35 * left.get_ylim()[1])  # room for the legend
     ticks = range(1, 10) if high - low < 1.5 else (1, 2, 5) if high - low < 5 else (1,)
     right.xaxis.set_major_locator(LogLocator(subs=ticks))
-    right.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value, 2 if high - low > 0.5 else 3)))
+    right.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value, 1 if high - low > 0.5 else 3)))
     right.xaxis.set_minor_formatter(NullFormatter())
-    left.set(title="linear axis", ylabel="number of samples")
-    right.set_title("logarithmic axis")
-    legend_title = None if cut is None or run.outliers["flagged"].any() else "no sample is flagged"
-    left.legend(loc="upper right", frameon=True, edgecolor="none", framealpha=0.9, title=legend_title, alignment="left")
+    left.set(xlabel=f"divergence ({run.amount}), linear axis", ylabel="number of samples")
+    right.set_xlabel(f"divergence ({run.amount}), logarithmic axis")
+    if cut is not None and not run.outliers["flagged"].any():
+        left.plot([], [], " ", label="no sample is flagged")
+    legend_above(left, 2)
     return figure
 
 

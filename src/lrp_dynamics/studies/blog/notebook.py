@@ -28,17 +28,14 @@ inputs = {
 params = {}
 
 # %%
-import numpy as np
-
 from lrp_dynamics.reports.telling import rule
-from lrp_dynamics.reports.typeset import rule_name
 from lrp_dynamics.studies.blog.numbers import NUMBERS
-from lrp_dynamics.studies.blog.story import Story, code, number, percent, plain, plural
+from lrp_dynamics.studies.blog.story import Story, code, plain, plural
 
 story = Story(**{name: path for name, path in inputs.items() if name != "relevance"})
-m, run, samples, tell = story.metrics, story.run, story.samples, story.tell
+m, run, tell = story.metrics, story.run, story.tell
 count, steps = m["samples"], m["recorded_steps"] - 1
-seed, seeds = run["seed"], m["seeds"]
+seeds = m["seeds"]
 several = seeds > 1
 
 # %%
@@ -48,9 +45,9 @@ tell(
     f"{run['seed']}{f', numbers of {seeds} seeds' if several else ''}*"
 )
 tell(
-    "Layer-wise relevance propagation (LRP) takes one output of a network and distributes it over the input pixels: "
-    "red where a pixel spoke for the class, blue where it spoke against it. Such heatmaps are usually made once, after "
-    f"the training. {' '.join(story.on('pace'))} Every number on this page was computed from this run's result files."
+    "Layer-wise relevance propagation (LRP) takes one output of a network and distributes it over the input pixels. "
+    f"{' '.join(story.colours())} Such heatmaps are usually made once, after the training. "
+    f"{' '.join(story.on('pace'))} Every number on this page was computed from this run's result files."
 )
 story.points(*(story.on(topic) for topic in ("conservation", "smoothness", "placement", "outliers")))
 
@@ -59,50 +56,26 @@ story.points(*(story.on(topic) for topic in ("conservation", "smoothness", "plac
 #
 # ### The samples
 # %%
-splits = {0: "training", 1: "test"}
-where = " and ".join(splits[split] for split in np.unique(samples["split"]).tolist())
-tell(
-    f"The same {count} images of the {where} set are explained at every recorded step. After the training, the network "
-    f"classifies {percent(samples['correct'].mean())} of them as labelled."
-)
+tell(story.followed())
 story.figure("samples")
 
 # %% [markdown]
 # ### The training
 # %%
-accuracies = [
-    f"{percent(m[f'{name}_accuracy'])} on {word} images"
-    for name, word in (("train", "training"), ("test", "test"))
-    if f"{name}_accuracy" in m
-]
-if accuracies:
-    tell(
-        f"The network ends with an accuracy of {' and '.join(accuracies)}"
-        + (f", and a training loss of {number(m['final_loss'])}" if "final_loss" in m else "")
-        + (f" (means of {m['seeds']} seeds)." if several else ".")
-    )
-    gap = m.get("train_accuracy", 0) - m.get("test_accuracy", np.inf)
-    if gap > 0.1:
-        tell(
-            f"On training images the accuracy is {100 * gap:.1f} percentage points higher than on test images: part of "
-            "what the network has learned holds for the training images only."
-        )
+if story.on("accuracy"):
+    tell(story.on("accuracy"))
 story.figure("training_loss")
 
 # %% [markdown]
 # ### Does relevance follow the prediction?
 # %%
 tell(
-    "Let P<sub>i</sub> be a sample's prediction score after step i, which is the logit of its labelled class, and let "
-    "R<sub>i</sub> be the sum of its relevance map. The figure shows both as changes since the untrained network. "
-    "Where the curves look alike, one may conclude that relevance is proportional to the prediction."
+    "Let P<sub>i</sub> be a sample's prediction score after step i, here the logit of its labelled class, and "
+    "R<sub>i</sub> the sum of its relevance map. Both are drawn as changes since the untrained network. Where the two "
+    "panels look alike, they invite the conclusion that relevance is proportional to the prediction."
 )
 story.figure("prediction_and_relevance")
-tell(
-    "That would not be a discovery. LRP rules are built to *conserve* relevance: each layer passes on what it "
-    "receives, so that the sum of the map is the output that was explained. The figure is therefore a check of the "
-    "rule:"
-)
+tell(story.on("likeness"))
 tell(story.on("conservation"))
 story.figure("conservation")
 tell("The changes from one step to the next, drawn in the same way:")
@@ -111,10 +84,7 @@ story.figure("step_changes")
 # %% [markdown]
 # ### The heatmaps
 # %%
-tell(
-    "Conservation says nothing about *where* the relevance goes. These are the maps of a few samples, from the "
-    "untrained network to the last step:"
-)
+tell(story.on("whereabouts"))
 story.figure("heatmaps")
 story.figure("heatmap_changes")
 tell(story.on("smoothness"))
@@ -125,8 +95,8 @@ tell(story.on("smoothness"))
 # ### How they are measured
 # %%
 tell(
-    "For each pixel p of a sample, the absolute changes of its relevance from step to step add up to a map, the "
-    "**Dynamics** of the sample. The sum of this map over all pixels is one number, the **divergence** of the sample:"
+    "Summing how much each pixel's relevance changes from step to step gives one map per sample, its **Dynamics**. "
+    "Summing that map over its pixels gives one number, the sample's **divergence**:"
 )
 story.formula(
     r"\text{Dynamics}(p) = \sum_i \lvert R_i(p) - R_{i+1}(p) \rvert, \qquad "
@@ -154,11 +124,8 @@ tell(story.on("timing"))
 # %%
 story.figure("divergence")
 tell(story.on("outliers"))
-top = min(10, count)
-name, same = story.commonest_class(top)
-most = f"; {same} of them are of class {plain(name)}" if 2 * same > top > 1 else ""
-tell(f"The {top} samples of largest divergence{f' in seed {seed}' if several else ''}{most}:")
-story.largest(top)
+tell(story.most_divergent(10))
+story.largest(10)
 
 # %% [markdown]
 # ### What does divergence tell about a sample?
@@ -185,6 +152,8 @@ story.numbers(NUMBERS, metrics=m)
 # ### How a number is made: the divergence of a sample
 
 # %% tags=["notebook-only"]
+import numpy as np
+
 from lrp_dynamics import open_relevance
 
 recording = open_relevance(inputs["relevance"])
@@ -195,7 +164,7 @@ for sample in chosen:
     maps = recording.maps(slice(None), sample).astype(float)  # one map for each recorded step
     changes = np.abs(np.diff(maps, axis=0))  # |R_i(p) - R_{i+1}(p)|
     dynamics = changes.sum(axis=0)  # over the steps: one map
-    table = samples["divergence"][sample]
+    table = story.samples["divergence"][sample]
     print(f"sample {sample}, {recording.class_name(sample)}: {dynamics.sum():.3g} here, {table:.3g} in samples.csv")
 
 # %% [markdown] tags=["notebook-only"]
@@ -241,6 +210,7 @@ import torch
 
 from lrp_dynamics import lrp
 from lrp_dynamics.models.trained import load
+from lrp_dynamics.reports.typeset import rule_name
 
 composite = "epsilon"  # change: any of lrp.COMPOSITES
 network = load(Path(inputs["relevance"]).with_name("model.safetensors"))

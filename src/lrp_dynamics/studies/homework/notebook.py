@@ -31,7 +31,6 @@ params = {"published": False, "batch_size": 25}
 import json
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from lrp_dynamics.base.tables import read_csv
@@ -40,6 +39,7 @@ from lrp_dynamics.reports.material import material
 from lrp_dynamics.reports.telling import Telling, code, plain
 from lrp_dynamics.reports.typeset import rule_name
 from lrp_dynamics.reports.words import number, percent
+from lrp_dynamics.studies.homework import story
 from lrp_dynamics.studies.homework.numbers import NUMBERS
 from lrp_dynamics.studies.homework.study import FIGURES
 from lrp_dynamics.training.losses import class_probabilities, default_class, default_class_gradient
@@ -58,18 +58,10 @@ tell(
     f"training steps · {explained} explained images*"
 )
 kept, grown = m["deep_taylor_conservation_error_max"], m["deep_taylor_similarity_first_to_last_median"]
-tell(
-    f"- **The network classifies {percent(m['final_accuracy'])}** of {m['test_images']} test images as labelled after "
-    f"{m['iterations']:,} steps"
-    + (f"; published: {percent(published['accuracy'][str(m['iterations'])])}." if published else ".")
-    + f"\n- **Deep Taylor {'conserves' if kept < 1e-4 else 'does not conserve'}**: the sum of a heatmap differs "
-    f"from the "
-    f"evidence that it explains by at most {percent(kept)}. The sum of a sensitivity map is another quantity."
-    + f"\n- **{'Deep Taylor maps keep their shape' if grown > 0.8 else 'Deep Taylor maps change their shape'}** "
-    f"from the "
-    f"first checkpoint to the last (cosine {number(grown)}), sensitivity maps "
-    f"{'do not' if m['sensitivity_similarity_first_to_last_median'] < 0.8 else 'do as well'} "
-    f"({number(m['sensitivity_similarity_first_to_last_median'])})."
+page.points(
+    [story.classified(m, published and published["accuracy"])],
+    [story.conserved(kept)],
+    [story.shapes(grown, m["sensitivity_similarity_first_to_last_median"])],
 )
 tell("Every number on this page was computed from this run's result files; published values are marked as such.")
 
@@ -133,8 +125,8 @@ tell(
 # %%
 tell(
     "The network is trained by stochastic gradient descent with a fixed learning rate, on minibatches of "
-    f"{params['batch_size']} images. Each pass through the training images takes them in a new random order. The "
-    "weights are kept at chosen steps:"
+    f"{params['batch_size']} images. Each pass takes the training images in a new random order. Weights are kept at "
+    "chosen steps:"
 )
 header = ["training steps", "accuracy"]
 rows = [[f"{step:,}", percent(value)] for step, value in zip(accuracy["iteration"], accuracy["accuracy"], strict=True)]
@@ -145,22 +137,7 @@ if published:
         row.append("–" if value is None else percent(value))
 page.table(header, rows, numeric=range(len(header)))
 if published:
-    pairs = np.array(
-        [
-            (value, published["accuracy"][str(step)])
-            for step, value in zip(accuracy["iteration"], accuracy["accuracy"], strict=True)
-            if str(step) in published["accuracy"]
-        ]
-    )
-    apart = np.abs(pairs[:, 0] - pairs[:, 1])
-    noise = 1.96 * np.sqrt(2 * pairs[:, 1] * (1 - pairs[:, 1]) / m["test_images"])
-    tell(
-        f"The published values are copied from the literature ({published['source']}). At "
-        f"{int((apart <= noise).sum())} "
-        f"of {len(pairs)} checkpoints the two differ by no more than two independent samples of {m['test_images']} "
-        f"images "
-        f"would (95 %); the largest difference is {percent(apart.max())}."
-    )
+    tell(story.compared(accuracy, published["accuracy"], published["source"], m["test_images"]))
 page.figure("accuracy")
 
 # %% [markdown]
@@ -170,8 +147,9 @@ page.figure("accuracy")
 # %%
 right = (evidence["predicted"] == evidence["label"])[:explained]
 tell(
-    f"Of the test images, {percent(m['images_with_evidence_share'])} have positive evidence for their own class in the "
-    f"end. The {explained} with most evidence are explained; {int(right.sum())} of them are classified as labelled."
+    f"Of the test images, {percent(m['images_with_evidence_share'])} have positive evidence for their own class "
+    f"at the end. The {explained} with most evidence are explained; {int(right.sum())} of them are classified as "
+    "labelled."
 )
 page.figure("evidence")
 
@@ -225,13 +203,7 @@ if "object_area_median" in m:
 # %% [markdown]
 # ### Conservation
 # %%
-tell(
-    "Each rule passes on what it receives, for its denominators are the sums of its numerators. The sum of a deep "
-    "Taylor map must therefore be the evidence, for every image and at every checkpoint. The largest deviation is "
-    f"{percent(kept)} of it"
-    + (", which is rounding." if kept < 1e-4 else ", more than rounding explains.")
-    + " Nothing of the kind holds for sensitivity."
-)
+tell(story.conservation(kept))
 page.figure("conservation")
 
 # %% [markdown]
@@ -240,21 +212,7 @@ page.figure("conservation")
 tell("The same images, explained by the network at every checkpoint:")
 page.figure("along_training")
 page.figure("settling")
-null = m["deep_taylor_similarity_of_two_images_median"]
-tell(
-    f"From the first checkpoint to the last, the median cosine similarity is {number(grown)} for deep Taylor and "
-    f"{number(m['sensitivity_similarity_first_to_last_median'])} for sensitivity; between final maps of two different "
-    f"images it is {number(null)} and {number(m['sensitivity_similarity_of_two_images_median'])}. "
-    + (
-        "Deep Taylor maps thus look much the same before the network has learned anything as after: with positive "
-        "contributions only, most of their shape comes from the image and from the architecture. What training "
-        "changes is "
-        "above all their *amount*, the evidence. That a map looks plausible is therefore no sign that the network has "
-        "learned."
-        if grown > 0.8
-        else "The shape of deep Taylor maps is thus learned, not only their amount."
-    )
-)
+tell(story.settling(m, accuracy["iteration"][0]))
 tell(
     "These checkpoints are a recording like any other of this project (`deep_taylor/relevance.h5` and "
     "`sensitivity/relevance.h5` among the results): `lrp-dynamics info`, `lrp-dynamics dynamics` and `open_relevance` "

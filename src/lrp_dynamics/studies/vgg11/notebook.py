@@ -40,6 +40,7 @@ from lrp_dynamics.recording.store import open_relevance
 from lrp_dynamics.reports.material import material
 from lrp_dynamics.reports.telling import Telling, code, plain
 from lrp_dynamics.reports.words import percent
+from lrp_dynamics.studies.vgg11 import story
 from lrp_dynamics.studies.vgg11.numbers import NUMBERS
 from lrp_dynamics.studies.vgg11.study import FIGURES
 
@@ -54,19 +55,8 @@ for method in ("all", "top_k"):
         arrived[method] = recording.scalar("r_sum")[0] / recording.scalar("initial")[0]
         masks = recording.sample("mask") == 1 if recording.has_sample("mask") else None
 frames = speed["frames_per_second"]
-
-
-def exactly(share: float) -> str:
-    """Return a share as per cent with two decimals, of which the accuracy of good networks needs both."""
-    return "–" if np.isnan(share) else f"{share:.2%}".replace("%", " %")
-
-
-def strongest(values: np.ndarray, share: float = 0.05) -> float:
-    """Return the median share of a map's relevance that the strongest share of its pixels holds."""
-    flat = -np.sort(-np.abs(values.reshape(len(values), -1).astype(float)), axis=1)
-    total = flat.sum(1)
-    held = flat[:, : max(1, round(share * flat.shape[1]))].sum(1)
-    return float(np.median(held[total > 0] / total[total > 0])) if (total > 0).any() else 0.0
+share = {name: float(np.median(values)) for name, values in arrived.items()}
+held = {name: story.strongest(values) for name, values in maps.items()}
 
 
 # %%
@@ -74,21 +64,7 @@ tell(
     f"*{plain(run['dataset_title'])} · network {code(run['model'])} · seed {run['seed']} · {t['steps']:,} training "
     f"steps · {m['test_images']:,} test images*"
 )
-tell(
-    f"- **{exactly(m['test_accuracy'])} of the test images are classified as labelled**; {m['test_errors']:,} of "
-    f"{m['test_images']:,} are not.\n"
-    f"- **The training was best after {t['best_epoch']:.3g} epochs**, with {exactly(t['validation_accuracy'])} of "
-    f"{t['validation_images']:,} images held out of it"
-    + (
-        f"; it was stopped at {t['steps']:,} steps, as nothing better had come since."
-        if t["stopped_early"]
-        else "; it went on to its last epoch."
-    )
-    + f"\n- **The filter leaves {percent(np.median(arrived['top_k']))} of the relevance** (median), and of what is "
-    f"left the strongest 5 % of the pixels hold {percent(strongest(maps['top_k']))}; without the filter "
-    f"{percent(strongest(maps['all']))}.\n"
-    f"- **{frames['all']:,.0f} images are explained in a second** without the filter, {frames['top_k']:,.0f} with it."
-)
+page.points([story.tested(m)], [story.trained(t)], [story.filtered(share["top_k"], held)], [story.speed(frames)])
 tell("Every number on this page was computed from this run's result files.")
 
 # %% [markdown]
@@ -116,15 +92,16 @@ page.figure("training")
 # %%
 worst = int(np.nanargmin(classes["f1"]))
 tell(
-    "Precision is the share of the images taken for a class that belong to it. Recall is the share of its images "
-    "that are taken for it. F1 is their harmonic mean. On average over the classes, precision is "
-    f"{exactly(m['macro_precision'])}, recall {exactly(m['macro_recall'])} and F1 {exactly(m['macro_f1'])}. Class "
-    f"{plain(classes['class'][worst])} has the lowest F1, {exactly(classes['f1'][worst])}."
+    f"Precision is the share of images taken for a class that belong to it. Recall is the share of a class's images "
+    "that are taken for it. F1 is their harmonic mean. Over the classes, precision is "
+    f"{story.exactly(m['macro_precision'])}, recall "
+    f"{story.exactly(m['macro_recall'])} and F1 {story.exactly(m['macro_f1'])} on average; class "
+    f"{plain(classes['class'][worst])} has the lowest F1, {story.exactly(classes['f1'][worst])}."
 )
 page.table(
     ("class", "test images", "taken for it", "precision", "recall", "F1"),
     [
-        (escape(name), f"{images:,}", f"{predicted:,}", *map(exactly, shares))
+        (escape(name), f"{images:,}", f"{predicted:,}", *map(story.exactly, shares))
         for name, images, predicted, *shares in zip(*classes.values(), strict=True)
     ],
     numeric=range(1, 6),
@@ -152,11 +129,7 @@ tell(
 )
 page.figure("relevance")
 page.figure("concentration")
-tell(
-    f"Of the relevance put in, {percent(np.median(arrived['all']))} arrives at the pixels without the filter and "
-    f"{percent(np.median(arrived['top_k']))} with it (medians of {len(arrived['all'])} images). What the filter "
-    "leaves no longer accounts for the whole output, but it points to fewer places."
-)
+tell(story.kept(share, held, len(arrived["all"])))
 if masks is not None:
     inside = {
         name: np.array([v[mask].sum() / v.sum() if v.sum() else np.nan for v, mask in zip(values, masks, strict=True)])
@@ -178,7 +151,7 @@ page.table(
 )
 tell(
     f"Measured once on {speed['images']:,} test images in batches of {speed['batch_size']}, on {speed['device']} with "
-    f"{speed['threads']} threads, prediction included. Unlike all other numbers here, these change from run to run."
+    f"{speed['threads']} threads, prediction included. Unlike all other numbers here, these differ from run to run."
 )
 
 # %% [markdown]
@@ -196,9 +169,9 @@ page.numbers(NUMBERS, metrics=m, training=training)
 # ### How a number is made: on how few pixels the relevance lies
 
 # %% tags=["notebook-only"]
-share = 0.05  # change: the strongest pixels
-for method in maps:
-    print(f"{method}: the strongest {share:.0%} of the pixels hold {strongest(maps[method], share):.1%} (median)")
+part = 0.05  # change: how many of the strongest pixels
+for method, values in maps.items():
+    print(f"{method}: the strongest {part:.0%} of the pixels hold {story.strongest(values, part):.1%} (median)")
 
 # %% [markdown] tags=["notebook-only"]
 # ### How a figure is made: maps with and without the filter

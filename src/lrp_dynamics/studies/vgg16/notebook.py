@@ -42,7 +42,7 @@ tell(
 tell(
     f"{story.network()} The dense layers are written as convolutions here. This changes no output, and makes the "
     "relevance of every layer a map. Layer-wise relevance propagation (LRP) distributes the logit of a class over the "
-    "pixels, layer by layer: red speaks for the class, blue against it. Every number on this page was computed from "
+    "pixels, layer by layer: positive relevance is red, negative is blue. Every number on this page was computed from "
     "this run's result files."
 )
 if "test_accuracy" in m:
@@ -85,7 +85,7 @@ tell("On the way forward, each block sees larger parts of the image, in fewer an
 story.figure("activations")
 tell("On the way back, relevance takes the same path from coarse to fine:")
 story.figure("layers")
-tell("Not all of the logit arrives at the pixels: biases and the stabilizers in the denominators absorb a part.")
+tell("Not all of the logit needs to arrive: biases and stabilizers in the denominators absorb their part.")
 tell(story.balance())
 story.figure("absorption")
 
@@ -104,7 +104,7 @@ if story.masked:
     tell(story.localisation())
     story.figure("localisation")
 tell(
-    "**Random weights** are a check, not a score: from the output down, one layer after another gets random weights. A "
+    "**Random weights** are a check, not a score. From the output down, layer after layer gets new random weights. A "
     "map that stays the same does not depend on what these layers have learned."
 )
 tell(story.checks())
@@ -115,15 +115,7 @@ story.measures()
 # %% [markdown]
 # ## What this cannot tell
 # %%
-limits = [
-    "A heatmap shows what this network uses, not what is in the image: a wrong prediction has a heatmap, too.",
-    "Images with replaced regions are unlike those that the network was trained on.",
-]
-if story.masked:
-    limits.append("The images are synthetic and small; photographs may give other results.")
-if count < 20:
-    limits.append(f"{count} {'image is' if count == 1 else 'images are'} too few to rank methods.")
-tell(limits)
+tell(story.limits())
 
 # %% [markdown]
 # ## All numbers

@@ -159,6 +159,10 @@ class PhotoRun:
         name = self.classes[k]
         return f"{literal(name, width)}, {100 * self.probability[i, k]:.1f} %"
 
+    def spoken(self, method: str) -> str:
+        """Return what a method is called in a figure."""
+        return literal(method.replace("_", " "), 40)
+
     def colour(self, method: str) -> str:
         """Return the colour of a method, the same in all figures."""
         return COLOURS[self.methods.index(method) % len(COLOURS)]
