@@ -113,7 +113,7 @@ class Run:
     @property
     def amount(self) -> str:
         """The unit of relevance."""
-        return "logit units" if self.scored else "units of the output"
+        return "logit units" if self.scored else "output units"
 
     def class_name(self, sample: int, width: int = 40) -> str:
         """Return the name of the class that is explained of a sample, usually the labelled one, cut to `width`.

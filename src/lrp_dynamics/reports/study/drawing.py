@@ -150,7 +150,7 @@ def divergence_compared(several: Several) -> Figure:
             axis.set_minor_formatter(NullFormatter())
             axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     left.set_title("divergence")
-    right.set_title(f"rank, 1 the largest: correlation {several.correlations[0, 1]:.2f}")
+    right.set_title(f"rank, 1 the largest: correlation {several.correlations[0, 1]:.2f}".replace("-", "−"))
     for axes, unit in ((left, several.runs), (right, None)):
         names = [f"{several.label(n)}{f' ({unit[n].amount})' if unit else ''}" for n in (0, 1)]
         axes.set(xlabel=names[0], ylabel=names[1])
