@@ -22,7 +22,8 @@ def schematic(run: Run) -> Figure:
     top, middle, bottom = 3.1, 1.72, 0.35
     picture = _axes(figure, 0.08, top)
     show_sample(picture, run.image(sample))
-    picture.set_title(f"sample: {run.class_name(sample)}")
+    name = run.class_name(sample)
+    picture.set_title(name if name.startswith("sample ") else f"sample: {name}")
 
     starts = sorted({0, last // 2, last - 1})
     centres = [2.2 + 2.35 * k for k in range(len(starts))]
