@@ -4,6 +4,7 @@
 `lrp`               layer-wise relevance propagation: `lrp.relevance`, `lrp.Explainer`, `lrp.COMPOSITES`, `lrp.RULES`
 `Recorder`          writes the relevance of fixed samples to HDF5 while a network trains, in any PyTorch loop
 `open_relevance`    reads such a recording, also while it is being written
+`study`             makes figures, tables and a page of one or several recordings, in one call
 `UserError`         raised for every mistake that a user can mend, with one sentence that says how
 ==================  ===================================================================================================
 
@@ -22,12 +23,13 @@ The public names are loaded on first use, so that stages which need no torch do 
 from importlib import import_module
 
 __version__ = "0.1.0"
-__all__ = ["Recorder", "UserError", "__version__", "lrp", "open_relevance"]
+__all__ = ["Recorder", "UserError", "__version__", "lrp", "open_relevance", "study"]
 
 _LAZY = {
     "Recorder": "lrp_dynamics.recording.recorder",
     "UserError": "lrp_dynamics.base.errors",
     "open_relevance": "lrp_dynamics.recording.store",
+    "study": "lrp_dynamics.reports.study",
 }
 
 

@@ -7,10 +7,10 @@ from shutil import which
 
 import pytest
 
+from lrp_dynamics.base.typeset import rule_name
 from lrp_dynamics.reports.footer import find_provenance, made_by
 from lrp_dynamics.reports.page import figure, folded, framed, table
 from lrp_dynamics.reports.telling import described, rule
-from lrp_dynamics.reports.typeset import rule_name
 
 PIXEL = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/%3E"
 BODY = (

@@ -1,6 +1,9 @@
 """One look for all figures, and saving them so that the same data give the same bytes."""
 
-from collections.abc import Callable, Mapping
+import io
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +43,38 @@ RC = {
 }
 
 
+class HouseFigure(Figure):
+    """A figure that a notebook shows where it is the last value of a cell, whether pyplot is in use or not."""
+
+    def _repr_png_(self) -> bytes:
+        written = io.BytesIO()
+        with house_style():
+            self.savefig(written, format="png")
+        return written.getvalue()
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Draw in the project's style, whatever the user's own settings; the backend stays the user's."""
+    own = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"}
+    with matplotlib.rc_context(own | RC):
+        yield
+
+
+def in_house_style(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Return a function that draws the same in the project's style."""
+
+    @wraps(draw)
+    def drawn(*arguments: Any, **options: Any) -> Figure:
+        with house_style():
+            return draw(*arguments, **options)
+
+    return drawn
+
+
 def new_figure(title: str, origin: str, width: float, height: float) -> Figure:
     """Return an empty figure with its title above and, small below, what the data are; sizes in inches."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = HouseFigure(figsize=(width, height), layout="constrained")
     figure.suptitle(title, x=0.008, ha="left", fontsize=11, fontweight="bold")
     figure.supxlabel(origin, x=0.008, ha="left", fontsize=7, color="#555555")
     return figure
@@ -51,7 +83,7 @@ def new_figure(title: str, origin: str, width: float, height: float) -> Figure:
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write <name>.png and <name>.svg without dates or versions; return their paths."""
     paths = []
-    with matplotlib.rc_context(RC):
+    with house_style():
         for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
             path = Path(folder) / f"{name}.{suffix}"
             with atomic(path) as temporary:
@@ -65,10 +97,7 @@ def draw_each(functions: Mapping[str, Callable[[Any], Figure]], results: Any, fo
     """Draw results by every function, and save each figure under the function's name; return the files written."""
     paths = []
     for name, draw in functions.items():
-        # Settings of the user's own matplotlibrc must not change a figure.
-        with matplotlib.rc_context({**matplotlib.rcParamsDefault, "backend": "Agg"}):
-            matplotlib.rcParams.update(RC)
-            paths += save(draw(results), folder, name)
+        paths += save(in_house_style(draw)(results), folder, name)
     return paths
 
 

@@ -25,8 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Write the page and tell what is in it."""
     from lrp_dynamics.reports.explorer import write_explorer
+    from lrp_dynamics.reports.naming import of_words
 
-    made = write_explorer(args.output, named(args.recordings), title=args.title, samples=args.samples, flags=args.flags)
+    made = write_explorer(
+        args.output, of_words(args.recordings), title=args.title, samples=args.samples, flags=args.flags
+    )
     print(f"{args.output}: {made['bytes'] / 1e6:.1f} MB, {made['samples']} samples")
     for name, found in made["recordings"].items():
         if found:
@@ -34,39 +37,3 @@ def run(args: argparse.Namespace) -> None:
                 f"  {name}: 95 % of the frames of every sample within {found['error_95']:.1%} (L2), the worst frame "
                 f"{found['error_worst']:.1%}; change between steps {found['change_error']:.0%} (median)"
             )
-
-
-def named(words: list[str]) -> dict[str, Path]:
-    """Return name to path of [NAME=]PATH.
-
-    Examples
-    --------
-    >>> named(["a/seed-0/relevance.h5", "a/seed-1/relevance.h5"])
-    {'seed-0': PosixPath('a/seed-0/relevance.h5'), 'seed-1': PosixPath('a/seed-1/relevance.h5')}
-    >>> list(named(["first=x.h5", "runs/y.h5"]))
-    ['first', 'y']
-    """
-    from lrp_dynamics.base.errors import UserError
-
-    found: dict[str, Path] = {}
-    # A path may have an equals sign, too.
-    pairs = [("", word) if Path(word).exists() or "=" not in word else word.split("=", 1) for word in words]
-    own = [Path(path) for name, path in pairs if not name]
-    for name, word in pairs:
-        path = Path(word)
-        name = name or _short(path, own)
-        if name in found:
-            raise UserError(f"explorer: found two recordings called {name!r}; give each a name of its own, NAME=PATH")
-        found[name] = path
-    return found
-
-
-def _short(path: Path, others: list[Path]) -> str:
-    """Return the last part of a path that the others do not have; of relevance.h5 alone, its folder."""
-    parts = (*path.parent.parts, path.stem)
-    for part in reversed(parts):
-        if part not in ("relevance", "/", ".", "..") and all(
-            other == path or part not in (*other.parent.parts, other.stem) for other in others
-        ):
-            return part
-    return next((part for part in reversed(parts) if part != "relevance"), path.stem)

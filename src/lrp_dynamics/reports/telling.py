@@ -11,8 +11,8 @@ from docutils.core import publish_parts
 from IPython.display import HTML, Image, Markdown, display
 
 from lrp_dynamics.base.names import shown
+from lrp_dynamics.base.typeset import rule_name
 from lrp_dynamics.reports.page import folded, table
-from lrp_dynamics.reports.typeset import rule_name
 
 
 def plain(text: str) -> str:

@@ -35,6 +35,7 @@ def write_explorer(
     title: str | None = None,
     samples: int = 100,
     flags: Path | None = None,
+    classes: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Write a page to scrub through recordings: one file that needs nothing else, and no network.
 
@@ -51,6 +52,8 @@ def write_explorer(
         How many samples to show, at most; flagged ones first.
     flags : Path, optional
         Table of flagged samples, such as outliers.csv; default: log-MAD z of the divergence above 3.5.
+    classes : sequence of str, optional
+        Names of the classes, in the order of their indices; default: what the recordings say.
 
     Returns
     -------
@@ -75,6 +78,8 @@ def write_explorer(
         sources = [
             content.source(name, stack.enter_context(open_relevance(path)), flags) for name, path in recordings.items()
         ]
+        for item in sources if classes is not None else ():
+            item.file.attrs["classes"] = [*classes]
         page, figures = _page(sources, title, samples)
     with atomic(output) as temporary:
         temporary.write_text(page, encoding="utf-8", newline="\n")

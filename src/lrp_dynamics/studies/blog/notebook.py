@@ -209,8 +209,8 @@ from pathlib import Path
 import torch
 
 from lrp_dynamics import lrp
+from lrp_dynamics.base.typeset import rule_name
 from lrp_dynamics.models.trained import load
-from lrp_dynamics.reports.typeset import rule_name
 
 composite = "epsilon"  # change: any of lrp.COMPOSITES
 network = load(Path(inputs["relevance"]).with_name("model.safetensors"))

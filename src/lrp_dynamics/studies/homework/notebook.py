@@ -34,10 +34,10 @@ from pathlib import Path
 import torch
 
 from lrp_dynamics.base.tables import read_csv
+from lrp_dynamics.base.typeset import rule_name
 from lrp_dynamics.recording.store import open_relevance
 from lrp_dynamics.reports.material import material
 from lrp_dynamics.reports.telling import Telling, code, plain
-from lrp_dynamics.reports.typeset import rule_name
 from lrp_dynamics.reports.words import number, percent
 from lrp_dynamics.studies.homework import story
 from lrp_dynamics.studies.homework.numbers import NUMBERS

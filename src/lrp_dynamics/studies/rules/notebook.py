@@ -33,11 +33,11 @@ from pathlib import Path
 import numpy as np
 
 from lrp_dynamics.base.tables import read_csv
+from lrp_dynamics.base.typeset import rule_name
 from lrp_dynamics.measures.advice import reasons
 from lrp_dynamics.recording.store import open_relevance
 from lrp_dynamics.reports.material import material
 from lrp_dynamics.reports.telling import Telling, code, plain, rule
-from lrp_dynamics.reports.typeset import rule_name
 from lrp_dynamics.reports.words import number, percent
 from lrp_dynamics.studies.rules import story
 from lrp_dynamics.studies.rules.numbers import NUMBERS

@@ -12,10 +12,10 @@ from lrp_dynamics.base.names import literal
 from lrp_dynamics.base.parameters import parse
 from lrp_dynamics.base.style import BLUE, GREEN, GREY, ORANGE, SKY, VERMILION
 from lrp_dynamics.base.tables import read_csv
+from lrp_dynamics.base.typeset import rule_name
 from lrp_dynamics.data.pictures import as_picture
 from lrp_dynamics.recording.store import RelevanceFile, open_relevance
 from lrp_dynamics.reports.parameters import AlongTraining
-from lrp_dynamics.reports.typeset import rule_name
 
 _STYLES = [
     (color, line) for line in ("-", "--") for color in (BLUE, VERMILION, GREEN, ORANGE, SKY, GREY, "black", "#CC79A7")

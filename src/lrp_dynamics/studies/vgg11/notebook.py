@@ -204,8 +204,8 @@ import torch
 
 from lrp_dynamics import lrp
 from lrp_dynamics.base.style import show_signed
+from lrp_dynamics.base.typeset import rule_name
 from lrp_dynamics.models.trained import load
-from lrp_dynamics.reports.typeset import rule_name
 
 composite = "epsilon_plus"  # change: any of lrp.COMPOSITES
 network = load(Path(inputs["training"]).with_name("model.safetensors"))

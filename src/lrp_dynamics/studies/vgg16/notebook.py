@@ -171,8 +171,8 @@ from pathlib import Path
 import torch
 
 from lrp_dynamics import lrp
+from lrp_dynamics.base.typeset import rule_name
 from lrp_dynamics.models.trained import load
-from lrp_dynamics.reports.typeset import rule_name
 
 composite = "alpha2_beta1"  # change: any of lrp.COMPOSITES
 network = load(Path(inputs["maps"]).with_name("model.safetensors"))

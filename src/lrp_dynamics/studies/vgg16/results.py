@@ -13,8 +13,8 @@ from lrp_dynamics.base.hdf5 import KINDS, Layout, open_hdf5, tell_damage
 from lrp_dynamics.base.names import literal
 from lrp_dynamics.base.parameters import parse
 from lrp_dynamics.base.tables import read_csv
+from lrp_dynamics.base.typeset import rule_name
 from lrp_dynamics.reports.parameters import Shown
-from lrp_dynamics.reports.typeset import rule_name
 
 SCHEMA, SCHEMA_VERSION = "lrp-dynamics/photos", 1
 # One colour a method, in this order; Okabe and Ito's.

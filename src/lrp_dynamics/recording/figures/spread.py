@@ -1,5 +1,7 @@
 """Figures of the dynamics themselves: of single samples, and how divergence is distributed over all."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -19,12 +21,12 @@ from lrp_dynamics.base.style import (
     show_sample,
     show_signed,
 )
-from lrp_dynamics.studies.blog.results import Run
+from lrp_dynamics.recording.figures.run import Run
 
 
-def dynamics_maps(run: Run) -> Figure:
-    """Show samples at evenly spaced ranks of divergence with their relevance and dynamics maps."""
-    chosen = run.by_divergence(run.show)
+def dynamics_maps(run: Run, samples: Sequence[int] | None = None) -> Figure:
+    """Show samples with their relevance and dynamics maps; at evenly spaced ranks of divergence, unless told which."""
+    chosen = run.by_divergence(run.show) if samples is None else samples
     figure = new_figure(f"Dynamics of single samples – {run.title}", run.origin, 8.6, 0.65 + 1.36 * len(chosen))
     grid = figure.subplots(len(chosen), 5, squeeze=False)
     titles = ["sample", "relevance at the end", "mean |relevance|", "Dynamics", "normalised Dynamics"]
@@ -54,8 +56,10 @@ def differences(run: Run) -> Figure:
     for sample, row in zip(chosen, grid, strict=True):
         worst = 1 + int(steps[1:, sample].argmax())
         shown = sorted({max(1, last // 10), max(1, last // 2), last})[:3]
-        row[0].semilogy(run.iteration[1:], steps[1:, sample], color=BLUE, linewidth=0.6, rasterized=True)
-        _few_ticks(row[0].yaxis, steps[1:, sample])
+        row[0].plot(run.iteration[1:], steps[1:, sample], color=BLUE, linewidth=0.6, rasterized=True)
+        if (steps[1:, sample] > 0).any():
+            row[0].set_yscale("log")
+            _few_ticks(row[0].yaxis, steps[1:, sample])
         row[0].plot(run.iteration[worst], steps[worst, sample], "o", color=VERMILION, markersize=5, fillstyle="none")
         row[0].set_ylabel(_name(run, sample), fontsize=8)
         pairs = {record: run.recording.maps(slice(record - 1, record + 1), sample) for record in {*shown, worst}}
@@ -71,7 +75,7 @@ def differences(run: Run) -> Figure:
                 fontsize=8,
                 color=VERMILION if axes is row[1] else "black",
             )
-    grid[0, 0].set_title(r"step divergence (logit units), ○ largest")
+    grid[0, 0].set_title(f"step divergence ({run.amount}), ○ largest")
     grid[-1, 0].set_xlabel("training step")
     return figure
 
@@ -102,11 +106,11 @@ def divergence(run: Run) -> Figure:
         return figure
     logs = np.log(positive)
     centre, spread = np.median(logs), median_abs_deviation(logs, scale="normal")
-    cut = float(run.outliers["threshold"][0])
+    cut = None if run.outliers is None else float(run.outliers["threshold"][0])
     figure = new_figure(f"Divergence of {len(values)} samples – {run.title}", run.origin, 8.6, 4.1)
     left, right = figure.subplots(1, 2)
     bins = max(10, int(2 * np.sqrt(len(positive))))
-    low, high = logs.min(), max(logs.max(), centre + cut * spread)
+    low, high = logs.min(), max(logs.max(), centre + (cut or 0) * spread)
     right.set_xscale("log")
     for axes, edges in (
         (left, np.linspace(0, np.exp(high), bins + 1)),
@@ -116,17 +120,20 @@ def divergence(run: Run) -> Figure:
         axes.hist(positive, edges, color=BLUE, alpha=0.55, edgecolor="white", linewidth=0.4, label="samples")
         expected = len(positive) * np.diff(norm.cdf(np.log(np.maximum(edges, 1e-300)), centre, max(spread, 1e-9)))
         axes.stairs(expected, edges, color="black", linestyle="--", label="log-normal of same median and MAD")
-        axes.axvline(np.exp(centre + cut * spread), color=VERMILION, linestyle=":", label=f"threshold: z = {cut:.3g}")
+        if cut is not None:
+            at, name = np.exp(centre + cut * spread), f"threshold: z = {cut:.3g}"
+            axes.axvline(at, color=VERMILION, linestyle=":", label=name)
         axes.set(xlim=(edges[0], edges[-1] * 1.03))
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-        _mark_flagged(axes, run)
+        if cut is not None:
+            _mark_flagged(axes, run)
     ticks = range(1, 10) if high - low < 1.5 else (1, 2, 5) if high - low < 5 else (1,)
     right.xaxis.set_major_locator(LogLocator(subs=ticks))
-    right.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value, 1)))
+    right.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value, 1 if high - low > 0.5 else 3)))
     right.xaxis.set_minor_formatter(NullFormatter())
-    left.set(xlabel="divergence (logit units), linear axis", ylabel="number of samples")
-    right.set_xlabel("divergence (logit units), logarithmic axis")
-    if not run.outliers["flagged"].any():
+    left.set(xlabel=f"divergence ({run.amount}), linear axis", ylabel="number of samples")
+    right.set_xlabel(f"divergence ({run.amount}), logarithmic axis")
+    if cut is not None and not run.outliers["flagged"].any():
         left.plot([], [], " ", label="no sample is flagged")
     legend_above(left, 2)
     return figure

@@ -5,9 +5,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lrp_dynamics.base.style import BLUE, GREEN, SKY, VERMILION, bare, legend_above, new_figure, show_sample
-from lrp_dynamics.studies.blog.results import Run
+from lrp_dynamics.recording.figures.run import Run
 
 _STEP = "training step"
+_LINES = 500  # in a panel
 
 
 def samples(run: Run) -> Figure:
@@ -38,44 +39,51 @@ def samples(run: Run) -> Figure:
 
 
 def training_loss(run: Run) -> Figure:
-    """Draw loss and accuracy of each training batch, and their running means."""
+    """Draw loss and, where it is known, accuracy of each training batch, and their running means."""
     figure = new_figure(f"Training loss – {run.title}", run.origin, 8.6, 3.2)
-    axes = figure.subplots(1, 2)
     step = run.training["iteration"]
-    for panel, column, name, color in (
-        (axes[0], "loss", "cross-entropy (nats)", BLUE),
-        (axes[1], "accuracy", "accuracy (share of the batch)", GREEN),
-    ):
+    shown = (("loss", run.loss, BLUE), ("accuracy", "accuracy (share of the batch)", GREEN))
+    shown = [(column, *rest) for column, *rest in shown if column in run.training]
+    each, many = ("each training batch", "batches") if run.batches else ("as recorded", "values")
+    axes = figure.subplots(1, len(shown), squeeze=False)[0]
+    for panel, (column, name, color) in zip(axes, shown, strict=True):
         values, window = run.training[column], max(1, min(50, len(step) // 10)) | 1
-        panel.plot(step, values, color=color, alpha=0.35, linewidth=0.7, label="each training batch")
+        panel.plot(step, values, color=color, alpha=0.35, linewidth=0.7, label=each)
         mean = np.convolve(values, np.ones(window) / window, mode="valid")
         middle = step[window // 2 : len(step) - window // 2]
-        panel.plot(middle, mean, color="black", linewidth=1.3, label=f"mean of {window} batches")
+        if window > 1:
+            panel.plot(middle, mean, color="black", linewidth=1.3, label=f"mean of {window} {many}")
         panel.set(xlabel=_STEP, ylabel=name)
         legend_above(panel)
-    axes[0].set_ylim(bottom=0)
-    axes[1].set_ylim(0, 1.02)
+    if run.training["loss"].min() >= 0:
+        axes[0].set_ylim(bottom=0)
+    if len(axes) > 1:
+        axes[1].set_ylim(0, 1.02)
     return figure
 
 
-def _lines(axes: Axes, x: np.ndarray, values: np.ndarray, color: str) -> None:
-    """Draw one thin line per sample and the median over samples."""
-    axes.plot(x, values, color=color, alpha=0.2, linewidth=0.5, rasterized=True)
+def lines(axes: Axes, x: np.ndarray, values: np.ndarray, color: str) -> None:
+    """Draw one thin line per sample, of very many only each so-manieth, and the median over samples."""
+    drawn = values[:, :: -(-values.shape[1] // _LINES)]
+    axes.plot(x, drawn, color=color, alpha=0.2, linewidth=0.5, rasterized=True)
     axes.plot(x, np.median(values, axis=1), color="black", linewidth=1.4, label="median of the samples")
 
 
 def prediction_and_relevance(run: Run) -> Figure:
     """Draw P_i - P_0 beside R_i - R_0 for all samples."""
     prediction, relevance = run.scalar("logit"), run.scalar("r_sum")
-    count = prediction.shape[1]
+    count, first = prediction.shape[1], run.iteration[0]
+    index = first if first < 10 else f"{{{first}}}"
     figure = new_figure(f"Prediction and relevance of {count} samples – {run.title}", run.origin, 8.6, 3.6)
     left, right = figure.subplots(1, 2, sharey=True)
-    _lines(left, run.iteration, prediction - prediction[0], BLUE)
-    _lines(right, run.iteration, relevance - relevance[0], VERMILION)
+    lines(left, run.iteration, prediction - prediction[0], BLUE)
+    lines(right, run.iteration, relevance - relevance[0], VERMILION)
     left.set(
-        xlabel=_STEP, ylabel="change since step 0 (logit units)", title=rf"prediction  $P_i - P_0$  ({run.output})"
+        xlabel=_STEP,
+        ylabel=f"change since step {first} ({run.amount})",
+        title=rf"prediction  $P_i - P_{index}$  ({run.output})",
     )
-    right.set(xlabel=_STEP, title=r"relevance  $R_i - R_0$  (sum over the map)")
+    right.set(xlabel=_STEP, title=rf"relevance  $R_i - R_{index}$  (sum over the map)")
     for axes in (left, right):
         legend_above(axes)
     return figure
@@ -86,9 +94,9 @@ def step_changes(run: Run) -> Figure:
     prediction, relevance = run.scalar("logit"), run.scalar("r_sum")
     figure = new_figure(f"Changes from step to step – {run.title}", run.origin, 8.6, 3.6)
     left, right = figure.subplots(1, 2, sharey=True)
-    _lines(left, run.iteration[1:], np.abs(np.diff(prediction, axis=0)), BLUE)
-    _lines(right, run.iteration[1:], np.abs(np.diff(relevance, axis=0)), VERMILION)
-    left.set(xlabel=_STEP, ylabel="change in one step (logit units)", title=r"prediction  $|P_i - P_{i+1}|$")
+    lines(left, run.iteration[1:], np.abs(np.diff(prediction, axis=0)), BLUE)
+    lines(right, run.iteration[1:], np.abs(np.diff(relevance, axis=0)), VERMILION)
+    left.set(xlabel=_STEP, ylabel=f"change in one step ({run.amount})", title=r"prediction  $|P_i - P_{i+1}|$")
     right.set(xlabel=_STEP, title=r"relevance  $|R_i - R_{i+1}|$  (of the sums over the maps)")
     left.set_ylim(bottom=0)
     for axes in (left, right):
@@ -106,7 +114,7 @@ def conservation(run: Run) -> Figure:
     left.plot(ends, ends, color="black", linewidth=0.8, label="conserved exactly", zorder=3)  # over the dots
     left.plot(initial.ravel(), total.ravel(), ".", color=BLUE, markersize=2, alpha=0.3, rasterized=True)
     left.plot([], [], ".", color=BLUE, label="a sample at a training step")
-    left.set(xlabel="relevance put in at the output (logit units)", ylabel="sum of the relevance map (logit units)")
+    left.set(xlabel=f"relevance put in at the output ({run.amount})", ylabel=f"sum of the relevance map ({run.amount})")
     legend_above(left, 1)
     floor = 1e-9  # a logarithmic axis has no zero
     curves = (
