@@ -2,8 +2,12 @@
 
 import importlib.util
 import os
+import re
 import tomllib
 from pathlib import Path
+
+from docutils import nodes
+from sphinx.util.docutils import SphinxDirective
 
 ROOT = Path(__file__).parents[1]
 _PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -69,3 +73,46 @@ if _MATHJAX is None:
     raise ModuleNotFoundError("sphinx-mathjax-offline is not installed; `make docs` does it")
 html_static_path.append(str(Path(_MATHJAX.submodule_search_locations[0]) / "static" / "mathjax" / "tex-svg.js"))
 mathjax_path = "tex-svg.js"
+
+
+def _formulas(app, what, name, obj, options, lines) -> None:
+    """Let docstrings write formulas as the pages do, $...$ and $$...$$, and |R| as it is."""
+    text = "\n".join(lines)
+    text = re.sub(r"\$\$(.+?)\$\$", lambda found: f"\n.. math:: {' '.join(found[1].split())}\n", text, flags=re.S)
+    text = re.sub(r"(?<!`)\$([^$`]+)\$(?!`)", lambda found: f":math:`{' '.join(found[1].split())}`", text)
+    for start, line in enumerate(text := text.split("\n")):
+        if not line.lstrip().startswith((">>>", "...", ".. ")):
+            parts = re.split(r"(`+[^`]*`+)", line)
+            parts[::2] = [re.sub(r"\||(?<!\*)\*(?=\w)", r"\\\g<0>", part) for part in parts[::2]]
+            text[start] = "".join(parts)
+    lines[:] = text
+
+
+def _beside(app, name, source) -> None:
+    """Lead links to the files beside this folder, which code hosts show, to the pages that include them here."""
+    source[0] = re.sub(r"\]\((?:\.\./)+(CONTRIBUTING|CHANGELOG)\.md", lambda f: f"](/{f[1].lower()}.md", source[0])
+
+
+class CommandHelp(SphinxDirective):
+    """What `lrp-dynamics COMMAND --help` prints, a section a command."""
+
+    def run(self) -> list[nodes.Node]:
+        """Return the sections."""
+        from lrp_dynamics.commands import cli
+
+        os.environ["COLUMNS"] = "100"  # which help is set for
+        (commands,) = (action for action in cli.parser()._actions if action.dest == "command")
+        found = []
+        for name, parser in sorted(commands.choices.items()):
+            section = nodes.section(ids=[f"lrp-dynamics-{name}"])
+            section += nodes.title(name, name)
+            section += nodes.literal_block(text := parser.format_help(), text, language="text")
+            found.append(section)
+        return found
+
+
+def setup(app) -> None:
+    """Register what the pages need besides the extensions."""
+    app.add_directive("command-help", CommandHelp)
+    app.connect("autodoc-process-docstring", _formulas, priority=400)  # before numpydoc
+    app.connect("source-read", _beside)

@@ -12,11 +12,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-DOCS = Path(__file__).parent
-sys.path.insert(0, str(DOCS.parent / "src"))
-
 from lrp_dynamics.recording import layout, store
 
+DOCS = Path(__file__).parent
 PAGE, DESCRIPTION = DOCS / "file-format.md", DOCS / "_static" / "relevance.format.json"
 START, END = "<!-- table: python docs/file_format.py -->", "<!-- end -->"
 
