@@ -1,0 +1,389 @@
+"""Which networks do which packages explain by the epsilon rule, at what cost, and how exactly?
+
+Each package explains each network, with random weights, biases and BatchNorm statistics, in a process of its own, as
+its documentation tells: with canonizers where it has them for the family, one rule for all layers with weights. Told is
+
+- whether a map comes out;
+- how far it is from gradient × input, which LRP-0 is for networks of convolutions, dense layers, BatchNorm, ReLU, pools
+  and sums alone (Ancona et al. 2018), in float64 with an epsilon of 1e-9;
+- what of the logit is neither in the map nor told as absorbed by biases and stabilizers, over the logit, the median;
+- what it costs in forwards of the same network and batch in float32, own time of one thread, the best of five.
+
+A second table looks at a training of a network with BatchNorm during which each package explains at every step.
+
+    python benchmarks/comparison.py --output benchmarks/results/comparison.json
+    python benchmarks/comparison.py --table docs/comparison.json [--into docs/comparison.md]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pages
+import torch
+from torch import nn
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+EPSILON = 1e-9
+PACKAGES = {
+    "lrp_dynamics": None,
+    "zennit 0.5.1": None,
+    "zennit 1.0.0": "zennit-1.0.0",
+    "captum 0.9.0": None,
+    "autolrp 0.2.0": "autolrp-0.2.0",
+    "lxt 2.1": "lxt-2.1",
+}
+# Networks for which LRP-0 is gradient × input.
+PIECEWISE = (
+    "vgg11", "alexnet", "squeezenet1_1", "resnet18", "densenet121", "googlenet", "inception_v3", "shufflenet_v2_x0_5",
+    "regnet_x_400mf",
+)  # fmt: skip
+SMOOTH = ("mobilenet_v3_small", "efficientnet_b0", "convnext_tiny", "swin_t", "vit_b_16")
+SIDES = {"inception_v3": 75, "vit_b_16": 224}
+FAILED = "fails"
+CLOSE = 0.1  # of its norm: the stabilizer's part stays below, another rule is above
+
+
+class Functional(nn.Module):
+    """A network that calls functions, with a sum and a concatenation."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1), nn.Linear(16 * 64, 10)
+
+    def forward(self, x):
+        x = nn.functional.relu(self.a(x))
+        x = torch.cat([x + nn.functional.relu(self.b(x)), x], 1)
+        return self.c(nn.functional.adaptive_avg_pool2d(x, 8).flatten(1))
+
+
+class Shared(nn.Module):
+    """A network that calls one module twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.start, self.again, self.end = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3, padding=1), nn.Linear(8, 10)
+
+    def forward(self, x):
+        x = self.again(self.again(self.start(x).relu()).relu()).relu()
+        return self.end(x.mean((2, 3)))
+
+
+class Normalized(nn.Module):
+    """A network of the kinds of layers that an explanation may disturb."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm, self.relu = nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU()
+        self.dropout, self.end = nn.Dropout(0.2), nn.Linear(8 * 36, 10)
+
+    def forward(self, x):
+        return self.end(self.dropout(self.relu(self.norm(self.conv(x)))).flatten(1))
+
+
+def small(kind: str) -> tuple[nn.Module, tuple[int, ...]]:
+    """Return a small network of one idea, and the shape of its samples."""
+    pooled = [nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10)]
+    if kind == "functions, sums, concatenation":
+        return Functional(), (3, 32, 32)
+    if kind == "a module called twice":
+        return Shared(), (3, 32, 32)
+    if kind == "BatchNorm first":
+        return nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 8, 3), *pooled), (3, 32, 32)
+    if kind == "BatchNorm between ReLU and convolution":
+        middle = [nn.ReLU(), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 3)]
+        return nn.Sequential(nn.Conv2d(3, 8, 3), *middle, *pooled), (3, 32, 32)
+    if kind == "transposed convolution":
+        return nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.ReLU(), nn.ConvTranspose2d(8, 8, 2, 2), *pooled), (3, 32, 32)
+    if kind == "signals (N, C, L)":
+        tail = [nn.ReLU(), nn.MaxPool1d(2), nn.Flatten(), nn.Linear(8 * 31, 10)]
+        return nn.Sequential(nn.Conv1d(3, 8, 3), *tail), (3, 64)
+    tail = [nn.ReLU(), nn.MaxPool3d(2), nn.Flatten(), nn.Linear(8 * 27, 10)]
+    return nn.Sequential(nn.Conv3d(1, 8, 3), *tail), (1, 8, 8, 8)
+
+
+SMALL = (
+    "functions, sums, concatenation", "a module called twice", "BatchNorm first",
+    "BatchNorm between ReLU and convolution", "transposed convolution", "signals (N, C, L)", "volumes (N, C, D, H, W)",
+)  # fmt: skip
+NETWORKS = (*SMALL, *PIECEWISE, *SMOOTH)
+
+
+def build(name: str) -> tuple[nn.Module, torch.Tensor, torch.Tensor]:
+    """Return a network in float64 and eval mode, an input of four samples, and targets."""
+    from lrp.verdict import randomised
+
+    torch.manual_seed(0)
+    if name in SMALL:
+        net, shape = small(name)
+    else:
+        import torchvision
+
+        options = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
+        net, side = getattr(torchvision.models, name)(weights=None, **options), SIDES.get(name, 64)
+        shape = (3, side, side)
+    x = torch.randn(4, *shape, dtype=torch.float64)
+    return randomised(net, x.float()).double(), x, torch.arange(4)
+
+
+Way = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor | None]]
+
+
+def way(package: str, net: nn.Module, name: str) -> Way:
+    """Return a function of inputs and targets that returns a map, and what is told as absorbed (N,), or None."""
+    if package == "lrp_dynamics":
+        from lrp_dynamics import lrp
+
+        explainer = lrp.Explainer(net, {"rules": {"*": {"rule": "epsilon", "epsilon": EPSILON}}})
+
+        def ours(x, target):
+            found = explainer(x, target)
+            return found.input, sum(found.absorbed.values(), torch.zeros_like(found.initial))
+
+        return ours
+    if package.startswith("zennit"):
+        return zennit(net, name)
+    if package.startswith("captum"):
+        return captum(net)
+    if package.startswith("autolrp"):
+        return autolrp(net)
+    if name != "vit_b_16":
+        raise NotImplementedError("not for this network")
+    from lrp.peers import lxt_vision_map
+
+    return lambda x, target: (lxt_vision_map(net, x, target).detach(), None)
+
+
+def zennit(net: nn.Module, name: str) -> Way:
+    from zennit import canonizers, composites, rules, torchvision, types
+    from zennit.attribution import Gradient
+
+    families = {"vgg": "VGGCanonizer", "resnet": "ResNetCanonizer"}
+    known = next((getattr(torchvision, kind) for family, kind in families.items() if name.startswith(family)), None)
+    used = [known() if known else canonizers.SequentialMergeBatchNorm()]
+    layers = [*composites.layer_map_base(), (types.Linear, rules.Epsilon(EPSILON))]
+    composite = composites.LayerMapComposite(layers, canonizers=used)
+
+    def run(x, target):
+        with Gradient(net, composite) as attributor:
+            hot = nn.functional.one_hot(target, net(x[:1]).shape[1])
+            return attributor(x.clone().requires_grad_(), lambda out: out * hot)[1].detach(), None
+
+    return run
+
+
+def captum(net: nn.Module) -> Way:
+    from captum.attr import LRP
+    from captum.attr._utils.lrp_rules import EpsilonRule
+
+    weighted = nn.Linear | nn.modules.conv._ConvNd | nn.modules.batchnorm._BatchNorm
+
+    def run(x, target):
+        for module in net.modules():  # Captum deletes the rules after each call
+            if isinstance(module, weighted):
+                module.rule = EpsilonRule(EPSILON)
+        return LRP(net).attribute(x.clone().requires_grad_(), target=target).detach(), None
+
+    return run
+
+
+def autolrp(net: nn.Module) -> Way:
+    import autolrp as package
+
+    def shares(a, b, relevance, eps, *_, attribute="both"):  # as LRP-0 shares a sum; its own rule is by absolute values
+        s = torch.where(a + b == 0, 0.0, relevance / (a + b))
+        return a * s, b * s
+
+    config = package.LRPConfig(rule={**package.BASE, "AddBackward": shares}, eps=EPSILON)
+
+    def run(x, target):
+        wrapped = package.tensor(x)
+        scores = net(wrapped).gather(1, target[:, None])[:, 0]
+        scores.sum().lrp(config=config)
+        plain = scores.detach().as_subclass(torch.Tensor)
+        factor = plain.abs().sum() * plain.sign()  # its sum over the batch gave each logit its share of 1
+        found = wrapped.relevance.as_subclass(torch.Tensor).detach()
+        return found * factor.view(-1, *[1] * (x.dim() - 1)), None
+
+    return run
+
+
+def own_time(run: Callable[[], object], times: int = 5) -> float:
+    """Return the least own time of some runs, in seconds."""
+    found = []
+    for _ in range(times + 1):
+        start = time.process_time()
+        run()
+        found.append(time.process_time() - start)
+    return min(found[1:])
+
+
+def look(package: str, name: str) -> dict:
+    """Return what a package does with a network."""
+    net, x, target = build(name)
+    with torch.enable_grad():
+        wide = x.clone().requires_grad_()
+        logits = net(wide).gather(1, target[:, None])[:, 0]
+        (gradient,) = torch.autograd.grad(logits.sum(), wide)
+    expected, logits = gradient * x, logits.detach()
+    try:
+        found, absorbed = way(package, net, name)(x, target)
+    except NotImplementedError as error:
+        return {"left out": str(error)}
+    except Exception as error:
+        return {FAILED: f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"}
+    size = expected.flatten(1).norm(dim=1)
+    off = ((found - expected).flatten(1).norm(dim=1) / size).max().item()
+    left = logits - found.flatten(1).sum(1) - (0 if absorbed is None else absorbed)
+    result = {"off": off if name in (*SMALL, *PIECEWISE) else None}
+    result["unaccounted"] = (left / logits).abs().median().item()
+    net, x, target = build(name)
+    net, x = net.float(), x.float()
+    with torch.no_grad():
+        forward = own_time(lambda: net(x))
+    run = way(package, net, name)
+    result["forwards"] = own_time(lambda: run(x, target)) / forward
+    return result
+
+
+def disturbs(package: str) -> dict:
+    """Return what explaining at every step does to a training of a network with BatchNorm and dropout."""
+
+    def train(explained: bool) -> tuple[list, list]:
+        torch.manual_seed(0)
+        net = Normalized()
+        x, y = torch.rand(16, 3, 8, 8), torch.arange(16) % 10
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+        run = None
+        for _ in range(20):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(net(x), y).backward()
+            optimizer.step()
+            if explained:
+                run = run or training_way(package, net)
+                run(x[:4], y[:4])
+        return list(net.named_parameters()), list(net.named_buffers())
+
+    try:
+        (weights, buffers), (plain_weights, plain_buffers) = train(True), train(False)
+    except Exception as error:
+        return {FAILED: f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"}
+
+    def difference(some, others):
+        """Return the largest difference of tensors of the same names; 0 where every bit is the same."""
+        pairs = zip(some, others, strict=True)
+        return max((0.0 if torch.equal(a, b) else (a - b).abs().max().item()) for (_, a), (_, b) in pairs)
+
+    return {"weights": difference(weights, plain_weights), "statistics": difference(buffers, plain_buffers)}
+
+
+def training_way(package: str, net: nn.Module) -> Way:
+    """Return a package's way to explain a network that is in training mode, as a user writes it in a loop."""
+    if package == "lrp_dynamics":
+        from lrp_dynamics import lrp
+
+        explainer = lrp.Explainer(net, "epsilon", as_eval=True)
+        return lambda x, y: explainer(x, y).input
+    run = way(package, net, "small")
+
+    def between(x, y):
+        net.eval()
+        try:
+            return run(x, y)
+        finally:
+            net.train()
+
+    return between
+
+
+def ask(package: str, name: str) -> dict:
+    """Run this script for a package and a network in a process of its own."""
+    folder = PACKAGES[package]
+    if folder and not (ROOT / ".peers" / folder).is_dir():
+        return {"left out": "not installed; `make peers` does it"}
+    path = [str(ROOT / ".peers" / folder)] if folder else []
+    path += [str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-W", "ignore", __file__, "--cell", package, name]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    if done.returncode:
+        return {FAILED: f"ended with {done.returncode}"}
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def cell(found: dict) -> str:
+    """Return what stands in the table for a package and a network."""
+    if "left out" in found:
+        return ""
+    if FAILED in found:
+        return "fails"
+    exact = "" if found["off"] is None else ", LRP-0" if found["off"] < CLOSE else ", **not LRP-0**"
+    left = f"{found['unaccounted']:.0%}" if found["unaccounted"] < 1 else "over 100%"
+    return f"{found['forwards']:.1f} F{exact}, {left} unaccounted"
+
+
+def table(results: dict) -> str:
+    """Return both tables and the errors as Markdown."""
+    packages = list(results["packages"])
+    lines = [f"| network | {' | '.join(packages)} |", f"|{'---|' * (len(packages) + 1)}"]
+    for name in results["networks"]:
+        cells = [cell(results["cells"][f"{package}: {name}"]) for package in packages]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    lines += ["", f"CPU, one thread; torch {results['torch']}.", "", "| network | package | error |", "|---|---|---|"]
+    for key, found in results["cells"].items():
+        if FAILED in found:
+            package, _, name = key.partition(": ")
+            lines.append(f"| {name} | {package} | {found[FAILED].replace('|', '&#124;')[:160]} |")
+    lines += ["", "| package | weights of a training that it explains at every step | statistics of its BatchNorm |"]
+    lines += ["|---|---|---|"]
+    for package, found in results["training"].items():
+        changed = [f"changed, by {value:.0e}" if value else "the same bits" for value in found.values()]
+        said = [found[FAILED]] * 2 if FAILED in found else changed
+        lines.append(f"| {package} | {said[0][:100]} | {said[1][:100]} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/comparison.json"))
+    parser.add_argument("--network", nargs="+", choices=NETWORKS, default=NETWORKS, help="only these")
+    parser.add_argument("--cell", nargs=2, help=argparse.SUPPRESS)
+    pages.add_options(parser)
+    arguments = parser.parse_args()
+    if pages.shown(arguments, table):
+        return
+    if arguments.cell:
+        torch.set_num_threads(1)
+        package, name = arguments.cell
+        print(json.dumps(disturbs(package) if name == "training" else look(package, name)))
+        return
+    results = {
+        "torch": torch.__version__.split("+")[0],
+        "packages": list(PACKAGES),
+        "networks": list(arguments.network),
+    }
+    results |= {"cells": {}, "training": {}}
+    for package in PACKAGES:
+        if not package.startswith(
+            "lxt"
+        ):  # which changes classes of torchvision for good, and has rules for these alone
+            results["training"][package] = ask(package, "training")
+        for name in arguments.network:
+            found = results["cells"][f"{package}: {name}"] = ask(package, name)
+            print(f"{package}: {name}: {cell(found) or found}", flush=True)
+        arguments.output.parent.mkdir(parents=True, exist_ok=True)
+        arguments.output.write_text(json.dumps(results, indent=1), encoding="utf-8")
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()
