@@ -19,12 +19,14 @@ PAGE, DESCRIPTION = DOCS / "file-format.md", DOCS / "_static" / "relevance.forma
 START, END = "<!-- table: python docs/file_format.py -->", "<!-- end -->"
 
 # Lengths that no two axes share: they tell in the file which axis is which.
-AXES = {"N": 7, "M": 5, "C": 3, "H": 11, "W": 13, "S": 8}
+AXES = {"N": 7, "M": 5, "H": 11, "W": 13, "S": 8}
+# Of each sample its own, whatever its shape; and a length that is also one of an axis.
+OWN_AXES = {"samples/image": ["N", "..."], "samples/target": ["N", "..."], "accum/*/crc32": ["6"]}
 UNIT = "logit"  # of the explained output
 # What the code does not state: unit and meaning of each dataset.
 MEANING = {
     "samples/factors/*": ("", "what is known about the samples, one dataset a factor"),
-    "samples/image": ("", "pixels from 0 to 255; of other samples f4, the samples themselves"),
+    "samples/image": ("", "images (N, C, H, W): pixels from 0 to 255; of other samples f4, the samples themselves"),
     "samples/index": ("", "number of the sample in its dataset"),
     "samples/label": ("", "class in training; −1: not known"),
     "samples/label_clean": ("", "class before label noise was added; −1: not known"),
@@ -32,7 +34,7 @@ MEANING = {
     "samples/split": ("", "0 training, 1 test"),
     "samples/target": (
         "",
-        "what is explained, where it is not the label: classes (N), or weights shaped as the output",
+        "what is explained, where it is not the label: classes (N), or weights in the shape of the outputs",
     ),
     "steps/epoch": ("epochs", "of the training"),
     "steps/iteration": ("training steps", "0 is the untrained network; increases"),
@@ -68,9 +70,9 @@ MEANING = {
 
 def example() -> h5py.File:
     """Return a recording without steps, in memory, of samples of which everything is known."""
-    n, channels, shape = AXES["N"], AXES["C"], (AXES["H"], AXES["W"])
+    n, shape = AXES["N"], (AXES["H"], AXES["W"])
     samples = {name: np.zeros(n) for name in store.SAMPLE_FIELDS}
-    samples |= {"image": np.zeros((n, channels, *shape)), "mask": np.zeros((n, *shape)), "target": np.zeros(n)}
+    samples |= {"image": np.zeros((n, 3, *shape)), "mask": np.zeros((n, *shape)), "target": np.zeros(n)}
     samples["factors"] = {"contrast": np.zeros(n, "f4")}
     file = h5py.File("example", "w", driver="core", backing_store=False)
     layout.create(file, {}, samples, shape, AXES["M"], "i2")
@@ -90,8 +92,8 @@ def description() -> dict:
         name = "samples/factors/*" if name.startswith("samples/factors/") else name
         growing = item.maxshape and item.maxshape[0] is None
         axes = ["T" if growing and axis == 0 else names.get(size, str(size)) for axis, size in enumerate(item.shape)]
-        if name == "accum/*/crc32":
-            axes = ["6"]
+        if name in OWN_AXES:
+            axes = OWN_AXES[name]
         wide = {
             "samples/image": ["f4"],
             "samples/target": ["i4", "i8", "u1", "f4"],
@@ -119,7 +121,7 @@ def description() -> dict:
             "T": "recorded steps; a dataset may be longer: accum/<valid slot>/n steps are whole",
             "N": "samples",
             "M": "samples whose maps are stored, the first ones, at most N",
-            "C": "channels",
+            "...": "any more axes",
             "H, W": "height and width of a map; of other samples in their place (L), (F) or (D, H, W)",
             "S": "datasets of /samples",
         },
