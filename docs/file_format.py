@@ -139,7 +139,8 @@ def table(content: dict) -> str:
         meaning = item["meaning"].replace("|", "\\|")
         lines.append(f"| `/{name}` | {own} | {' × '.join(item['axes']) or 'none'} | {item['unit']} | {meaning} |")
     lines += ["", "| attribute of the file | |", "|---|---|"]
-    lines += [f"| `{name}` | {kind} |" for name, kind in content["attributes"].items()]
+    for name, kind in content["attributes"].items():
+        lines.append(f"| `{name}` | {store.ATTRIBUTES[name][1] if name in store.ATTRIBUTES else kind} |")
     lines += ["", "| axis | |", "|---|---|", *(f"| {axis} | {what} |" for axis, what in content["axes"].items())]
     return "\n".join(lines)
 

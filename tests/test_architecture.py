@@ -9,7 +9,8 @@ FLOORS = (
     {"base"},
     {"lrp", "data"},
     {"models", "recording"},
-    {"measures", "training", "reports"},
+    {"measures", "training"},
+    {"reports"},
     {"commands", "studies"},
 )
 FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}

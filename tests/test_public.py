@@ -10,7 +10,7 @@ def test_all_public_names_are_there_and_listed():
     for name in lrp_dynamics.__all__:
         assert getattr(lrp_dynamics, name)
         assert name in dir(lrp_dynamics)
-    assert set(lrp_dynamics.__all__) == {"Recorder", "UserError", "__version__", "lrp", "open_relevance"}
+    assert set(lrp_dynamics.__all__) == {"Recorder", "UserError", "__version__", "lrp", "open_relevance", "study"}
 
 
 def test_importing_the_package_loads_nothing_heavy():

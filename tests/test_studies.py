@@ -1,5 +1,6 @@
 """One contract for all studies: whatever belongs to one is found by its name, and nothing of it is forgotten."""
 
+import asyncio
 import json
 import re
 import shutil
@@ -10,8 +11,11 @@ from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 
+import jupytext
+import nbformat
 import pytest
 import yaml
+from nbclient import NotebookClient
 from workflow.conftest import Project, copy_of_project
 
 from lrp_dynamics import studies
@@ -19,6 +23,7 @@ from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.parameters import parse
 from lrp_dynamics.commands import cli
 from lrp_dynamics.reports.material import material
+from lrp_dynamics.reports.telling import described
 
 ROOT = Path(__file__).parents[1]
 STUDIES = [module.name for module in iter_modules(studies.__path__)]
@@ -209,6 +214,74 @@ def test_every_figure_is_drawn_and_shown(built, known, name):
             assert sorted(texts) == sorted(face(name).FIGURES[figure][0] for figure in made["figures"])
             shown |= set(made["figures"])
     assert shown == set(face(name).FIGURES)
+
+
+# Whose numbers the last table of a report shows.
+NUMBERS = {"blog": ["metrics"], "rules": ["metrics"], "homework": ["seed-0/metrics"], "vgg11": ["metrics", "training"]}
+NUMBERS["vgg16"] = ["metrics"]
+
+
+@pytest.mark.long
+def test_every_number_of_a_report_is_described(built, known):
+    kinds = known["kinds"].values()
+    for study, files in NUMBERS.items():
+        about = import_module(f"{studies.__name__}.{study}.numbers").NUMBERS
+        experiments = TINY.keys() & {name for made in kinds if made["study"] == study for name in made["experiments"]}
+        tables = [built.path(f"results/{name}/{file}.json") for name in experiments for file in files]
+        names = set().union(*(json.loads(table.read_text(encoding="utf-8")) for table in tables))
+        assert names
+        assert {name for name in names - {"weights_sha256"} if not described(name, about)} == set(), study
+
+
+@pytest.fixture(scope="module")
+def moved(built, tmp_path_factory) -> Path:
+    """The results and reports alone, in another folder."""
+    folder = tmp_path_factory.mktemp("moved") / "mein Projekt ü"
+    for name in ("results", "reports", "data", "docs/tutorials", "src/lrp_dynamics/studies/homework"):
+        shutil.copytree(built.path(name), folder / name)
+    shutil.copy(built.path("params.yaml"), folder)
+    return folder
+
+
+async def run_again(notebook, folder: Path, env: dict[str, str]) -> None:
+    """Run all cells, those left to the reader too, as JupyterLab does: by the installed kernel, in the folder."""
+    assert notebook.metadata.kernelspec.name == "python3"
+    place = {"metadata": {"path": str(folder)}}
+    client = NotebookClient(notebook, resources=place, skip_cells_with_tag="none", timeout=600, startup_timeout=600)
+    await client.async_execute(env=env)
+
+
+@pytest.mark.long
+def test_notebooks_run_again_where_they_lie_and_the_teaching_notebook_after_the_demo(built, moved):
+    """With every cell that the report has left to its reader; all at once, for the sake of time."""
+    places = [*moved.glob("reports/*/report.ipynb")]
+    notebooks = {path: nbformat.read(path, 4) for path in places}
+    assert len(notebooks) == len(TINY)
+    teaching = moved / "docs/tutorials/teaching.py"
+    notebooks[teaching] = jupytext.read(teaching)
+    before = sorted(path for path in moved.rglob("*") if "figures" not in path.parts)
+
+    async def all_of_them() -> None:
+        await asyncio.gather(*(run_again(notebook, path.parent, built.env) for path, notebook in notebooks.items()))
+
+    asyncio.run(all_of_them())
+    assert sorted(path for path in moved.rglob("*") if "figures" not in path.parts) == before
+    for path, notebook in notebooks.items():
+        own = [cell for cell in notebook.cells if "skip-execution" in cell.metadata.get("tags", [])]
+        outputs = [output for cell in own or notebook.cells for output in cell.get("outputs", [])]
+        assert any("image/png" in output.get("data", {}) for output in outputs), path
+    said = "".join(output.get("text", "") for cell in notebooks[teaching].cells for output in cell.get("outputs", []))
+    assert re.search(r"z⁺: a median of 0\.00% .* not in the map\nε: a median of [\d.]+%", said)
+    difference, largest = map(float, re.search(r"difference: (\S+); largest relevance: (\S+)", said).groups())
+    assert difference <= 2e-3 * largest
+    assert re.findall(r"(z⁺|ε): a step moves [\d.]+% of the relevance", said) == ["z⁺", "ε"]
+
+
+@pytest.mark.long
+def test_the_teaching_notebook_says_what_to_run_first(tmp_path):
+    path = shutil.copy(ROOT / "docs/tutorials/teaching.py", tmp_path)
+    done = subprocess.run([sys.executable, path], cwd=tmp_path, capture_output=True, text=True)
+    assert re.search(r"UserError: .*relevance.h5 is missing: run `make demo` in the project's folder", done.stderr)
 
 
 # A new study ----------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The installed package holds all that a study's figures and report are made of, not its modules alone."""
+"""The installed package holds all that figures, reports and the explorer are made of, not its modules alone."""
 
 import os
 import subprocess
@@ -47,13 +47,14 @@ def wheel(tmp_path_factory) -> Path:
     return next(folder.glob("*.whl"))
 
 
-def test_every_file_of_every_study_is_in_the_wheel(wheel):
+def test_every_file_of_the_package_is_in_the_wheel(wheel):
     with zipfile.ZipFile(wheel) as opened:
-        packed = {name.removeprefix("lrp_dynamics/studies/") for name in opened.namelist()}
-    folder = ROOT / "src/lrp_dynamics/studies"
+        packed = {name.removeprefix("lrp_dynamics/") for name in opened.namelist()}
+    folder = ROOT / "src/lrp_dynamics"
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("[!.]*[!~]") if path.is_file()}
     files = {name for name in files if not name.endswith(".pyc")}
-    assert {f"{study}/{name}" for study in STUDIES for name in ("notebook.py", "captions/report.rst")} <= files
+    material = {f"studies/{study}/{name}" for study in STUDIES for name in ("notebook.py", "captions/report.rst")}
+    assert material | {"reports/explorer/page/explorer.html"} <= files
     assert files - packed == set()
 
 
@@ -70,5 +71,7 @@ def test_an_installed_package_opens_captions_and_notebooks_from_any_folder(wheel
     words = ["report", "blog", "--inputs", "figures=.", "--ipynb", "report.ipynb", "--html", "report.html"]
     asked = subprocess.run([sys.executable, "-m", "lrp_dynamics.commands.cli", *words], **run)
     assert asked.returncode == 2
-    assert "'metrics' is missing; its inputs are metrics, outliers, dynamics, samples, figures" in asked.stderr
+    assert (
+        "'metrics' is missing; its inputs are metrics, outliers, dynamics, samples, relevance, figures" in asked.stderr
+    )
     assert list(elsewhere.iterdir()) == []

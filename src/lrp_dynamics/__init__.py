@@ -4,16 +4,18 @@
 `lrp`               layer-wise relevance propagation: `lrp.relevance`, `lrp.Explainer`, `lrp.COMPOSITES`, `lrp.RULES`
 `Recorder`          writes the relevance of fixed samples to HDF5 while a network trains, in any PyTorch loop
 `open_relevance`    reads such a recording, also while it is being written
+`study`             makes figures, tables and a page of one or several recordings, in one call
 `UserError`         raised for every mistake that a user can mend, with one sentence that says how
 ==================  ===================================================================================================
 
-The packages lie on five floors, and import from lower ones only (tests/test_architecture.py):
+The packages lie on six floors, and import from lower ones only (tests/test_architecture.py):
 
 1. `base`: errors, files, tables, parameters;
 2. `lrp`: rules, composites, the engine; `data`: datasets and their one layout;
 3. `models`: the networks; `recording`: recordings, written, read, joined, recovered;
-4. `measures`: arrays in, numbers out; `training`; `reports`: figures' style, notebooks, pages;
-5. `commands`: the command line; `studies`: one package each.
+4. `measures`: arrays in, numbers out; `training`;
+5. `reports`: notebooks, pages, the explorer;
+6. `commands`: the command line; `studies`: one package each.
 
 The public names are loaded on first use, so that stages which need no torch do not pay for importing it.
 """
@@ -21,12 +23,13 @@ The public names are loaded on first use, so that stages which need no torch do 
 from importlib import import_module
 
 __version__ = "0.2.0"
-__all__ = ["Recorder", "UserError", "__version__", "lrp", "open_relevance"]
+__all__ = ["Recorder", "UserError", "__version__", "lrp", "open_relevance", "study"]
 
 _LAZY = {
     "Recorder": "lrp_dynamics.recording.recorder",
     "UserError": "lrp_dynamics.base.errors",
     "open_relevance": "lrp_dynamics.recording.store",
+    "study": "lrp_dynamics.reports.study",
 }
 
 

@@ -58,6 +58,24 @@ def test_the_split_depends_on_the_seed_and_a_new_file_moves_few(tmp_path):
     assert (after[:40] != chosen[0][0]).sum() <= 1
 
 
+def test_a_second_folder_is_the_test_split_and_grey_has_one_channel(tmp_path):
+    fill(tmp_path / "pets" / "train", ["dog", "cat"], 5)
+    fill(tmp_path / "pets" / "test", ["cat", "dog"], 3)
+    (tmp_path / "pets" / "test" / "cat" / "bad.png").write_bytes(b"")
+    params = {"path": f"{tmp_path}/pets/train", "test_path": f"{tmp_path}/pets/test", "size": 8, "channels": 1}
+    with pytest.warns(UserWarning, match=r"left out: .*bad\.png"):
+        dataset = folder.prepare("pets", params)
+    assert dataset.images.shape == (16, 1, 8, 8)
+    assert dataset.labels.tolist() == [0] * 8 + [1] * 8
+    assert dataset.split.tolist() == ([0] * 5 + [1] * 3) * 2
+    assert dataset.source["left_out"] == ["test/cat/bad.png"]
+    (tmp_path / "pets" / "test" / "owl").mkdir()
+    with pytest.raises(UserError, match=r"must have the same sub-folders; only one of them has 'owl'"):
+        folder.prepare("pets", params)
+    with pytest.raises(UserError, match=r"sub-folders of .*pets are test, train, expected one per class; set `path`"):
+        folder.prepare("pets", {"path": f"{tmp_path}/pets"})
+
+
 @pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "tiff", "webp", "gif", "ppm"])
 def test_formats(corner, tmp_path, suffix):
     corner.save(tmp_path / f"image.{suffix}")

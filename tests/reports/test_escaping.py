@@ -200,7 +200,7 @@ def test_explain_takes_files_of_any_name_and_leaves_out_what_is_none(tmp_path, m
     assert all(line.isprintable() for line in said.out.splitlines())
     table = read_csv("out/predictions.csv")
     assert set(table["image"]) == {shown(path.name) for path in good}
-    assert len(list(Path("out").iterdir())) == 2 * len(good) + 1
+    assert len(list(Path("out").iterdir())) == 2 * len(good) + 2  # the table, and the sheet of all
     assert not Path("ran").exists()
 
 

@@ -43,6 +43,7 @@ def tell() -> None:
     drawn = ["--params", "{}", "--figures", *FIGURES.split(), "--out-dir", "figures"]
     assert main(["figures", "blog", "--inputs", *inputs, *drawn]) == 0
     told = ["metrics=m.json", "outliers=o.csv", "dynamics=x.h5", "samples=s.csv", "figures=figures"]
+    told += [f"relevance={recording}"]
     report = ["report", "blog", "--params", "{}", "--inputs", *told]
     assert main([*report, "--ipynb", "report.ipynb", "--html", "report.html"]) == 0
     page = re.sub(r"<style>.*?</style>|<[^>]*>", " ", Path("report.html").read_text(encoding="utf-8"), flags=re.DOTALL)

@@ -47,6 +47,12 @@ def test_the_project_s_own_parameters_are_right():
         (f"{DEMO}.recording.maps", 0, "recording.maps: found 0, expected a whole number of at least 1"),
         (f"{DEMO}.recording.samples", 1, "recording.samples: found 1, expected a whole number of at least 3"),
         (f"{DEMO}.recording.shards", 3, f"{DEMO}.recording.shards: found 3, expected at most 2, the number of batches"),
+        (f"{DEMO}.model", "blog_cn", "model: found 'blog_cn', which no network is called; did you mean 'blog_cnn'?"),
+        (
+            f"{DEMO}.model",
+            "net{x}.py:net",
+            "choose one of blog_cnn, homework_cnn, or your own network as path/net.py:my",
+        ),
         (f"{DEMO}.epochs", 5, f"{DEMO}: unknown key epochs; the known keys are: dataset, model"),
         ("datasets.shapes10.seed", 10**20, "expected a whole number from 0 to 2147483647"),
         ("datasets.cifar10.sha256", "c4a3", "64 hexadecimal digits"),
@@ -191,7 +197,8 @@ def test_names_that_base_must_know_without_imports_are_those_of_the_code():
     assert kind_of(field_at(KINDS["shapes10"], "preset")).schema["enum"] == list(scenes.PRESETS)
     for kind, section in experiments().items():
         if "model" in {field.name for field in fields(section)}:
-            assert set(kind_of(field_at(section, "model")).schema["enum"]) <= models.MODELS.keys(), kind
+            schema = kind_of(field_at(section, "model")).schema
+            assert set(schema.get("anyOf", [schema])[0]["enum"]) <= models.MODELS.keys(), kind
 
 
 def test_the_declarations_import_neither_numpy_nor_torch():

@@ -3,6 +3,7 @@ import os
 import re
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 
@@ -20,10 +21,13 @@ from kinds import Kind
 from parameter_file import check_file
 from parameters import check, json_of
 from reading import Reader
+from snakemake.exceptions import WorkflowError
 from snakemake_internals import keep_logs
 
 from lrp_dynamics import studies
+from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.names import shown
+from lrp_dynamics.base.own_code import files_of, is_own
 from lrp_dynamics.training.search import count as number_of_trials
 
 # Before Snakemake reads it: it would run code that a file may hold.
@@ -127,27 +131,49 @@ def of_shards(pattern):
     return Reader(files, keys=["experiments.{experiment}.recording.shards"])
 
 
-def photo_folder_of(wildcards):
-    """The folder of a dataset of photos; none for other datasets, and where there is no such folder."""
-    dataset = config["datasets"][wildcards.dataset]
-    folder = Path(dataset["path"]).expanduser() if dataset["kind"] == "photos" else None
-    return str(folder) if folder and folder.is_dir() else None
+def image_folder(key):
+    """The folder that a dataset of images reads, by the key that names it; none for other datasets, or if it is not there."""
+
+    def folder_of(wildcards):
+        path = config["datasets"][wildcards.dataset].get(key)
+        folder = Path(path).expanduser() if path else None
+        return str(folder) if folder and folder.is_dir() else None
+
+    return folder_of
 
 
-def photos_in_folder(wildcards):
-    """The files in the folder of a dataset of photos, so that a new one is noticed.
+def images_of(key):
+    """Input function: the files in a folder of images, so that a new one is noticed.
 
     But for names that Snakemake takes for patterns, or cannot write into its own files: those are read, too, but a change of them alone is not noticed.
     """
-    from lrp_dynamics.data.photos import files_in
+    folder_of = image_folder(key)
 
-    folder = photo_folder_of(wildcards)
-    files = map(str, files_in(folder)) if folder else ()
-    return [path for path in files if shown(path) == path and not PATTERN.search(path)]
+    def files(wildcards):
+        folder, kind = folder_of(wildcards), config["datasets"][wildcards.dataset]["kind"]
+        if folder is None:
+            return []
+        files_in = import_module(f"lrp_dynamics.data.{kind}").files_in
+        return [path for path in map(str, files_in(Path(folder))) if shown(path) == path and not PATTERN.search(path)]
+
+    return Reader(files, folder=folder_of)
+
+
+def network_of(wildcards):
+    """The files of an experiment's network, where it is the user's own."""
+    model = config["experiments"][wildcards.experiment]["model"]
+    return files_of(model) if is_own(model) else []
 
 
 # Input function.
-photos_of = Reader(photos_in_folder, folder=photo_folder_of)
+own_network = Reader(network_of, keys=["experiments.{experiment}.model"])
+
+for _name, _experiment in config["experiments"].items():
+    if is_own(_experiment.get("model", "")):
+        try:
+            files_of(_experiment["model"])
+        except UserError as wrong:
+            raise WorkflowError(f"params.yaml: experiments.{_name}.{wrong}")
 
 
 def pictures_of(study, figures):
@@ -185,6 +211,16 @@ def given(names):
         ]
 
     return words
+
+
+def paths(names):
+    """Parameter of a rule: the inputs of these names, as the command line takes them."""
+    return lambda wildcards, input: [word.partition("=")[2] for word in given(names)(wildcards, input)]
+
+
+def options(names):
+    """Parameter of a rule: --NAME PATH of the inputs of these names."""
+    return lambda wildcards, input: [word for name in names for word in (f"--{name}", getattr(input, name))]
 
 
 def if_kind(kind, pattern):

@@ -19,12 +19,14 @@ KINDS["homework"] = Kind(
         "published": "src/lrp_dynamics/studies/homework/published.json",
     },
     told_with=params_of(published="figures.published", batch_size="training.batch_size"),
+    explored_from={name: of_first_seed(f"{RUN}/{name}/relevance.h5") for name in ("deep_taylor", "sensitivity")},
 )
 
 
 use rule train as homework_train with:
     input:
         data=of_experiment("data/{dataset}.h5"),
+        network=own_network,
         code=code_of("homework-train"),
     output:
         **in_folder(RUN, WEIGHTS),
@@ -45,6 +47,7 @@ rule homework_explain:
         data=of_experiment("data/{dataset}.h5"),
         checkpoints=f"{RUN}/checkpoints.safetensors",
         accuracy=f"{RUN}/accuracy.csv",
+        network=own_network,
         code=code_of("homework-explain"),
     output:
         evidence=f"{RUN}/evidence.csv",

@@ -3,7 +3,8 @@
 
 rule prepare:
     input:
-        photos=photos_of,
+        images=images_of("path"),
+        tests=images_of("test_path"),
         # The module of the dataset's kind is imported by its name.
         code=lambda wildcards: code_of(
             "prepare", f"src/lrp_dynamics/data/{config['datasets'][wildcards.dataset]['kind']}.py"

@@ -29,6 +29,7 @@ KINDS["rules"] = Kind(
         # Of what all recordings say alike.
         "recording": of_first_seed(f"{RUN}/{COMPARED[0]}/relevance.h5"),
     },
+    explored_from={"recordings": of_first_seed(f"{RUN}/{{explanation}}/relevance.h5")},
 )
 
 

@@ -1,4 +1,4 @@
-# Figures and report of every kind of experiment, made alike.
+# Figures, report and explorer of every kind of experiment, made alike.
 
 
 for kind, made in KINDS.items():
@@ -54,3 +54,24 @@ for kind, made in KINDS.items():
         shell:
             "lrp-dynamics report {params.study} --params {params.json:q} --inputs {params.inputs}"
             " figures=reports/{wildcards.experiment}/figures --ipynb {output.ipynb} --html {output.html} 2>&1 | tee {log}"
+
+    if made.explored_from:
+
+        rule:
+            name:
+                made.explored_by
+            input:
+                **made.explored_from,
+                **made.explored_with,
+                code=code_of("explorer"),
+            output:
+                html=f"{REPORT}/explorer.html",
+            wildcard_constraints:
+                experiment=experiments_of(kind),
+            params:
+                recordings=paths(made.explored_from),
+                options=options(made.explored_with),
+            message:
+                "Writing the explorer of {wildcards.experiment}"
+            shell:
+                "lrp-dynamics explorer {params.recordings} {params.options} --output {output.html} 2>&1 | tee {log}"

@@ -14,6 +14,7 @@ SHARD = f"{RUN}/shards/{{shard}}"
 rule train:
     input:
         data=of_experiment("data/{dataset}.h5"),
+        network=own_network,
         code=code_of("train"),
     output:
         **in_folder(RUN, RESULTS),

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "lrp_dynamics"
 # Whoever imports one module of these imports nearly all. Of the other packages a stage reads a part, and must not run
 # again because of the rest: a new kind of dataset trains nothing anew.
-FOLDERS = [f"src/lrp_dynamics/{name}" for name in ("base", "lrp", "models", "training")]
+FOLDERS = [f"src/lrp_dynamics/{name}" for name in ("base", "lrp", "models", "training", "reports/explorer")]
 
 
 def code_of(command: str, *scripts: str) -> list[str]:

@@ -107,7 +107,9 @@ def _plots(files: list[tuple[Any, str]]) -> list[dict[str, Any]]:
                     }
                 }
             )
-    return plots + [{path: {}} for _, path in files if PurePath(path).suffix == ".png"]
+    # Not the copies of figures that posts come with.
+    pictures = [path for _, path in files if PurePath(path).match("figures/*.png")]
+    return plots + [{path: {}} for path in pictures]
 
 
 def _artifacts(files: list[tuple[Any, str]]) -> dict[str, Any]:

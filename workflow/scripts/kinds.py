@@ -26,6 +26,10 @@ class Kind:
         Further rules of experiments that have a certain section of parameters.
     shown_by : tuple of str
         Names of the rules of figures and report.
+    explored_from : dict
+        Recordings that the explorer's page is made of, where the kind has some along a training; by any name.
+    explored_with : dict
+        Further inputs of that page, by the name of their option.
     """
 
     study: str
@@ -36,6 +40,13 @@ class Kind:
     told_with: Any = None
     without: tuple[str, ...] = ()
     if_given: dict[str, list[str]] = field(default_factory=dict)
+    explored_from: dict[str, Any] = field(default_factory=dict)
+    explored_with: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def explored_by(self) -> str:
+        """Name of the rule of the explorer's page."""
+        return self.shown_by[1].replace("report", "explorer")
 
     @property
     def figures(self) -> dict[str, tuple[str, str]]:
@@ -46,4 +57,5 @@ class Kind:
     def steps_of(self, experiment: Mapping[str, Any]) -> list[str]:
         """Return the rules that make an experiment."""
         further = [step for section, steps in self.if_given.items() if experiment.get(section) for step in steps]
-        return ["prepare", *self.steps, *further, *self.shown_by]
+        explored = [self.explored_by] if self.explored_from else []
+        return ["prepare", *self.steps, *further, *self.shown_by, *explored]

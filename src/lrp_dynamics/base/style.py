@@ -1,12 +1,16 @@
 """One look for all figures, and saving them so that the same data give the same bytes."""
 
-from collections.abc import Callable, Mapping
+import io
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from lrp_dynamics.base.files import atomic
@@ -16,6 +20,7 @@ BLUE, VERMILION, GREEN, ORANGE, SKY, GREY = "#0072B2", "#D55E00", "#009E73", "#E
 SIGNED = "RdBu_r"  # red supports the class, blue speaks against it, white is zero
 AMOUNT = "magma"  # from nothing (dark) to much (bright)
 STRIPES = 400  # at most, in a strip
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 RC = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so that every machine draws the same
@@ -38,9 +43,38 @@ RC = {
 }
 
 
+class HouseFigure(Figure):
+    """A figure that a notebook shows where it is the last value of a cell, whether pyplot is in use or not."""
+
+    def _repr_png_(self) -> bytes:
+        written = io.BytesIO()
+        with house_style():
+            self.savefig(written, format="png")
+        return written.getvalue()
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Draw in the project's style, whatever the user's own settings; the backend stays the user's."""
+    own = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"}
+    with matplotlib.rc_context(own | RC):
+        yield
+
+
+def in_house_style(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Return a function that draws the same in the project's style."""
+
+    @wraps(draw)
+    def drawn(*arguments: Any, **options: Any) -> Figure:
+        with house_style():
+            return draw(*arguments, **options)
+
+    return drawn
+
+
 def new_figure(title: str, origin: str, width: float, height: float) -> Figure:
     """Return an empty figure with its title above and, small below, what the data are; sizes in inches."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = HouseFigure(figsize=(width, height), layout="constrained")
     figure.suptitle(title, x=0.008, ha="left", fontsize=11, fontweight="bold")
     figure.supxlabel(origin, x=0.008, ha="left", fontsize=7, color="#555555")
     return figure
@@ -49,7 +83,7 @@ def new_figure(title: str, origin: str, width: float, height: float) -> Figure:
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write <name>.png and <name>.svg without dates or versions; return their paths."""
     paths = []
-    with matplotlib.rc_context(RC):
+    with house_style():
         for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
             path = Path(folder) / f"{name}.{suffix}"
             with atomic(path) as temporary:
@@ -63,11 +97,37 @@ def draw_each(functions: Mapping[str, Callable[[Any], Figure]], results: Any, fo
     """Draw results by every function, and save each figure under the function's name; return the files written."""
     paths = []
     for name, draw in functions.items():
-        # Settings of the user's own matplotlibrc must not change a figure.
-        with matplotlib.rc_context({**matplotlib.rcParamsDefault, "backend": "Agg"}):
-            matplotlib.rcParams.update(RC)
-            paths += save(draw(results), folder, name)
+        paths += save(in_house_style(draw)(results), folder, name)
     return paths
+
+
+def legend_above(axes: Axes, columns: int = 3, **options) -> None:
+    """Put the legend above the axes, where no data can lie, and below their title if they have one."""
+    legend = axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        borderaxespad=0.2,
+        ncols=columns,
+        handlelength=1.5,
+        columnspacing=1,
+        **options,
+    )
+    rows = -(-len(legend.get_texts()) // columns)
+    if axes.get_title():
+        axes.set_title(axes.get_title(), pad=6 + 13 * rows)
+
+
+def ink_on(color: Any) -> str:
+    """Return the colour, black or white, in which text is read best on a background.
+
+    Examples
+    --------
+    >>> ink_on("navy"), ink_on("khaki")
+    ('white', 'black')
+    """
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(color))
+    luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue  # as contrast is defined for web pages
+    return "black" if (luminance + 0.05) / 0.05 > 1.05 / (luminance + 0.05) else "white"
 
 
 def bare(axes: Axes) -> None:
@@ -167,14 +227,17 @@ def short(value: float, digits: int = 2) -> str:
 
     Examples
     --------
-    >>> [short(v) for v in (0.0, 0.01234, 3.21, 1234.5, 2.5e-7)]
-    ['0', '0.012', '3.2', '1,200', '2.5e-07']
+    >>> [short(v) for v in (0.0, 0.01234, -3.21, 1234.5, 2.5e-7)]
+    ['0', '0.012', '−3.2', '1,200', '2.5·10⁻⁷']
     >>> short(357.6, 3)
     '358'
     """
-    if value == 0:
-        return "0"
+    if value == 0 or not np.isfinite(value):
+        return f"{value:.0f}"
     if not 1e-4 <= abs(value) < 1e5:
-        return f"{value:.{digits}g}"
-    places = digits - 1 - int(np.floor(np.log10(abs(value))))
-    return f"{round(value, places):,.{max(0, places)}f}"
+        mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+        text = f"{mantissa}·10{str(int(exponent)).translate(_RAISED)}"
+    else:
+        places = digits - 1 - int(np.floor(np.log10(abs(value))))
+        text = f"{round(value, places):,.{max(0, places)}f}"
+    return text.replace("-", "−")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
+from lrp_dynamics.base import own_code
 from lrp_dynamics.base.kinds import (
     COUNT,
     NAMES,
@@ -128,6 +129,23 @@ def composite_name(*more: str) -> Kind:
 def composite(*more: str) -> Kind:
     """Return the kind of composites: a name, also one of `more`, or rules written out."""
     return either(composite_name(*more), _WRITTEN_OUT)
+
+
+def model_name(*names: str) -> Kind:
+    """Return the kind of names of networks, and of code of one's own (see `lrp_dynamics.base.own_code`)."""
+    own = text(f"your own network as {own_code.FORMS}", own_code.PATTERN)
+
+    def read(value: Any) -> str:
+        if value in names:
+            return value
+        if isinstance(value, str) and not own_code.is_own(value):
+            close = get_close_matches(value, names, 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"choose one of {', '.join(names)}, or {own.expected}"
+            raise Mistake("", f"found {brief(value)}, which no network is called; {hint}")
+        return own.read(value)
+
+    schema = {"anyOf": [{"enum": list(names)}, own.schema]}
+    return Kind(f"{', '.join(names)}, or {own.expected}", schema, read)
 
 
 SEEDS = list_of(SEED, "a list of whole numbers from 0 to 2147483647, each once", least=1, unique=True)

@@ -1,4 +1,9 @@
-"""Show what a recording holds."""
+"""Show what a recording holds, with its curves, in a screenful; also of one that is not complete.
+
+Examples:
+  lrp-dynamics info relevance.h5
+  lrp-dynamics info relevance.h5 --all
+"""
 
 import argparse
 
@@ -6,21 +11,18 @@ import argparse
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the subcommand's arguments."""
     parser.add_argument("file", help="a recording, relevance.h5")
+    parser.add_argument("--all", action="store_true", help="and every attribute of the file, as it stands there")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print the recording's attributes and sizes."""
+    """Print what the recording holds."""
+    from lrp_dynamics.base.names import shown
     from lrp_dynamics.recording.store import open_relevance
+    from lrp_dynamics.reports.terminal import letters, overview
 
     with open_relevance(arguments.file) as recording:
-        values = f"{'×'.join(map(str, recording.shape))} {recording.unit}s"
-        interrupted = f"being written by {recording.writer}" if recording.writer else "NOT complete"
-        print(f"{recording.path}: {'complete' if recording.complete else interrupted}")
-        print(f"  steps      {recording.steps}")
-        if recording.steps:
-            iteration = recording.step("iteration")
-            print(f"  iterations {iteration[0]} to {iteration[-1]}")
-        print(f"  samples    {recording.samples}, maps of {recording.map_samples}, {values}")
-        print(f"  size       {recording.path.stat().st_size / 1e6:.1f} MB")
-        for name, value in sorted(recording.attrs.items()):
-            print(f"  {name:<18} {value}")
+        print(*overview(recording, letters()), sep="\n")
+        if arguments.all:
+            print()
+            for name, value in sorted(recording.attrs.items()):
+                print(f"  {name:<18} {shown(str(value))}")

@@ -3,6 +3,11 @@
 An interrupted training goes on where it was: behind its last step if it was asked to end, by Ctrl-C or SIGTERM, behind
 its last checkpoint if it was killed. What that needs is kept in --cache until the training ends, and so are the results
 until all of them lie in --out.
+
+Examples:
+  lrp-dynamics train --data data/shapes10.h5 --params '{"model": "blog_cnn", "inputs": {"low": 0, "high": 1},
+    "training": {"epochs": 1}, "recording": {"samples": 20, "composite": "epsilon"}}' --seed 1 --out run
+  lrp-dynamics train --data data/pets.h5 --params '{"model": "nets/small.py:small", ...}' --out run
 """
 
 import argparse

@@ -96,6 +96,12 @@ class Folder(Section):
         "share of each class that goes to the test split",
         0.2,
     )
+    test_path: str | None = parameter(
+        optional(TEXT),
+        "a folder of the same sub-folders that is the test split, and test_fraction does not count; null: none",
+        None,
+    )
+    channels: int = parameter(one_of(1, 3), "3, or 1: grey", 3)
     seed: int = parameter(SEED, "chooses which", 0)
     max_pixels: int = parameter(COUNT, "leave out files of more, before they are decoded", MAX_PIXELS)
 

@@ -74,14 +74,14 @@ def _limited(max_pixels: int) -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = before
 
 
-def crop_image(image: Image.Image, resize: int, size: int) -> Image.Image:
+def crop_image(image: Image.Image, resize: int, size: int, interpolation: str = "bilinear") -> Image.Image:
     """Scale the shorter side to `resize` pixels and cut the central square of `size`, as torchvision's models expect.
 
-    Bilinear and antialiased, like `torchvision.transforms.v2.Resize` and `CenterCrop` on PIL images.
+    Bilinear or bicubic, and antialiased, like `torchvision.transforms.v2.Resize` and `CenterCrop` on PIL images.
     """
     scale = resize / min(image.size)
     width, height = (resize if side == min(image.size) else int(side * scale) for side in image.size)
-    image = image.resize((width, height), Image.Resampling.BILINEAR)
+    image = image.resize((width, height), Image.Resampling[interpolation.upper()])
     left, top = round((width - size) / 2), round((height - size) / 2)
     return image.crop((left, top, left + size, top + size))
 

@@ -3,6 +3,7 @@
 from lrp_dynamics.lrp.composites import COMPOSITES, Composite
 from lrp_dynamics.lrp.engine import Explainer, Relevance, relevance, try_rule
 from lrp_dynamics.lrp.gradients import gradient_x_input, sensitivity
+from lrp_dynamics.lrp.plots import plot
 from lrp_dynamics.lrp.rules import RULES, Rule
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Relevance",
     "Rule",
     "gradient_x_input",
+    "plot",
     "relevance",
     "sensitivity",
     "try_rule",

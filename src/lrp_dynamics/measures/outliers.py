@@ -6,10 +6,11 @@ and in units of the median absolute deviation (MAD), neither of which the outlie
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import median_abs_deviation, norm
+from scipy.stats import binom, median_abs_deviation, norm
 
 
 def log_mad_z(values: np.ndarray) -> np.ndarray:
@@ -74,6 +75,44 @@ def false_positive_rate(cut: float, count: int) -> float:
 # Large-sample variances, times the sample size, of the median and of 1.4826 MAD of standard normal data
 # (Rousseeuw and Croux, JASA 1993).
 _MEDIAN_VARIANCE, _MAD_VARIANCE = np.pi / 2, 1.361
+
+
+@dataclass(frozen=True)
+class Tail:
+    """How many samples lie far above the median, and how many would if divergence were log-normal.
+
+    Attributes
+    ----------
+    z : float
+        Above it lies the tail.
+    found, expected : float
+        Samples in the tail; of several runs, the mean.
+    chance : float
+        Probability of at least so many, if divergence were log-normal.
+    """
+
+    z: float
+    found: float
+    expected: float
+    chance: float
+
+
+def tail(runs: Sequence[np.ndarray], z: float = 2.0) -> Tail:
+    """Compare the upper tail of the z of each run (N,) with that of log-normal data.
+
+    Runs follow the same samples and are not independent: the chance is that of their mean in a single run.
+
+    Examples
+    --------
+    >>> found = tail([np.array([3.0, 2.5, 2.1, 2.2, *np.linspace(-2, 1, 96)])])
+    >>> found.found, round(found.expected, 1), round(found.chance, 2)
+    (4.0, 2.7, 0.28)
+    """
+    count = [float((values > z).sum()) for values in runs]
+    rates, sizes = [false_positive_rate(z, len(values)) for values in runs], [len(values) for values in runs]
+    found, size = float(np.mean(count)), round(float(np.mean(sizes)))
+    chance = float(binom.sf(np.ceil(found) - 1, size, np.mean(rates)))
+    return Tail(z, found, float(np.mean(np.multiply(rates, sizes))), chance)
 
 
 def kind(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
-from scipy.stats import spearmanr
+from scipy.stats import binom, spearmanr
 
 Table = dict[str, np.ndarray]
 
@@ -86,6 +86,22 @@ def between_seeds(tables: Sequence[Table]) -> float | None:
         shared = sorted(rows[0].keys() & rows[1].keys())
         values.append(_spearman(*([row[key] for key in shared] for row in rows)))
     return _mean([value for value in values if value is not None])
+
+
+def median_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """Return an interval that holds the median of what values (N,) are drawn from, whatever its distribution.
+
+    Its ends are values: those of equal rank from below and from above that enclose the median with a probability of
+    `level` or more (of 6 values, all of them). NaN do not count; fewer values enclose nothing, (-inf, inf).
+
+    Examples
+    --------
+    >>> median_interval(np.arange(20)), median_interval(np.arange(5))
+    ((5.0, 14.0), (-inf, inf))
+    """
+    known = np.sort(values[~np.isnan(values)].astype(np.float64))
+    rank = int(binom.ppf((1 - level) / 2, len(known), 0.5)) if len(known) else 0
+    return (float(known[rank - 1]), float(known[-rank])) if rank > 0 else (-np.inf, np.inf)
 
 
 def _spearman(a, b) -> float | None:

@@ -32,6 +32,8 @@ class Description:
     resize : int, optional
         Pixels that an image's shorter side is scaled to before H×W are cut from its centre; default: the larger
         of both.
+    interpolation : str
+        How it is scaled: "bilinear" or "bicubic".
     """
 
     model: str
@@ -41,10 +43,14 @@ class Description:
     high: float | Sequence[float]
     trained_on: str
     resize: int | None = None
+    interpolation: str = "bilinear"
 
     def as_metadata(self) -> dict[str, str]:
         """Return the metadata of a .safetensors file."""
-        return {KEY: json.dumps(asdict(self), sort_keys=True)}
+        values = asdict(self)
+        if self.interpolation == "bilinear":  # files of networks that this package trains keep their bytes
+            del values["interpolation"]
+        return {KEY: json.dumps(values, sort_keys=True)}
 
     @staticmethod
     def from_metadata(metadata: Mapping[str, str] | None) -> "Description | None":
@@ -61,10 +67,12 @@ class Description:
             values = json.loads(metadata[KEY])
         except (ValueError, RecursionError) as error:
             raise Mistake(KEY, f"found {metadata[KEY][:80]!r}, expected JSON ({error})") from None
-        required = {each.name for each in fields(Description)} - {"resize"}
-        if not isinstance(values, dict) or not required <= values.keys() <= required | {"resize"}:
+        names = {each.name for each in fields(Description)}
+        required = names - {"resize", "interpolation"}
+        if not isinstance(values, dict) or not required <= values.keys() <= names:
             found = ", ".join(map(str, values)) if isinstance(values, dict) else type(values).__name__
-            raise Mistake(KEY, f"found {found[:200]}, expected {', '.join(sorted(required))}, and perhaps resize")
+            expected = f"{', '.join(sorted(required))}, and perhaps resize or interpolation"
+            raise Mistake(KEY, f"found {found[:200]}, expected {expected}")
         about = Description(**values)
         about._check()
         return about
@@ -85,6 +93,7 @@ class Description:
             "low": (_are_numbers(self.low, self.shape), "a number, or one a channel"),
             "high": (_are_numbers(self.high, self.shape), "a number, or one a channel"),
             "resize": (self.resize is None or _is_length(self.resize), f"a whole number from 1 to {LONGEST}"),
+            "interpolation": (self.interpolation in ("bilinear", "bicubic"), "bilinear or bicubic"),
         }
         for name, (right, expected) in wanted.items():
             if not right:

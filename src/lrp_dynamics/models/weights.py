@@ -1,7 +1,9 @@
 """Files of weights, read as plain data, and networks filled with them; whatever else they hold is refused."""
 
+import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -10,7 +12,19 @@ from torch import Tensor, nn
 
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.kinds import Mistake
+from lrp_dynamics.base.names import shown
 from lrp_dynamics.models.description import Description
+
+CONTAINERS = ("state_dict", "model_state_dict", "model")  # keys under which checkpoints keep the weights
+PREFIXES = (
+    "module.",
+    "model.",
+    "_orig_mod.",
+    "net.",
+    "network.",
+    "backbone.",
+    "encoder.",
+)  # of DataParallel and others
 
 
 def read_state(path: Path) -> tuple[dict[str, Tensor], Description | None]:
@@ -37,6 +51,9 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], Description | None]:
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as parts:
+                if any(part.endswith("/constants.pkl") for part in parts.namelist()):
+                    alone = "torch.save(model.state_dict(), FILE)"
+                    raise UserError(f"{path} is a TorchScript program; expected weights alone, of {alone}")
                 unpacked, size = sum(part.file_size for part in parts.infolist()), path.stat().st_size
             if unpacked > size:  # packed, or several parts in one place: it may be more than there is memory
                 raise UserError(f"{path} has {size:,} bytes and unpacks to {unpacked:,}; expected a file of torch.save")
@@ -44,14 +61,62 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], Description | None]:
     except (OSError, UserError):
         raise
     except Exception as error:  # of many kinds, for files of other formats
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} is neither a .safetensors file nor a state_dict of torch.save ({reason})") from error
-    state = state.get("state_dict", state) if isinstance(state, dict) else state
-    named = isinstance(state, dict) and state and all(isinstance(name, str) for name in state)
+        raise UserError(_unread(path, error)) from error
+    while isinstance(state, Mapping) and (inner := next((key for key in CONTAINERS if key in state), None)):
+        if isinstance(state[inner], Tensor):  # a weight of that name
+            break
+        state = state[inner]
+    named = isinstance(state, Mapping) and state and all(isinstance(name, str) for name in state)
     if not named or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(f"{path} holds no state_dict: expected a mapping from parameter names to tensors")
+        found = f"a mapping with the keys {', '.join(map(repr, list(state)[:5]))}" if named else type(state).__name__
+        raise UserError(
+            f"{path} holds no state_dict but {shown(found)}; expected a mapping from parameter names to tensors, alone "
+            f"or as {', '.join(CONTAINERS)}"
+        )
     _check_plain(state, path)
-    return {name.removeprefix("module."): value for name, value in state.items()}, None
+    return dict(state), None
+
+
+def _unread(path: Path, error: Exception) -> str:
+    """Return why torch does not read a file as plain data, and what to do, in one sentence."""
+    text = str(error)
+    if named := re.search(r"GLOBAL (\S+) was not an allowed|(?:class|global:)(?: GLOBAL)? (\S+)", text):
+        what = next(filter(None, named.groups())).rstrip(".")
+        return (
+            f"{path} holds a pickled object of {shown(what)!r} beside or instead of weights, and reading it would run "
+            "code of the file, so it is not read; where it comes from, save the weights alone: "
+            "torch.save(model.state_dict(), FILE)"
+        )
+    reason = text.splitlines()[0] if text else type(error).__name__
+    return f"{path} is neither a .safetensors file nor a state_dict of torch.save ({reason})"
+
+
+def aligned(state: Mapping[str, Tensor], names: Collection[str]) -> dict[str, Tensor]:
+    """Return weights under the names of a network, without what a wrapper has put before them.
+
+    Parameters
+    ----------
+    state : mapping
+        As it was saved, such as by DataParallel ("module.") or Lightning ("model.").
+    names : collection of str
+        Of the network's weights.
+
+    Returns
+    -------
+    dict
+        As it was, if one of its names is the network's, or no prefix makes it so.
+
+    Examples
+    --------
+    >>> weight = torch.zeros(1)
+    >>> list(aligned({"module.model.fc.weight": weight, "module.loss.weight": weight}, ["fc.weight"]))
+    ['fc.weight']
+    """
+    for prefix in ("", *("".join(pair) for pair in product(("", *PREFIXES), PREFIXES))):
+        stripped = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+        if not stripped.keys().isdisjoint(names):
+            return stripped
+    return dict(state)
 
 
 def _check_plain(state: Mapping[str, Tensor], path: Path) -> None:

@@ -10,11 +10,17 @@ import torch
 from torch import Tensor
 
 from lrp_dynamics.base.errors import UserError
-from lrp_dynamics.recording.store import ACCUMULATORS, ATTRIBUTES
+from lrp_dynamics.recording.store import ACCUMULATORS, ATTRIBUTES, NAMES, TEXT, TRUTH, UNKNOWN, WHOLE
 
 _STATE = {"accum", "last", "identity", "iteration"}
 _INT64 = np.iinfo(np.int64)
 _BYTE = (0, 255)
+_IS = {
+    TEXT: lambda value: _is_text(value),
+    WHOLE: lambda value: type(value) is int and -(2**63) <= value < 2**64,
+    TRUTH: lambda value: type(value) is bool,
+    NAMES: lambda value: _is_text(value),  # as JSON by then
+}
 _RANGES = {"split": _BYTE, "image": _BYTE, "mask": _BYTE}
 _SHAPES = "(N, F), (N, C, L), (N, C, H, W) or (N, C, D, H, W)"
 
@@ -131,16 +137,20 @@ def check_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in attributes.items():
         if name not in ATTRIBUTES or value is None:
             raise UserError(f"Recorder: attributes[{name!r}] is {value!r}, expected a value of {', '.join(ATTRIBUTES)}")
-        if name == "classes":
+        kind, _ = ATTRIBUTES[name]
+        if kind == NAMES:
             value = _classes(value)
         elif isinstance(value, Tensor | np.ndarray | np.generic) and np.ndim(value) == 0:
             value = value.item()
-        is_text = isinstance(value, str) and "\0" not in value and value == value.encode(errors="replace").decode()
-        is_number = isinstance(value, bool | float) or (isinstance(value, int) and -(2**63) <= value < 2**64)
-        if not (is_text or is_number):
-            raise UserError(f"Recorder: attributes[{name!r}] is {value!r}, expected text or a number")
+        if value != UNKNOWN and not _IS[kind](value):
+            raise UserError(f"Recorder: attributes[{name!r}] is {value!r}, expected {kind}")
         checked[name] = value
     return checked
+
+
+def _is_text(value: Any) -> bool:
+    """Whether HDF5 holds a value as text, and gives it back."""
+    return isinstance(value, str) and "\0" not in value and value == value.encode(errors="replace").decode()
 
 
 def _classes(value: Any) -> str:

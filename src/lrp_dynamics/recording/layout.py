@@ -16,6 +16,7 @@ from lrp_dynamics.recording.store import (
     SCALARS,
     SCHEMA,
     STEPS,
+    UNKNOWN,
     VERSION,
     class_type,
 )
@@ -43,7 +44,7 @@ def create(
     count = len(samples["image"])
     file.attrs["schema"], file.attrs["schema_version"], file.attrs["complete"] = SCHEMA, VERSION, False
     for name in ATTRIBUTES:
-        file.attrs[name] = attributes.get(name, "[]" if name == "classes" else "unknown")
+        file.attrs[name] = attributes.get(name, "[]" if name == "classes" else UNKNOWN)
     group = file.create_group("samples")
     for name, dtype in SAMPLE_FIELDS.items():
         values = np.asarray(samples[name])

@@ -81,7 +81,7 @@ class Recorder:
         about the samples. The default image is `samples` stretched to 0..255; of other samples it is what they hold,
         and the mask has the shape of their maps. The default label is the target, -1 (unknown) where that is no class.
     attributes : mapping, optional
-        Values for `lrp_dynamics.recording.store.ATTRIBUTES`.
+        Values for `lrp_dynamics.recording.store.ATTRIBUTES`, each of its kind: what is known about the run.
     live : bool
         Let other processes read while the recording goes on (SWMR).
     overwrite : bool
@@ -145,6 +145,7 @@ class Recorder:
         if resume is None:
             reduction = "sum" if samples.ndim > 2 else "none"
             own = {"composite": name, "composite_json": rules, "channel_reduction": reduction, "every": every}
+            own |= {"model": type(model).__name__} if isinstance(model, nn.Module) else {}
             own |= {"target": "predicted"} if targets is None else {}
             attributes = check_attributes(own | dict(attributes or {}))
             self._iteration: float = -np.inf

@@ -19,7 +19,9 @@ file that opens, in which `/accum/<valid_slot>/n` steps are whole (`lrp_dynamics
 """
 
 import json
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -49,22 +51,25 @@ SCALARS = (
 ACCUMULATORS = ("dynamics", "dynamics_normalized", "abs_sum", "mean", "m2")
 SAMPLE_FIELDS = {"index": "i8", "split": "u1", "label": "i2", "label_clean": "i2"}
 CLASS_TYPES = ("i2", "i4", "i8")
-ATTRIBUTES = (
-    "params_json",
-    "params_sha256",
-    "seed",
-    "deterministic",
-    "dataset",
-    "dataset_title",
-    "dataset_sha256",
-    "classes",
-    "model",
-    "composite",
-    "composite_json",
-    "target",
-    "channel_reduction",
-    "every",
-)
+UNKNOWN = "unknown"  # what a file says of an attribute that nobody told
+TEXT, WHOLE, TRUTH, NAMES = "text", "a whole number", "True or False", "a list of names"
+# Name: what a recorder takes for it, and what it means; what nobody tells is "unknown", and no class has a name.
+ATTRIBUTES = {
+    "params_json": (TEXT, "parameters of the run, as JSON"),
+    "params_sha256": (TEXT, "their SHA-256"),
+    "seed": (WHOLE, "of initial weights and order of the batches"),
+    "deterministic": (TRUTH, "whether the run was asked to be the same each time"),
+    "dataset": (TEXT, "short name of the data"),
+    "dataset_title": (TEXT, "what the data are, as figures and pages call them"),
+    "dataset_sha256": (TEXT, "SHA-256 of the data's file"),
+    "classes": (NAMES, "of the classes, in the order of their indices"),
+    "model": (TEXT, "the network; by default the name of its class"),
+    "composite": (TEXT, "name of the rules; told by the recorder"),
+    "composite_json": (TEXT, "every rule with stabilizer and bias handling, as JSON; told by the recorder"),
+    "target": (TEXT, 'what is explained, such as "label"; "predicted" is told by the recorder'),
+    "channel_reduction": (TEXT, '"sum", or "none" of tables; told by the recorder'),
+    "every": (WHOLE, "the option; told by the recorder"),
+}
 LAYOUT = Layout(
     SCHEMA,
     (VERSION, *OLDER),
@@ -230,6 +235,12 @@ class RelevanceFile:
         return found + list(checksums.damage(self.file, self.steps if steps is None else steps, self._slot))
 
     @property
+    def plot(self) -> Any:
+        """Figures for notebooks, `lrp_dynamics.recording.plots.Plots`: `plot.heatmaps(samples)`, `plot.curves()`..."""
+        # Found by name, so that a change of the drawing does not make every recording out of date.
+        return import_module("lrp_dynamics.recording.plots").Plots(self)
+
+    @property
     def samples(self) -> int:
         """N, the number of samples."""
         return self.file["samples/index"].shape[0]
@@ -293,9 +304,9 @@ class RelevanceFile:
         """Return one dataset of /steps, shape (T,)."""
         return self.file["steps"][name][: self.steps]
 
-    def scalar(self, name: str) -> np.ndarray:
-        """Return one dataset of /scalars, shape (T, N)."""
-        return self.file["scalars"][name][: self.steps]
+    def scalar(self, name: str, steps: slice = slice(None)) -> np.ndarray:
+        """Return one dataset of /scalars, shape (T, N), or of some steps."""
+        return self.file["scalars"][name][slice(*steps.indices(self.steps))]
 
     def accumulated(self, name: str) -> np.ndarray:
         """Return one of `ACCUMULATORS`, float64, shape (N, H, W), or of other samples (N, *shape)."""
@@ -323,6 +334,25 @@ class RelevanceFile:
         group = self.file["relevance"]
         scale = np.expand_dims(group["scale"][steps, samples], tuple(range(-len(self.shape), 0)))
         return group["map"][steps, samples].astype(np.float32) * scale
+
+    def to_xarray(self, steps: slice = slice(None), samples: slice = slice(None)) -> Any:
+        """Return an `xarray.Dataset` of the samples whose maps are stored; of all samples where there are none.
+
+        Along "iteration" and "sample" it has `SCALARS` and "predicted", and with the axes of a map "relevance", the
+        maps in float32; per sample "image" and sums over all steps, `ACCUMULATORS` but "m2"; per iteration loss,
+        learning rate and epoch. All of it is in memory.
+
+        Parameters
+        ----------
+        steps, samples : slice
+            Which recorded steps and which of the samples.
+
+        Raises
+        ------
+        UserError
+            If xarray is not installed.
+        """
+        return import_module("lrp_dynamics.recording.labelled").to_xarray(self, steps, samples)
 
     def quantized(self) -> tuple[h5py.Dataset, np.ndarray]:
         """Return the maps as they are stored: what `quantize` made of them.

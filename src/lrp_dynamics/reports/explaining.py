@@ -1,11 +1,15 @@
 """Explain image files by a trained network: pictures and a table of predictions."""
 
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
+from tqdm import tqdm
 
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.names import file_stem, literal, shown
@@ -13,87 +17,220 @@ from lrp_dynamics.base.tables import write_csv
 from lrp_dynamics.data.parameters import MAX_PIXELS
 from lrp_dynamics.data.pictures import open_image
 from lrp_dynamics.lrp import Explainer, Relevance
-from lrp_dynamics.models.trained import Network, load
-from lrp_dynamics.reports.photos import save_heatmap, save_overlay
+from lrp_dynamics.models.trained import Network
+from lrp_dynamics.reports import photos
 
 TOP = 5
+FEW = 10  # images whose predictions a terminal shows; of more, a bar shows how many are done
+MOST_LAYERS = 48  # in a picture
 
 
-def explain_files(
-    images: Sequence[Path],
-    model: str,
-    weights: Path | None,
-    composite: str,
-    target: str,
-    out: Path,
-    max_pixels: int = MAX_PIXELS,
-) -> None:
-    """Write heatmap, overlay and predictions of every image that can be read; the others are named on stderr.
+@dataclass(frozen=True)
+class Task:
+    """How images are explained.
+
+    Attributes
+    ----------
+    composites : sequence of str
+        Names of the relevance rules.
+    target : str
+        What to explain: "predicted", "runner-up", or the name or number of a class. Composites that begin with the
+        softmax explain all classes at once; there it must be "predicted".
+    layers : sequence of str
+        Of which layers the relevance is shown as well; "all" for every one.
+    max_pixels : int
+        Files of more are left out, before they are decoded.
+    """
+
+    composites: Sequence[str] = ("epsilon_gamma_box",)
+    target: str = "predicted"
+    layers: Sequence[str] = ()
+    max_pixels: int = MAX_PIXELS
+
+
+@dataclass
+class Results:
+    """What is gathered of all images: rows of the tables, and what the sheet shows."""
+
+    predictions: dict[str, list] = field(default_factory=dict)
+    layers: dict[str, list] = field(default_factory=dict)
+    sheet: list[photos.Entry] = field(default_factory=list)
+
+    def write(self, out: Path, origin: str) -> list[str]:
+        """Write them into a folder; return the names of the files."""
+        write_csv(out / "predictions.csv", self.predictions)
+        names = ["predictions.csv"]
+        if self.layers:
+            write_csv(out / "layers.csv", self.layers)
+            names.append("layers.csv")
+        if len(self.sheet) > 1:
+            title = f"{len(self.sheet)} images explained"
+            names += [path.name for path in photos.save_sheets(out, self.sheet, title, origin)]
+        return names
+
+
+def explain_files(images: Sequence[Path], network: Network, task: Task, out: Path) -> None:
+    """Write pictures and predictions of every image that can be read; the others are named on stderr.
 
     Parameters
     ----------
     images
-        Image files.
-    model, weights
-        As in `lrp_dynamics.models.trained.load`.
-    composite
-        Name of the relevance rules.
-    target
-        What to explain: "predicted", "runner-up", or the name or number of a class. Composites that begin with the
-        softmax explain all classes at once; there it must be "predicted".
+        Image files, and folders of such, however deep.
+    network
+        Where it is to compute.
+    task
+        What to explain, and how.
     out
-        Folder for NAME-heatmap.png, NAME-overlay.png and predictions.csv.
-    max_pixels
-        Files of more are left out, before they are decoded.
+        Folder for NAME-heatmap.png and NAME-overlay.png, of several composites NAME-COMPOSITE-heatmap.png and so on and
+        NAME-grid.png; NAME-layers.png; predictions.csv, layers.csv; and contact.png of all images.
 
     Raises
     ------
     UserError
-        If model, composite or target are unknown or do not go together, or no image can be read.
+        If composites, target or layers are unknown or do not go together, or no image can be read.
     """
-    network = load(model, weights)
-    explainer = Explainer(network.model, composite, bounds=network.bounds)
-    together = explainer.composite.initial == "softmax"
-    if together and target != "predicted":
-        raise UserError(
-            f"target: found {target!r}, but the composite {composite!r} explains all classes at once, by their "
-            "softmax; leave the target out or choose another composite"
-        )
-    fixed = None if target in ("predicted", "runner-up") else class_index(target, network.about.classes)
-    rows: dict[str, list] = {}
-    for path, name in zip(images, unique_names(images), strict=True):
-        try:
-            pixels = network.pixels(open_image(path, max_pixels))
-        except UserError as error:
-            print(f"lrp-dynamics: left out: {error}", file=sys.stderr)
-            continue
-        inputs = network.inputs(pixels[None])
-        logits = forward(network, inputs)
-        order = logits.argsort(descending=True)
-        explained = int(fixed if fixed is not None else order[int(target == "runner-up")])
-        result = explainer(inputs, torch.tensor([explained]))
-        table = predictions(shown(path.name), logits, None if together else explained, network.about.classes, result)
-        for key, values in table.items():
-            rows.setdefault(key, []).extend(values)
-        trained = f"{network.about.model} ({network.about.trained_on})"
-        probability = logits.softmax(0)[explained].item()
-        title = f"{literal(network.about.classes[explained])} ({100 * probability:.1f} %)"
-        title = "all classes, by their softmax" if together else title
-        origin = " · ".join([literal(path.name), literal(trained), literal(composite)])
-        relevance = result.input[0].double().sum(0).cpu().numpy()
-        save_heatmap(out / f"{name}-heatmap.png", relevance, title, origin)
-        save_overlay(out / f"{name}-overlay.png", pixels, relevance, title, origin)
-        show(shown(path.name), table)
-    if not rows:
+    explainers = {name: Explainer(network.model, name, bounds=_bounds(network)) for name in task.composites}
+    for name, explainer in explainers.items():
+        if explainer.composite.initial == "softmax" and task.target != "predicted":
+            raise UserError(
+                f"target: found {task.target!r}, but the composite {name!r} explains all classes at once, by their "
+                "softmax; leave the target out or choose another composite"
+            )
+    fixed = None if task.target in ("predicted", "runner-up") else class_index(task.target, network.about.classes)
+    files, results = find_images(images, out), Results()
+    about = network.about
+    shown_as = f"from left to right: the image, {', '.join(explainers)}"
+    origin = " · ".join(literal(text) for text in (f"{about.model} ({about.trained_on})", shown_as))
+    bar = tqdm(total=len(files), unit="image", disable=len(files) <= FEW or not sys.stderr.isatty(), dynamic_ncols=True)
+    try:
+        for (path, label), name in zip(files.items(), unique_names(files.values()), strict=True):
+            try:
+                pixels = network.pixels(open_image(path, task.max_pixels))
+            except UserError as error:
+                bar.write(f"lrp-dynamics: left out: {error}", file=sys.stderr)
+            else:
+                told = explain_image(pixels, shown(label), name, network, explainers, task, fixed, out, results)
+                if bar.disable:
+                    show(shown(label), told)
+            bar.update()
+    finally:  # also of what was done before an interruption
+        bar.close()
+        written = results.write(out, origin) if results.predictions else []
+    if not written:
         raise UserError("none of the images could be read, so nothing was explained")
-    write_csv(out / "predictions.csv", rows)
-    print(f"{out}: heatmaps, overlays and predictions.csv")
+    print(f"{out}: pictures of {len(results.sheet)} images, {', '.join(written)}")
+
+
+def explain_image(
+    pixels: np.ndarray,
+    label: str,
+    name: str,
+    network: Network,
+    explainers: Mapping[str, Explainer],
+    task: Task,
+    fixed: int | None,
+    out: Path,
+    results: Results,
+) -> dict[str, list]:
+    """Write the pictures of an image (C, H, W) uint8, add it to the results, and return its table of predictions."""
+    about = network.about
+    device = next(network.model.parameters()).device
+    inputs = network.inputs(pixels[None]).to(device)
+    logits = forward(network, inputs)
+    order = logits.argsort(descending=True)
+    explained = int(fixed if fixed is not None else order[int(task.target == "runner-up")])
+    likely = f"{literal(about.classes[explained])} ({100 * logits.softmax(0)[explained].item():.1f} %)"
+    maps, table, title = {}, {}, likely
+    for composite, explainer in explainers.items():
+        result = explainer(inputs, torch.tensor([explained], device=device), layers=_wanted(task.layers))
+        together = explainer.composite.initial == "softmax"
+        title = "all classes, by their softmax" if together else likely
+        origin = " · ".join(literal(text) for text in (label, f"{about.model} ({about.trained_on})", composite))
+        table = predictions(label, composite, logits, None if together else explained, about.classes, result)
+        _extend(results.predictions, table)
+        maps[composite] = result.input[0].cpu().double().sum(0).numpy()
+        stem = name if len(explainers) == 1 else f"{name}-{composite}"
+        photos.save_heatmap(out / f"{stem}-heatmap.png", maps[composite], title, origin)
+        photos.save_overlay(out / f"{stem}-overlay.png", pixels, maps[composite], title, origin)
+        if task.layers:
+            _extend(results.layers, layer_table(label, composite, result))
+            if shaped := layer_maps(result):
+                photos.save_layers(out / f"{stem}-layers.png", shaped, title, origin)
+    if len(explainers) > 1:
+        origin = " · ".join(literal(text) for text in (label, f"{about.model} ({about.trained_on})"))
+        photos.save_side_by_side(out / f"{name}-grid.png", pixels, maps, likely, origin)
+    results.sheet.append(photos.Entry(label, likely.replace("\\$", "$"), photos.tiles(pixels, maps.values())))
+    return table
+
+
+def find_images(paths: Sequence[Path], out: Path) -> dict[Path, str]:
+    """Return image files and what they are called in the results: their names, or of a folder's, the way to them.
+
+    Of a folder, the files whose names end as those of images do, without hidden ones and what lies in `out`.
+    """
+    endings, found = Image.registered_extensions(), {}
+    for path in paths:
+        if not path.is_dir():
+            found[path] = path.name
+            continue
+        inside = [
+            file
+            for file in sorted(path.rglob("*"))
+            if file.suffix.lower() in endings
+            and not any(part.startswith(".") for part in file.relative_to(path).parts)
+            and out.resolve() not in file.resolve().parents
+            and not file.is_dir()
+        ]
+        if not inside:
+            print(f"lrp-dynamics: left out: {shown(path)} holds no image files", file=sys.stderr)
+        found |= {file: file.relative_to(path).as_posix() for file in inside}
+    return found
+
+
+def _bounds(network: Network) -> tuple[torch.Tensor, torch.Tensor]:
+    device = next(network.model.parameters()).device
+    low, high = network.bounds
+    return low.to(device), high.to(device)
+
+
+def _wanted(layers: Sequence[str]):
+    return "all" if "all" in layers else list(layers) or None
+
+
+def _extend(rows: dict[str, list], table: Mapping[str, list]) -> None:
+    for key, values in table.items():
+        rows.setdefault(key, []).extend(values)
+
+
+def layer_maps(result: Relevance) -> dict[str, np.ndarray]:
+    """Return the relevance of the layers that have height and width, summed over channels; of too many, a choice."""
+    maps = {
+        name: value[0].cpu().double().sum(0).numpy()
+        for name, value in result.layers.items()
+        if value.dim() == 4 and min(value.shape[2:]) > 1
+    }
+    chosen = np.unique(np.linspace(0, len(maps) - 1, min(len(maps), MOST_LAYERS)).round().astype(int))
+    names = list(maps)
+    return {names[k]: maps[names[k]] for k in chosen}
+
+
+def layer_table(image: str, composite: str, result: Relevance) -> dict[str, list]:
+    """Return a row for each layer: the shape of its output, and the relevance that arrived there."""
+    values = [value[0].cpu().double() for value in result.layers.values()]
+    return {
+        "image": [image] * len(values),
+        "composite": [composite] * len(values),
+        "layer": list(result.layers),
+        "shape": ["×".join(map(str, value.shape)) for value in values],
+        "relevance": [value.sum().item() for value in values],
+        "abs_relevance": [value.abs().sum().item() for value in values],
+    }
 
 
 @torch.no_grad()
 def forward(network: Network, inputs: torch.Tensor) -> torch.Tensor:
     """Return the logits (K,) of one image, in float64 so that ranks do not hang on rounding in the softmax."""
-    return network.model(inputs)[0].double()
+    return network.model(inputs)[0].cpu().double()
 
 
 def class_index(target: str, classes: Sequence[str]) -> int:
@@ -114,7 +251,7 @@ def class_index(target: str, classes: Sequence[str]) -> int:
 
 
 def predictions(
-    image: str, logits: torch.Tensor, explained: int | None, classes: Sequence[str], result: Relevance
+    image: str, composite: str, logits: torch.Tensor, explained: int | None, classes: Sequence[str], result: Relevance
 ) -> dict[str, list]:
     """Return the rows of an image: the best classes, and the explained one wherever it ranks; None for all at once.
 
@@ -127,6 +264,7 @@ def predictions(
     arrived, lost = result.input.sum().item(), result.residual.item()
     return {
         "image": [image] * len(shown),
+        "composite": [composite] * len(shown),
         "rank": [order.index(k) + 1 for k in shown],
         "class_index": shown,
         "class": [classes[k] for k in shown],
@@ -147,15 +285,18 @@ def show(image: str, table: dict[str, list]) -> None:
         print(f"  {rank:>4}. {shown(name):<32} {100 * probability:6.2f} %  logit {logit:8.3f}  {mark}".rstrip())
 
 
-def unique_names(paths: Sequence[Path]) -> list[str]:
+def unique_names(labels: Iterable[str]) -> list[str]:
     """Return a name for the results of each file: its stem, with its suffix or a number where several share it."""
+    paths = [Path(label.replace("/", "-")) for label in labels]
     names: list[str] = []
-    stems = [other.stem for other in paths]
+    taken: set[str] = {"contact"}
+    stems = Counter(path.stem for path in paths)
     for path in paths:
-        base = path.stem if stems.count(path.stem) == 1 else f"{path.stem}-{path.suffix.lstrip('.')}"
+        base = path.stem if stems[path.stem] == 1 else f"{path.stem}-{path.suffix.lstrip('.')}"
         base = file_stem(base)
         name, number = base, 2
-        while name.lower() in map(str.lower, names):  # on macOS both would be the same file
+        while name.lower() in taken:  # on macOS both would be the same file
             name, number = f"{base}-{number}", number + 1
+        taken.add(name.lower())
         names.append(name)
     return names

@@ -1,4 +1,14 @@
-"""Run a notebook kept as a Python file, and write it so that the same inputs give the same bytes."""
+"""Run a notebook kept as a Python file, and write it so that the same inputs give the same bytes.
+
+Tags of its cells say what becomes of them:
+
+parameters
+    The one cell whose variables are replaced by the values given.
+notebook-only
+    Run and written, but left out of the page: code and its results for whoever opens the notebook.
+skip-execution
+    Written, but not run here: for the reader to run, as it takes longer or needs more files. Jupyter runs it like any.
+"""
 
 import ast
 import os
@@ -39,15 +49,18 @@ class _ThisPython(AsyncKernelManager):
         return KernelSpec(argv=command, display_name="Python 3", language="python")
 
 
-def execute(source: Traversable, parameters: Mapping[str, Any]) -> nbformat.NotebookNode:
-    """Run a notebook from the current folder.
+def execute(source: Traversable, parameters: Mapping[str, Any], folder: str | Path = ".") -> nbformat.NotebookNode:
+    """Run a notebook in a folder, as Jupyter does with the one that lies there.
 
     Parameters
     ----------
     source : path or traversable
         A Python file in jupytext's percent format, with one cell tagged "parameters".
     parameters : mapping
-        Values of the variables that this cell sets; it is replaced by their assignments.
+        Values of the variables that this cell sets; it is replaced by their assignments. Paths among them are relative
+        to the folder.
+    folder : path
+        Where the notebook runs.
 
     Returns
     -------
@@ -69,19 +82,28 @@ def execute(source: Traversable, parameters: Mapping[str, Any]) -> nbformat.Note
             f"{source}: found {len(targets)} cells tagged 'parameters', expected one: # %% tags=[\"parameters\"]"
         )
     _check_names(source, targets[0].source, parameters)
-    targets[0].source = "\n".join(f"{name} = {value!r}" for name, value in parameters.items())
+    targets[0].source = "\n".join(f"{name} = {_written(value)}" for name, value in parameters.items())
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number:03}"
-    place = "/tmp" if len(os.fsencode(tempfile.gettempdir())) > _LONGEST else None
-    with tempfile.TemporaryDirectory(dir=place) as folder:
+    root = "/tmp" if len(os.fsencode(tempfile.gettempdir())) > _LONGEST else None
+    with tempfile.TemporaryDirectory(dir=root) as temporary:
         limits = {"timeout": 3600, "startup_timeout": 3600}  # seconds; for cells that hang, not for slow machines
-        client = NotebookClient(notebook, kernel_manager_class=_ThisPython, record_timing=False, **limits)
+        place = {"metadata": {"path": str(folder)}}
+        client = NotebookClient(
+            notebook, kernel_manager_class=_ThisPython, record_timing=False, resources=place, **limits
+        )
         kernel = client.create_kernel_manager()
-        kernel.transport, kernel.ip = "ipc", str(Path(folder) / "ipc")  # no port that another job could take
-        kernel.connection_file = str(Path(folder) / "kernel.json")
+        kernel.transport, kernel.ip = "ipc", str(Path(temporary) / "ipc")  # no port that another job could take
+        kernel.connection_file = str(Path(temporary) / "kernel.json")
         # The user's own IPython profile must not change a report.
+        own = {"IPYTHONDIR": temporary, "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+        # Figures of matplotlib's own look appear in the notebook, whatever the user's settings are.
+        own |= {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "MATPLOTLIBRC": f"{temporary}/matplotlibrc"}
+        Path(own["MATPLOTLIBRC"]).touch()
+        if "PYTHONPATH" in os.environ:  # its entries may be relative to the folder of this process
+            own["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, os.environ["PYTHONPATH"].split(os.pathsep)))
         try:
-            client.execute(env=os.environ | {"IPYTHONDIR": folder, "PYDEVD_DISABLE_FILE_VALIDATION": "1"})
+            client.execute(env=os.environ | own)
         except CellExecutionError as error:
             if error.ename in ("UserError", "FileNotFoundError"):
                 raise UserError(f"{source}: {error.evalue}") from None
@@ -106,19 +128,45 @@ def _check_names(source: Traversable, cell: str, parameters: Mapping[str, Any]) 
                     raise UserError(f"{source}: {keys[0]!r} {problem}; its {name} are {', '.join(known) or 'none'}")
 
 
-def page(notebook: nbformat.NotebookNode) -> str:
-    """Return text and outputs of an executed notebook, without its code, as one HTML page that loads nothing else."""
+def _written(value: Any) -> str:
+    """Return a value as Python, a dictionary with one line a key, for people to read and change."""
+    if not isinstance(value, Mapping) or not value:
+        return repr(value)
+    return "{\n" + "".join(f"    {key!r}: {item!r},\n" for key, item in value.items()) + "}"
+
+
+def page(notebook: nbformat.NotebookNode, *, footer: str = "", links: Mapping[str, str] | None = None) -> str:
+    """Return text and outputs of an executed notebook, without its code, as one HTML page that loads nothing else.
+
+    Parameters
+    ----------
+    notebook : NotebookNode
+        What `execute` returned. Cells tagged "notebook-only" are left out.
+    footer : str
+        HTML for the end of the page.
+    links : mapping of str to str, optional
+        Addresses, relative to the page, and texts of related pages.
+    """
+    cells = [cell for cell in notebook.cells if "notebook-only" not in cell.metadata.get("tags", [])]
+    shown = nbformat.from_dict(notebook | {"cells": cells})
     body, _ = HTMLExporter(template_name="basic", exclude_input=True, exclude_anchor_links=True).from_notebook_node(
-        notebook
+        shown
     )
     heading = re.search(r"<h1[^>]*>(.*?)</h1>", body, re.DOTALL)
     title = unescape(re.sub(r"<[^>]+>", "", heading.group(1))) if heading else "Report"
-    return framed(title, body)
+    return framed(title, body, footer=footer, links=links)
 
 
-def write(notebook: nbformat.NotebookNode, ipynb: Path, html: Path) -> None:
-    """Write an executed notebook as .ipynb and as a page."""
+def write(
+    notebook: nbformat.NotebookNode,
+    ipynb: Path,
+    html: Path,
+    *,
+    footer: str = "",
+    links: Mapping[str, str] | None = None,
+) -> None:
+    """Write an executed notebook as .ipynb and as a page, which `page` describes."""
     with atomic(ipynb) as temporary:
         temporary.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
     with atomic(html) as temporary:
-        temporary.write_text(page(notebook), encoding="utf-8")
+        temporary.write_text(page(notebook, footer=footer, links=links), encoding="utf-8")

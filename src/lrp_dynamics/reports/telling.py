@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from html import escape
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -10,6 +11,8 @@ from docutils.core import publish_parts
 from IPython.display import HTML, Image, Markdown, display
 
 from lrp_dynamics.base.names import shown
+from lrp_dynamics.base.typeset import rule_name
+from lrp_dynamics.reports.page import folded, table
 
 
 def plain(text: str) -> str:
@@ -26,6 +29,17 @@ def plain(text: str) -> str:
 def code(text: str) -> str:
     """Return the same as a piece of code in Markdown."""
     return f"`{shown(text)}`" if re.fullmatch(r"[\w .()-]+", text, re.ASCII) else f"<code>{plain(text)}</code>"
+
+
+def rule(name: str) -> str:
+    """Return the name of a rule or explanation as people write it, for Markdown and HTML: z⁺ for "z_plus".
+
+    Examples
+    --------
+    >>> rule("alpha2_beta1"), rule("<b>")
+    ('α2β1', '&#60;b&#62;')
+    """
+    return plain(rule_name(name))
 
 
 class Telling:
@@ -62,11 +76,44 @@ class Telling:
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[int] = ()) -> None:
         """Show a table of HTML cells; the columns named by number in `numeric` are set flush right."""
+        display(HTML(table(header, rows, numeric)))
 
-        def line(tag: str, cells: Sequence[str]) -> str:
-            style = [' class="number"' if i in numeric else "" for i in range(len(cells))]
-            return "<tr>" + "".join(f"<{tag}{s}>{c}</{tag}>" for s, c in zip(style, cells, strict=True)) + "</tr>"
+    def formula(self, tex: str, html: str) -> None:
+        """Show a formula in a line of its own.
 
-        body = "\n".join(line("td", row) for row in rows)
-        head = line("th", [escape(name) for name in header])
-        display(HTML(f'<div class="table"><table><thead>{head}</thead>\n<tbody>{body}</tbody></table></div>'))
+        Parameters
+        ----------
+        tex : str
+            What MathJax typesets, where there is MathJax: in the posts.
+        html : str
+            The same for notebooks and pages, which need no script.
+        """
+        bundle = {"text/html": f"<blockquote><p>{html}</p></blockquote>", "text/latex": f"$$ {tex} $$"}
+        display(bundle | {"text/plain": tex}, raw=True)
+
+    def numbers(self, about: Mapping[str, str], **files: Mapping[str, float]) -> None:
+        """Show every number of result files, folded away, with what each of them is.
+
+        Parameters
+        ----------
+        about : mapping of str to str
+            Plain text for each name; a name may be a pattern, such as "*_mean_rank". The first that fits counts.
+        **files : mapping
+            Numbers by name; the keyword is the file's name without ".json".
+        """
+        rows = [
+            (f"<code>{escape(name)}</code>", _written(value), escape(described(name, about)))
+            for numbers in files.values()
+            for name, value in sorted(numbers.items())
+        ]
+        header = (" and ".join(f"{name}.json" for name in files), "value", "what it is")
+        display(HTML(folded(f"All {len(rows)} numbers", table(header, rows, numeric=(1,)))))
+
+
+def described(name: str, about: Mapping[str, str]) -> str:
+    """Return what a number is; "" if nothing is known of it."""
+    return next((text for pattern, text in about.items() if fnmatchcase(name, pattern)), "")
+
+
+def _written(value: float | bool) -> str:
+    return str(value).lower() if isinstance(value, bool) else f"{value:.6g}"

@@ -1,6 +1,6 @@
 """Sentences that stay true whatever the numbers: each takes measured values and says what they mean."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import floor, inf, isfinite, log10
 
 Metrics = Mapping[str, float]
@@ -69,36 +69,99 @@ def times(value: float) -> str:
     return f"{float(f'{value:.2g}'):,g} times"
 
 
+def points(difference: float) -> str:
+    """Return a difference of two shares in percentage points.
+
+    Examples
+    --------
+    >>> points(0.1475), points(0.01)
+    ('14.8 percentage points', '1 percentage point')
+    """
+    value = f"{100 * difference:.1f}".removesuffix(".0").replace("-", "−")
+    return f"{value} percentage {'point' if value == '1' else 'points'}"
+
+
+def conserves(m: Metrics) -> bool:
+    """Whether the sum of every map is the output that it explains, or nearly so."""
+    return m["conservation_error_max"] < 0.1
+
+
 def conservation(m: Metrics) -> list[str]:
     """Is the sum of a map the output that it explains?"""
     lost, unaccounted = m["conservation_error_max"], m["unaccounted_relevance_max"]
     where = "over all samples and recorded steps"
     if lost < 1e-4:
         result = [
-            f"**Relevance is conserved**: {where}, the sum of a map differs from the relevance put in by at most "
-            f"{percent(lost)} of it, which is rounding. Relevance and prediction are one quantity drawn twice."
+            f"**Relevance is conserved**: {where}, the sum of a map differs from the relevance put in at the output by "
+            f"at most {percent(lost)} of it. The two are the same quantity, drawn twice."
         ]
-    elif lost < 0.1:
+    elif conserves(m):
         result = [
-            f"**Relevance is conserved up to {percent(lost)}**, the largest loss {where}. Up to this loss relevance "
-            "and prediction are one quantity drawn twice.",
-            "The loss is no mystery: it is what biases, stabilizers and units to which nothing contributes absorb on "
-            "the way back.",
+            f"**Relevance is conserved up to {percent(lost)}**, the largest loss {where}. Up to this loss, the sum of "
+            "a map and the relevance put in at the output are the same quantity, drawn twice.",
         ]
+        if unaccounted < 1e-3:
+            result.append("The loss is what biases, stabilizers and units without any input absorb on the way back.")
     else:
         result = [
             f"**Relevance is not conserved**: {where}, up to {percent(lost)} of it does not arrive at the pixels. "
-            "With these rules the sum of a map is not the prediction, and the two figures may differ.",
+            "With these rules, the sum of a map is not the output that it explains.",
         ]
     if unaccounted < 1e-3:
         result.append(
-            f"After subtracting what the backward pass counts as absorbed, {percent(unaccounted)} remain: rounding."
+            f"Once what the backward pass counts as absorbed is subtracted, {percent(unaccounted)} remains: rounding."
         )
     else:
         result.append(
-            f"Yet {percent(unaccounted)} remain after subtracting what the backward pass counts as absorbed: more than "
-            "rounding explains, so maps of the samples concerned are not to be trusted."
+            f"Yet {percent(unaccounted)} remains once what the backward pass counts as absorbed is subtracted. That is "
+            "more than rounding explains, so the maps of the samples concerned are not to be trusted."
         )
+    return result
+
+
+def likeness(m: Metrics) -> list[str]:
+    """What does it mean that sums of relevance move like predictions?"""
+    if conserves(m):
+        return [
+            "That would be no discovery. These rules *conserve*: each layer hands on the relevance that it receives, "
+            "so the sum of the map is the output that was explained. The figure is therefore a check, and this is its "
+            "result:"
+        ]
+    return [
+        "With these rules, it is not a matter of course that they do: on the way from the output to the pixels, layers "
+        "keep part of the relevance. This is how much:"
+    ]
+
+
+def whereabouts(m: Metrics) -> list[str]:
+    """Why look at the maps, and not at their sums alone?"""
+    begins = (
+        "Conservation fixes how much relevance there is. It leaves open *where* the relevance goes."
+        if conserves(m)
+        else "The sum of a map does not say *where* the relevance goes."
+    )
+    return [f"{begins} Here are the maps of a few samples, from the untrained network to the last step:"]
+
+
+def accuracy(m: Metrics) -> list[str]:
+    """How well does the network classify, and how much of that is particular to the training images?"""
+    known = [
+        f"{percent(m[f'{name}_accuracy'])} on {word} images"
+        for name, word in (("train", "training"), ("test", "test"))
+        if f"{name}_accuracy" in m
+    ]
+    if not known:
+        return []
+    loss = f", and a training loss of {number(m['final_loss'])}" if "final_loss" in m else ""
+    seeds = f" (means of {m['seeds']} seeds)" if m["seeds"] > 1 else ""
+    result = [f"The network ends with an accuracy of {' and '.join(known)}{loss}{seeds}."]
+    if len(known) == 2:
+        gap = m["train_accuracy"] - m["test_accuracy"]
+        if gap > 0.1:
+            result.append(
+                f"The gap of {points(gap)} means that part of what is learned is specific to the training images. So "
+                "may be part of what the heatmaps show late in the training."
+            )
     return result
 
 
@@ -127,10 +190,10 @@ def smoothness(m: Metrics) -> list[str]:
             "state. "
         )
         text += (
-            "Most of what the steps add up to is thus undone again; how much of it is the noise of single batches, a "
-            "run with another learning rate or batch size would have to show."
+            "So most of the change is undone again by later steps. How much of it is the noise of single batches, runs "
+            "with another learning rate or batch size would have to show."
             if ratio > 2
-            else "It takes a rather direct way."
+            else "It takes a fairly direct path."
         )
         result.append(text)
     return result
@@ -164,8 +227,8 @@ def placement(m: Metrics) -> list[str]:
     claim = "**Change sits where relevance is**" if rho > 0.8 else "**Change tends to sit where relevance is**"
     result = [f"{claim}: {detail}."]
     result.append(
-        "Scale alone would do that: if a map merely grew louder and softer as a whole, each pixel would change in "
-        "proportion to its relevance, and the logarithm of Dynamics would rise with that of relevance with slope 1. "
+        "Scale alone would do that. If a map merely grew stronger and weaker as a whole, each pixel would change in "
+        "proportion to its relevance, and log Dynamics would rise with log |relevance| at a slope of 1. "
         f"The measured slope is {number(slope)} (median): "
         + (
             "no steeper, so high relevance brings no more change than its scale predicts."
@@ -183,8 +246,8 @@ def pace(m: Metrics) -> list[str]:
     result = [f"Here they are made **{when}**, for the same fixed samples, to see how an explanation comes about."]
     if gap > 1:
         result.append(
-            f"There are {int(m['recorded_steps']):,} such moments, at most {gap:,} training steps apart; what is "
-            "called a step below leads from one of them to the next."
+            f"There are {int(m['recorded_steps']):,} such moments, at most {gap:,} training steps apart. Below, a "
+            "step leads from one of them to the next."
         )
     return result
 
@@ -192,16 +255,15 @@ def pace(m: Metrics) -> list[str]:
 def timing(m: Metrics) -> list[str]:
     """Is the change spread over the training or does it come in one step?"""
     share, even = m["worst_step_share_max"], 1 / max(m["recorded_steps"] - 1, 1)
-    result = [
-        f"The largest part of any sample's divergence that one single step holds is {percent(share)}; spread evenly, "
-        f"each step would hold {percent(even)}."
+    towers = share > max(m["numerical_share"], 3 * even)
+    return [
+        f"Of any sample's divergence, a single step holds at most {percent(share)}; spread evenly, each step would "
+        f"hold {percent(even)}.",
+        "In that sample, one step towers over the others. That points to a denominator of the rule rather than to "
+        "learning."
+        if towers
+        else "No single step makes a sample's divergence.",
     ]
-    result.append(
-        "In that sample one step dominates the sum, which points to the rule's denominators rather than to learning."
-        if share > m["numerical_share"]
-        else "No single step makes a sample's divergence."
-    )
-    return result
 
 
 def outliers(m: Metrics) -> list[str]:
@@ -211,36 +273,56 @@ def outliers(m: Metrics) -> list[str]:
     total = f"{number(int(m['samples']))} samples" + (f" in each of {seeds} seeds" if seeds > 1 else "")
     ratio = times(m["divergence_max_over_median"]) if "divergence_max_over_median" in m else "many times"
     rule = (
-        f"A sample is flagged if the logarithm of its divergence exceeds the median by more than {threshold} standard "
-        "deviations (from the median absolute deviation). If divergence were log-normal, "
-        f"{percent(m['false_positive_rate'])} of ordinary samples would be flagged: {number(expected)} of the samples "
-        "here, in expectation."
+        f"A sample is flagged if the logarithm of its divergence lies more than {threshold} standard deviations above "
+        "the median; the standard deviation is estimated from the median absolute deviation (MAD). If divergence were "
+        f"log-normal, {percent(m['false_positive_rate'])} of ordinary samples would be flagged: {number(expected)} of "
+        "the samples here, on average."
     )
     if flagged == 0:
+        heavy, tail = _tail(m)
         result = [
-            f"**No outlier** among {total}: the largest divergence is {ratio} the median, within what its distribution "
-            "leads one to expect.",
+            f"**No outlier, but more large divergences than chance explains** among {total}: the largest is {ratio} "
+            f"the median, below the threshold. Yet {tail}."
+            if heavy
+            else f"**No outlier** among {total}: the largest divergence is {ratio} the median"
+            + (f", and {tail}." if tail else "."),
             rule,
         ]
+        if heavy:
+            result.append("So divergence is not log-normal here: large values are many rather than extreme.")
     else:
         result = [
             f"**{flagged} {plural(flagged, 'flag')}** among {total}: {int(m['outliers_numerical'])} numerical, "
-            f"{persistent} persistent; the largest divergence is {ratio} the median.",
+            f"{persistent} persistent. The largest divergence is {ratio} the median.",
             rule,
             '"Numerical" means that one step holds an outsized share of the divergence, or that relevance met a '
-            'denominator near zero: such a jump tells about the rule, not about the sample. "Persistent" is the rest.',
+            "denominator near zero. Such a jump says something about the rule, not about the sample. "
+            '"Persistent" flags are the rest.',
         ]
         if persistent and persistent <= 3 * expected:
             result.append("So few persistent flags may well be false ones.")
     if seeds > 1:
         agreed = int(m["outliers_in_majority_of_seeds"])
         result.append(
-            f"In a majority of the seeds {agreed} {plural(agreed, 'sample')} {'is' if agreed == 1 else 'are'} "
-            "flagged: only those can be said to be extreme because of what they show."
+            f"In a majority of the seeds, {agreed} {plural(agreed, 'sample')} {'is' if agreed == 1 else 'are'} "
+            "flagged. Only of those can it be said that they are extreme because of what they show."
         )
     elif flagged:
-        result.append("Whether the same samples would be flagged in another training, one seed cannot tell.")
+        result.append("One seed cannot tell whether another training would flag the same samples.")
     return result
+
+
+def _tail(m: Metrics) -> tuple[bool, str]:
+    """Tell whether more samples lie far above the median than chance explains, and say how many do."""
+    if "tail_found" not in m:
+        return False, ""
+    found, z = m["tail_found"], f"{m['tail_z']:.3g}"
+    lie = f"{number(found)} {'lies' if found == 1 else 'lie'}" + (" on average" if m["seeds"] > 1 else "")
+    heavy = m["tail_chance"] < 0.01
+    return heavy, (
+        f"{lie} more than {z} standard deviations above the median, where a log-normal distribution has "
+        f"{number(m['tail_expected'])}" + ("" if heavy else ", no more than chance explains")
+    )
 
 
 def meaning(m: Metrics) -> list[str]:
@@ -248,12 +330,20 @@ def meaning(m: Metrics) -> list[str]:
     rho = m.get("divergence_spearman_mean_abs_relevance")
     if rho is None:
         return ["There are too few samples to correlate divergence with anything."]
-    strength = "mostly reads out" if rho > 0.7 else "partly reads out" if rho > 0.3 else "is not explained by"
+    claim = (
+        "Divergence mostly follows how much relevance a sample has"
+        if rho > 0.7
+        else "Divergence partly follows how much relevance a sample has"
+        if rho > 0.3
+        else "Divergence hardly follows how much relevance a sample has"
+        if rho > -0.3
+        else "Samples of much relevance have less divergence"
+    )
+    sums = ", and conserved relevance adds up to the output explained" if conserves(m) else ""
     return [
-        f"**Divergence {strength} how much relevance a sample has**: the rank correlation with mean |relevance| is "
-        f"{correlation(rho)}, and conserved relevance adds up to the logit. Before reading divergence as a property of "
-        "a sample, compare it with scores that need the network's outputs only. Rank correlations over samples "
-        "(median over seeds):"
+        f"**{claim}**: its rank correlation with mean |relevance| is {correlation(rho)}{sums}. Before reading "
+        "divergence as a property of a sample, compare it with scores that need the network's outputs only. Rank "
+        f"correlations over samples{' (median over seeds)' if m['seeds'] > 1 else ''}:"
     ]
 
 
@@ -273,12 +363,21 @@ def limits(m: Metrics, title: str) -> list[str]:
             f"{correlation(m['divergence_spearman_between_seeds'])}; more seeds would make this figure more certain."
         )
     if samples < 1000:
-        result.append(
-            f"With {samples} samples, the tail of the distribution is known to about one sample in {samples}, no "
-            "further."
-        )
-    result.append("One set of rules was used; other rules weigh pixels, and meet small denominators, in other ways.")
+        result.append(f"{samples} samples show the tail of the distribution to about one in {samples}, and no further.")
+    result.append("One set of rules was used. Others weigh pixels differently, and meet other small denominators.")
     return result
+
+
+def listed(names: Iterable[str], last: str = "and") -> str:
+    """Return one or more names as a list in words.
+
+    Examples
+    --------
+    >>> listed(["a"]), listed(["a", "b", "c"]), listed(["a", "b"], "or")
+    ('a', 'a, b and c', 'a or b')
+    """
+    *first, end = names
+    return f"{', '.join(first)} {last} {end}" if first else end
 
 
 def plural(count: int, word: str) -> str:

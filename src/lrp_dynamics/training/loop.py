@@ -261,6 +261,7 @@ def train(
             order = batch_order(len(images), seed, epoch).to(images.pixels.device)
             for batch in order.split(settings.batch_size)[done % per_epoch : per_epoch][: total - done]:
                 change = augmentation and partial(augmentation, seed=seed, step=done)
+                torch.manual_seed(seed * 1_000_003 + done)  # of dropout, for one, also after an interruption
                 row = take_step(images.inputs(batch, change), images.labels[batch])
                 done += 1
                 if not np.isfinite(row[0]):

@@ -34,7 +34,7 @@ def _read_recording(value: Any) -> Section:
 class Run(Section):
     """One training; what is left out of `recording`, `checkpoints` and `validation` is not made."""
 
-    model: str = parameter(TEXT, "a name of lrp_dynamics.models")
+    model: str = parameter(TEXT, "a name of lrp_dynamics.models, or code of your own")
     seed: int = parameter(SEED, "of initial weights and order of the images", 0)
     inputs: Inputs = nested(Inputs, required=True)
     training: Settings = nested(Settings, required=True)

@@ -1,5 +1,6 @@
 """One training of an experiment: dataset in, recording, weights and training log out."""
 
+import copy
 import datetime
 import hashlib
 import platform
@@ -19,7 +20,7 @@ from torch import nn
 
 import lrp_dynamics
 from lrp_dynamics import models
-from lrp_dynamics.base import files
+from lrp_dynamics.base import files, own_code
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.fit import Dataset, check_checkpoints
 from lrp_dynamics.base.parameters import normal, parse
@@ -60,7 +61,7 @@ def run_training(
     data : Path
         A prepared dataset.
     params : dict
-        "model" (a name of `lrp_dynamics.models`), "inputs" {"low", "high"}: what pixel values 0 and 255 become,
+        "model" (as `lrp_dynamics.models.build` takes it), "inputs" {"low", "high"}: what pixel values 0 and 255 become,
         "training" (`Settings`), "recording" {"samples", "split", "seed", "composite",
         "target", "every", "maps", "batch_size"}, "seed". Instead of "composite", "composites" {name: composite} records
         several side by side. Optional: "checkpoints" {"iterations", "test_images"} keeps the weights of these
@@ -193,7 +194,7 @@ def load(path: Path, params: Mapping[str, Any]) -> Training:
         params["model"], n_classes=len(dataset.classes), in_channels=dataset.images.shape[1], seed=params["seed"]
     ).to(device)
     images = data.images(index)
-    _check_fit(model, params["model"], images, dataset.name)
+    _check_fit(model, params["model"], images, len(dataset.classes), dataset.name)
     validated = None if held_out is None else data.images(held_out)
     return Training(data, settings, model, images, data.images(prepared.TEST), validated)
 
@@ -286,17 +287,25 @@ def _least_size(training: Training, recorded: Iterable[Plan]) -> int:
     return size
 
 
-def _check_fit(model: torch.nn.Module, name: str, images: Images, dataset: str) -> None:
-    """Refuse images that the network cannot take, before anything is trained."""
+def _check_fit(model: torch.nn.Module, name: str, images: Images, classes: int, dataset: str) -> None:
+    """Refuse images that the network cannot take, and a network of other logits, before anything is trained."""
+    size = "×".join(map(str, images.pixels.shape[1:]))
+    # A network of the user's own may need more than one image to train.
+    tried = copy.deepcopy(model).eval() if own_code.is_own(name) else model
     try:
         with torch.no_grad():
-            model(images.inputs(slice(1)))
-    except RuntimeError as error:
-        size = "×".join(map(str, images.pixels.shape[1:]))
+            logits = tried(images.inputs(slice(1)))
+    except Exception as error:
         raise UserError(
             f"model {name!r} cannot take the images of dataset {dataset!r}, {size}; prepare the dataset in another "
-            f"size, or choose another model ({str(error).splitlines()[0]})"
+            f"size, or choose another model ({own_code.told(error)})"
         ) from None
+    found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+    if found != (1, classes):
+        raise UserError(
+            f"model {name!r} returned {found} for one image of dataset {dataset!r}, {size}; expected (1, {classes}): a "
+            "logit for each class"
+        )
 
 
 def _column(values: np.ndarray, name: str) -> np.ndarray:
@@ -308,6 +317,9 @@ def _key(params: dict[str, Any], data_sha256: str, record: bool, shard: tuple[in
     digest = hashlib.sha256(files.canonical_json([params, data_sha256, record, shard, out, torch.__version__]).encode())
     for path in sorted(Path(lrp_dynamics.__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())
+    if own_code.is_own(params["model"]):
+        for file in own_code.files_of(params["model"]):
+            digest.update(Path(file).read_bytes())
     return digest.hexdigest()[:16]
 
 

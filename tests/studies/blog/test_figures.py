@@ -9,6 +9,7 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
+from geometry import watched
 from PIL import Image
 from synthetic import maps_of_a_walk, write_recording
 from torch import nn
@@ -80,7 +81,9 @@ def files(tmp_path_factory):
 @pytest.fixture(scope="module")
 def drawn(files, tmp_path_factory):
     folder = tmp_path_factory.mktemp("figures")
-    draw(files, folder)
+    with watched() as faults:
+        draw(files, folder)
+    assert faults == {}
     return folder
 
 
@@ -115,7 +118,7 @@ def test_figures_say_what_data_they_show(files, name):
         figure = getattr(figures, name)(run)
         texts = [figure.get_suptitle(), figure.get_supxlabel()]
     assert all("random walks (synthetic)" in text for text in texts)
-    assert "z_plus" in texts[1]
+    assert "z⁺" in texts[1]
 
 
 def test_svg_is_well_formed_and_draws_its_text_as_shapes(drawn):

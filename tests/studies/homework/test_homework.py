@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from geometry import watched
 from matplotlib import rc_context
 from synthetic import maps_of_a_walk, write_recording
 from torch import nn
@@ -223,7 +224,9 @@ def test_report_draws_and_tells_the_results(finished, tmp_path, monkeypatch, pub
     inputs = {name: finished / f"{name}.csv" for name in ("accuracy", "training", "evidence")}
     inputs |= {name: finished / name / "relevance.h5" for name in homework.METHODS} | {"published": literature}
     words = [*(f"{name}={path}" for name, path in inputs.items()), "--params", json.dumps(params)]
-    stage(figures, "homework", "--inputs", *words, "--out-dir", tmp_path / "figures")
+    with watched() as faults:
+        stage(figures, "homework", "--inputs", *words, "--out-dir", tmp_path / "figures")
+    assert faults == {}
     monkeypatch.chdir(tmp_path)
     names = {"metrics": "metrics.json", "accuracy": "accuracy.csv", "evidence": "evidence.csv"}
     inputs = {name: finished / file for name, file in names.items()}

@@ -7,18 +7,22 @@ from itertools import pairwise
 import h5py
 import numpy as np
 import pytest
+from geometry import watched
 from scipy.stats import spearmanr
 from synthetic import maps_of_a_walk, write_recording
 
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.files import sha256
-from lrp_dynamics.base.tables import read_csv
+from lrp_dynamics.base.tables import read_csv, write_csv
 from lrp_dynamics.commands import figures, report
 from lrp_dynamics.data import prepared, shapes10
 from lrp_dynamics.measures.advice import ranks, reasons
 from lrp_dynamics.recording.store import open_relevance
 from lrp_dynamics.studies.rules import compare
-from lrp_dynamics.studies.rules.comparison import agreement_table, comparison_table, measure
+from lrp_dynamics.studies.rules.comparison import agreement_table, comparison_table, long_table, measure, ranked
+from lrp_dynamics.studies.rules.figures import maps, smoothness
+from lrp_dynamics.studies.rules.figures import ranks as ranks_figure
+from lrp_dynamics.studies.rules.results import open_results
 from lrp_dynamics.studies.rules.study import FIGURES
 from lrp_dynamics.training import run as experiment
 
@@ -181,7 +185,9 @@ def trained(tmp_path_factory):
         stage(compare, "--recordings", *recordings, *training, "--out", folder / name)
         shown = ["--params", '{"samples": 2, "snapshots": 3}', "--out-dir", folder / name / "figures"]
         tables = (f"{table}={folder / name / table}.csv" for table in ("comparison", "agreement", "samples", "curves"))
-        stage(figures, "rules", "--inputs", *tables, *(f"recordings={path}" for path in recordings), *shown)
+        with watched() as faults:
+            stage(figures, "rules", "--inputs", *tables, *(f"recordings={path}" for path in recordings), *shown)
+        assert faults == {}
     return folder, recordings
 
 
@@ -222,3 +228,31 @@ def test_the_report_tells_what_the_tables_say(trained, monkeypatch):
     assert html.count("<img") == len(FIGURES)
     assert "shapes10 (synthetic)" in html
     assert str(folder) not in html
+
+
+def test_figures_mark_coincident_lines_and_rank_no_ties(walks, tmp_path):
+    """`twice` lies on `walk` in every curve that does not see the size; maps are panels of one size."""
+    _, paths = walks
+    made = [measured(path) for path in paths.values()]
+    table = ranked(comparison_table(made))
+    tables = {"comparison": table, "agreement": agreement_table(made)}
+    tables |= {name: long_table(made, name) for name in ("samples", "curves")}
+    for name, columns in tables.items():
+        write_csv(tmp_path / f"{name}.csv", columns)
+    inputs = {name: tmp_path / f"{name}.csv" for name in tables} | {"recordings": list(paths.values())}
+    with open_results(inputs, {"samples": 2, "snapshots": 3}) as run:
+        solid = {line.get_label(): line.get_linestyle() == "-" for line in smoothness(run).axes[0].lines}
+        assert solid == {"walk": True, "twice": False, "other": True, "jump": False}
+        panels = [axes.get_position().size for axes in laid_out(maps(run)).axes if axes.images]
+        np.testing.assert_allclose(panels, np.broadcast_to(panels[0], (len(panels), 2)), rtol=0.02)
+        digits = [text.get_text() for text in ranks_figure(run).axes[0].texts]
+    rows = np.reshape(digits, (-1, 4))
+    ties = {key for key, values in ranks(table).items() if (values == 1).all()}
+    assert "conservation_error_median" in ties
+    assert sum((row == "=").all() for row in rows) == len(ties)
+    assert sum((row == "=").any() for row in rows) == len(ties)
+
+
+def laid_out(figure):
+    figure.draw_without_rendering()
+    return figure

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from geometry import watched
 
 from lrp_dynamics import lrp, open_relevance
 from lrp_dynamics.base.errors import UserError
@@ -201,7 +202,9 @@ def draw(finished, data, out):
 
 def test_figures_and_report(finished, data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    draw(finished, data, "figures")
+    with watched() as faults:
+        draw(finished, data, "figures")
+    assert faults == {}
     draw(finished, data, "again")
     files = sorted(path.name for path in Path("figures").iterdir())
     assert files == sorted(f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg"))
@@ -214,10 +217,10 @@ def test_figures_and_report(finished, data, tmp_path, monkeypatch):
     training = TRAINING | {"precision": "float32", "augmentation": None}
     params = {"training": training, "validation": VALIDATION, "explanations": PARAMS["explanations"]}
     words = ["vgg11", "--params", json.dumps(params), "--inputs", *words]
-    for name in ("report", "again"):
-        stage(report, *words, "--ipynb", f"{name}.ipynb", "--html", f"{name}.html")
-    assert Path("report.html").read_bytes() == Path("again.html").read_bytes()
-    html = Path("report.html").read_text(encoding="utf-8")
+    for name in ("one", "two"):
+        stage(report, *words, "--ipynb", f"{name}/report.ipynb", "--html", f"{name}/report.html")
+    assert Path("one/report.html").read_bytes() == Path("two/report.html").read_bytes()
+    html = Path("one/report.html").read_text(encoding="utf-8")
     assert html.count("<img") == len(FIGURES)
     metrics = json.loads((finished / "metrics.json").read_text(encoding="utf-8"))
     assert f"{metrics['test_accuracy']:.2%}".replace("%", " % of the test images are classified as labelled") in html

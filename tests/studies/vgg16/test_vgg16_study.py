@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from geometry import watched
 from PIL import Image
 
 from lrp_dynamics.base.errors import UserError
@@ -112,7 +113,9 @@ def test_tables_and_numbers_agree(fitted):
 def test_figures_and_report_are_made_and_the_same_each_time(fitted):
     for out in ("figures", "figures-again"):
         inputs = (f"maps={fitted / 'explanations.h5'}", f"measures={fitted / 'measures.csv'}")
-        command("figures", "vgg16", "--inputs", *inputs, "--params", {"images": 3}, "--out-dir", fitted / out)
+        with watched() as faults:
+            command("figures", "vgg16", "--inputs", *inputs, "--params", {"images": 3}, "--out-dir", fitted / out)
+        assert faults == {}
     for name in FIGURES:
         first = (fitted / "figures" / f"{name}.png").read_bytes()
         assert first == (fitted / "figures-again" / f"{name}.png").read_bytes()

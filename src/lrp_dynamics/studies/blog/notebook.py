@@ -13,38 +13,41 @@
 # %% [markdown]
 # # What does a network's explanation do while the network learns?
 
+# %% [markdown] tags=["notebook-only"]
+# This notebook made the report, and runs again where it lies. The last section, *Try it yourself*, has cells to change.
+
 # %% tags=["parameters"]
 inputs = {
-    "metrics": "results/demo/metrics.json",
-    "outliers": "results/demo/outliers.csv",
-    "dynamics": "results/demo/seed-0/dynamics.h5",
-    "samples": "results/demo/seed-0/samples.csv",
-    "figures": "reports/demo/figures",
+    "metrics": "../../results/demo/metrics.json",
+    "outliers": "../../results/demo/outliers.csv",
+    "dynamics": "../../results/demo/seed-0/dynamics.h5",
+    "samples": "../../results/demo/seed-0/samples.csv",
+    "relevance": "../../results/demo/seed-0/relevance.h5",
+    "figures": "figures",
 }
 params = {}
 
 # %%
-import numpy as np
+from lrp_dynamics.reports.telling import rule
+from lrp_dynamics.studies.blog.numbers import NUMBERS
+from lrp_dynamics.studies.blog.story import Story, code, plain, plural
 
-from lrp_dynamics.studies.blog.story import Story, code, number, percent, plain, plural
-
-story = Story(**inputs)
-m, run, samples, tell = story.metrics, story.run, story.samples, story.tell
+story = Story(**{name: path for name, path in inputs.items() if name != "relevance"})
+m, run, tell = story.metrics, story.run, story.tell
 count, steps = m["samples"], m["recorded_steps"] - 1
-seed, seeds = run["seed"], m["seeds"]
+seeds = m["seeds"]
 several = seeds > 1
 
 # %%
 tell(
-    f"*{plain(run['dataset_title'])} · network {code(run['model'])} · relevance rules "
-    f"{code(run['composite'])} · {count} samples followed over {steps:,} recorded training "
-    f"{plural(steps, 'step')} · {'figures of' if several else ''} seed {run['seed']}"
-    f"{f', numbers of {seeds} seeds' if several else ''}*"
+    f"*{plain(run['dataset_title'])} · network {code(run['model'])} · rule {rule(run['composite'])} · {count} samples "
+    f"followed over {steps:,} recorded training {plural(steps, 'step')} · {'figures of' if several else ''} seed "
+    f"{run['seed']}{f', numbers of {seeds} seeds' if several else ''}*"
 )
 tell(
-    "Layer-wise relevance propagation (LRP) takes one output of a network and distributes it over the input pixels: "
-    "red where a pixel spoke for the class, blue where it spoke against it. Such heatmaps are usually made once, after "
-    f"the training. {' '.join(story.on('pace'))} Every number on this page was computed from this run's result files."
+    "Layer-wise relevance propagation (LRP) takes one output of a network and distributes it over the input pixels. "
+    f"{' '.join(story.colours())} Such heatmaps are usually made once, after the training. "
+    f"{' '.join(story.on('pace'))} Every number on this page was computed from this run's result files."
 )
 story.points(*(story.on(topic) for topic in ("conservation", "smoothness", "placement", "outliers")))
 
@@ -53,34 +56,14 @@ story.points(*(story.on(topic) for topic in ("conservation", "smoothness", "plac
 #
 # ### The samples
 # %%
-splits = {0: "training", 1: "test"}
-where = " and ".join(splits[split] for split in np.unique(samples["split"]).tolist())
-tell(
-    f"{count} images of the {where} set were drawn before the training, and stay the same at every step. After the "
-    f"training the network classifies {percent(samples['correct'].mean())} of them as labelled."
-)
+tell(story.followed())
 story.figure("samples")
 
 # %% [markdown]
 # ### The training
 # %%
-accuracies = [
-    f"{percent(m[f'{name}_accuracy'])} on {word} images"
-    for name, word in (("train", "training"), ("test", "test"))
-    if f"{name}_accuracy" in m
-]
-if accuracies:
-    tell(
-        f"The network ends with an accuracy of {' and '.join(accuracies)}"
-        + (f", and a training loss of {number(m['final_loss'])}" if "final_loss" in m else "")
-        + (f" (means of {m['seeds']} seeds)." if several else ".")
-    )
-    gap = m.get("train_accuracy", 0) - m.get("test_accuracy", np.inf)
-    if gap > 0.1:
-        tell(
-            f"The gap of {percent(gap)} between training and test images means that part of what is learned, and hence "
-            "part of what the heatmaps show late in the training, is specific to the training images."
-        )
+if story.on("accuracy"):
+    tell(story.on("accuracy"))
 story.figure("training_loss")
 
 # %% [markdown]
@@ -88,15 +71,11 @@ story.figure("training_loss")
 # %%
 tell(
     "Let P<sub>i</sub> be a sample's prediction score after step i, here the logit of its labelled class, and "
-    "R<sub>i</sub> the sum of its relevance map. Here are both, as changes since the untrained network. Where the two "
-    "families of curves look alike, they invite the conclusion that relevance is proportional to the prediction."
+    "R<sub>i</sub> the sum of its relevance map. Both are drawn as changes since the untrained network. Where the two "
+    "panels look alike, they invite the conclusion that relevance is proportional to the prediction."
 )
 story.figure("prediction_and_relevance")
-tell(
-    "That would be no discovery. LRP rules are built to *conserve*: each layer hands on the relevance that it "
-    "receives, so that the sum of the map is the output that was explained. The figure is therefore a check, and this "
-    "is its result:"
-)
+tell(story.on("likeness"))
 tell(story.on("conservation"))
 story.figure("conservation")
 tell("The changes from one step to the next, drawn in the same way:")
@@ -105,10 +84,7 @@ story.figure("step_changes")
 # %% [markdown]
 # ### The heatmaps
 # %%
-tell(
-    "What conservation leaves open is *where* the relevance goes. The maps of a few samples, from the untrained "
-    "network to the last step:"
-)
+tell(story.on("whereabouts"))
 story.figure("heatmaps")
 story.figure("heatmap_changes")
 tell(story.on("smoothness"))
@@ -119,12 +95,14 @@ tell(story.on("smoothness"))
 # ### How they are measured
 # %%
 tell(
-    "Adding up how much each pixel's relevance changes from step to step gives one map per sample, its **Dynamics**, "
-    "and adding up its pixels one number, its **divergence**:"
+    "Summing how much each pixel's relevance changes from step to step gives one map per sample, its **Dynamics**. "
+    "Summing that map over its pixels gives one number, the sample's **divergence**:"
 )
-tell(
-    "> Dynamics(p) = Σ<sub>i</sub> |R<sub>i</sub>(p) − R<sub>i+1</sub>(p)|, &emsp; divergence = Σ<sub>p</sub> "
-    "Dynamics(p)"
+story.formula(
+    r"\text{Dynamics}(p) = \sum_i \lvert R_i(p) - R_{i+1}(p) \rvert, \qquad "
+    r"\text{divergence} = \sum_p \text{Dynamics}(p)",
+    "Dynamics(p) = Σ<sub>i</sub> |R<sub>i</sub>(p) − R<sub>i+1</sub>(p)|, &emsp; divergence = Σ<sub>p</sub> "
+    "Dynamics(p)",
 )
 story.figure("schematic")
 tell(story.on("accuracy_of_measurement"))
@@ -146,11 +124,8 @@ tell(story.on("timing"))
 # %%
 story.figure("divergence")
 tell(story.on("outliers"))
-top = min(10, count)
-name, same = story.commonest_class(top)
-most = f"; {same} of them are of class {plain(name)}" if 2 * same > top > 1 else ""
-tell(f"The {top} samples of largest divergence{f' in seed {seed}' if several else ''}{most}:")
-story.largest(top)
+tell(story.most_divergent(10))
+story.largest(10)
 
 # %% [markdown]
 # ### What does divergence tell about a sample?
@@ -166,4 +141,89 @@ tell(story.limits())
 # %% [markdown]
 # ## All numbers
 # %%
-story.all_numbers()
+story.numbers(NUMBERS, metrics=m)
+
+# %% [markdown] tags=["notebook-only"]
+# ## Try it yourself
+#
+# The cells below work with the files of this run. Change them, and run them again: `inputs`, at the top, names every
+# file. To run this notebook, run its first two code cells, and then any cell below.
+#
+# ### How a number is made: the divergence of a sample
+
+# %% tags=["notebook-only"]
+import numpy as np
+
+from lrp_dynamics import open_relevance
+
+recording = open_relevance(inputs["relevance"])
+chosen = list(range(min(3, recording.map_samples)))  # change: any samples with stored maps, such as [4, 7]
+print(recording)
+
+for sample in chosen:
+    maps = recording.maps(slice(None), sample).astype(float)  # one map for each recorded step
+    changes = np.abs(np.diff(maps, axis=0))  # |R_i(p) - R_{i+1}(p)|
+    dynamics = changes.sum(axis=0)  # over the steps: one map
+    table = story.samples["divergence"][sample]
+    print(f"sample {sample}, {recording.class_name(sample)}: {dynamics.sum():.3g} here, {table:.3g} in samples.csv")
+
+# %% [markdown] tags=["notebook-only"]
+# ### How a figure is made: maps along the training
+
+# %% tags=["notebook-only"]
+import matplotlib.pyplot as plt
+
+from lrp_dynamics.base.style import limit_of, show_sample, show_signed
+
+iteration = recording.step("iteration")
+moments = np.linspace(0, recording.steps - 1, 6).round().astype(int)  # change: which records to show
+figure, grid = plt.subplots(len(chosen), len(moments) + 1, figsize=(9, 1.5 * len(chosen)), squeeze=False)
+for sample, row in zip(chosen, grid, strict=True):
+    image = recording.image(sample)
+    show_sample(row[0], image.transpose(1, 2, 0).squeeze() if image.ndim == 3 else image)
+    maps = [recording.maps(int(moment), sample) for moment in moments]
+    limit = limit_of(np.stack(maps))  # red and blue are as strong as this in the whole row
+    for moment, relevance, axes in zip(moments, maps, row[1:], strict=True):
+        show_signed(axes, relevance, limit)
+        axes.set_title(f"step {iteration[moment]}", fontsize=8)
+plt.show()
+
+# %% [markdown] tags=["notebook-only"]
+# ### Another threshold for outliers
+
+# %% tags=["notebook-only"]
+threshold = 2.0  # change: how many robust standard deviations of log divergence count as extreme
+table = story.outliers
+flagged = table["z"] > threshold
+print(f"{flagged.sum()} of {len(flagged)} samples lie above {threshold}: {table['index'][flagged].tolist()}")
+
+# %% [markdown] tags=["notebook-only"]
+# ### Another rule
+#
+# This cell loads the trained network and explains the chosen samples again. It is not run when the report is made, so
+# it shows nothing until you run it.
+
+# %% tags=["notebook-only", "skip-execution"]
+from pathlib import Path
+
+import torch
+
+from lrp_dynamics import lrp
+from lrp_dynamics.base.typeset import rule_name
+from lrp_dynamics.models.trained import load
+
+composite = "epsilon"  # change: any of lrp.COMPOSITES
+network = load(Path(inputs["relevance"]).with_name("model.safetensors"))
+images, targets = recording.sample("image")[chosen], recording.explained[chosen]
+result = lrp.relevance(
+    network.model, network.inputs(images), torch.as_tensor(targets), composite, bounds=network.bounds
+)
+print(result)
+
+figure, grid = plt.subplots(len(chosen), 2, figsize=(4, 1.9 * len(chosen)), squeeze=False)
+for sample, other, row in zip(chosen, result.input.sum(1).numpy(), grid, strict=True):
+    before = recording.maps(-1, sample)
+    for axes, name, relevance in ((row[0], story.run["composite"], before), (row[1], composite, other)):
+        show_signed(axes, relevance, limit_of(relevance))
+        axes.set_title(rule_name(name), fontsize=8, parse_math=False)
+plt.show()

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from lrp_dynamics.base.fit import Dataset, check_recording, check_training
-from lrp_dynamics.base.kinds import TEXT, one_of
+from lrp_dynamics.base.kinds import TEXT
 from lrp_dynamics.base.parameters import Section, nested, parameter
-from lrp_dynamics.base.training_sections import SEEDS, Inputs, Recording, Training
+from lrp_dynamics.base.training_sections import SEEDS, Inputs, Recording, Training, model_name
 from lrp_dynamics.measures.parameters import Outliers
 from lrp_dynamics.reports.parameters import AlongTraining
 
@@ -15,7 +15,7 @@ class Dynamics(Section):
     """The experiment of both posts."""
 
     dataset: str = parameter(TEXT, "one of the datasets")
-    model: str = parameter(one_of("blog_cnn", "homework_cnn"), "blog_cnn, homework_cnn", "blog_cnn")
+    model: str = parameter(model_name("blog_cnn", "homework_cnn"), "the network", "blog_cnn")
     seeds: list[int] = parameter(SEEDS, "one training each: of initial weights and order of the images", [0])
     inputs: Inputs = nested(Inputs)
     training: Training = nested(Training)

@@ -1,6 +1,7 @@
 """What the report's notebook needs: the results at hand, and functions that show text, figures and tables."""
 
 import json
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.names import shown
 from lrp_dynamics.base.tables import read_csv
+from lrp_dynamics.measures.outliers import tail
 from lrp_dynamics.recording.dynamics_file import open_dynamics
 from lrp_dynamics.reports import words as sentences
 from lrp_dynamics.reports.material import material
@@ -47,6 +49,7 @@ class Story(Telling):
             self.run = dict(file.attrs) | {"classes": json.loads(file.attrs["classes"])}
         columns = ("seed", "index", "label", "divergence", "z", "worst_step_share")
         table = read_csv(outliers, require=columns, texts=("kind",))
+        self._told = self.metrics | tail_numbers(table)
         self.outliers = {name: column[table["seed"] == self.run["seed"]] for name, column in table.items()}
         super().__init__(FIGURES, figures, material("blog", "captions"))
 
@@ -74,10 +77,18 @@ class Story(Telling):
             numeric=(2, 3, 4),
         )
 
-    def commonest_class(self, count: int) -> tuple[str, int]:
-        """Return the commonest class among the samples of largest divergence, and how many of them have it."""
-        labels, numbers = np.unique(self.outliers["label"][:count], return_counts=True)
-        return self.run["classes"][labels[numbers.argmax()]], int(numbers.max())
+    def most_divergent(self, count: int) -> str:
+        """Say which samples the table of those of largest divergence shows, and whether one class prevails."""
+        several = f" in seed {self.run['seed']}" if self.metrics["seeds"] > 1 else ""
+        return most_divergent(self.outliers["label"], self.run["classes"], count, several)
+
+    def followed(self) -> list[str]:
+        """Say which samples were followed, and how well the network classifies them in the end."""
+        return followed(self.samples["split"], self.samples["correct"])
+
+    def colours(self) -> list[str]:
+        """Say what the colours of a map mean."""
+        return colours(self.run["composite"])
 
     def correlations(self) -> None:
         """Show the rank correlations of divergence with other scores."""
@@ -88,18 +99,57 @@ class Story(Telling):
         ]
         self.table(("divergence with", "Spearman"), rows, numeric=(1,))
 
-    def all_numbers(self) -> None:
-        """Show every metric."""
-        rows = [(f"<code>{escape(name)}</code>", f"{value:.6g}") for name, value in sorted(self.metrics.items())]
-        self.table(("metrics.json", "value"), rows, numeric=(1,))
-
     def on(self, topic: str) -> list[str]:
         """Return the sentences of a topic, a function of `lrp_dynamics.reports.words`."""
-        return getattr(sentences, topic)(self.metrics)
+        return getattr(sentences, topic)(self._told)
 
     def limits(self) -> list[str]:
         """Return what this run leaves open."""
         return sentences.limits(self.metrics, self.run["dataset_title"])
+
+
+# Composites whose rules pass on positive contributions alone, so that all relevance keeps the sign of the output.
+ONE_SIGN = ("z_plus", "deep_taylor", "w_square_plus", "innvestigate_z_plus")
+
+
+def colours(composite: str) -> list[str]:
+    """Say what the colours of a map by a composite mean."""
+    if composite in ONE_SIGN:
+        return [
+            "Red stands for positive relevance, blue for negative. The rules used here follow positive contributions "
+            "only, so every pixel has the sign of the output: where the logit of the class is negative, the whole map "
+            "is blue. How strong a colour is says how much a pixel contributed; its sign says nothing about the pixel."
+        ]
+    return ["Red marks pixels that spoke for the class, blue those that spoke against it."]
+
+
+def followed(split: np.ndarray, correct: np.ndarray) -> list[str]:
+    """Say of which split (N,) the samples are, and how many are classified as labelled: `correct` (N,), NaN unknown."""
+    where = " and the ".join({0: "training set", 1: "test set"}[number] for number in np.unique(split).tolist())
+    images = f"{len(split)} {plural(len(split), 'image')} of the {where} {'is' if len(split) == 1 else 'are'}"
+    result = [f"{images} followed, the same at every step."]
+    if not np.isnan(correct).any():
+        result.append(f"At the end, the network classifies {percent(correct.mean())} of them as labelled.")
+    return result
+
+
+def most_divergent(labels: np.ndarray, classes: Sequence[str], count: int, where: str = "") -> str:
+    """Introduce the `count` samples of largest divergence; `labels` (N,) in falling order, `where` in words."""
+    top = min(count, len(labels))
+    found, numbers = np.unique(labels[:top], return_counts=True)
+    label, same = found[numbers.argmax()], int(numbers.max())
+    prevails = ""
+    if 2 * same > top > 1:
+        prevails = f"; {same} of them are of class {plain(classes[label])}, as are {int((labels == label).sum())} of "
+        prevails += f"all {len(labels)}"
+    return f"The {top} {plural(top, 'sample')} of largest divergence{where}{prevails}:"
+
+
+def tail_numbers(outliers: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Return what is said of the upper tail of divergence, of the table of all seeds."""
+    seeds = np.unique(outliers["seed"])
+    found = tail([outliers["z"][outliers["seed"] == seed] for seed in seeds])
+    return {f"tail_{name}": value for name, value in vars(found).items()}
 
 
 def _metrics(path: str) -> dict:

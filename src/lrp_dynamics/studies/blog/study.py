@@ -4,7 +4,9 @@
 from lrp_dynamics.studies.blog.parameters import EXPERIMENTS as EXPERIMENTS
 
 # Each a module of this package, and a subcommand `blog-<step>`.
-STEPS = ("outliers",)
+STEPS = ("outliers", "posts")
+# Pages beside the report, which links to them: address and title.
+BESIDE = {"explorer.html": "Explorer: scrub through the training"}
 # name: (title, which post it retells). A figure is drawn by the function of that name in figures.py; its caption is
 # captions/<figure>.rst.
 FIGURES = {

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
 
-from lrp_dynamics.base.style import BLUE, GREY, VERMILION, new_figure
+from lrp_dynamics.base.style import BLUE, GREY, VERMILION, legend_above, new_figure
 from lrp_dynamics.measures.similarity import cosine, similarity_to_last
 from lrp_dynamics.studies.homework.maps import along_training, deep_taylor, evidence, masked, sensitivity
 from lrp_dynamics.studies.homework.results import METHODS, Homework
@@ -29,14 +29,15 @@ def accuracy(run: Homework) -> Figure:
     figure = new_figure(f"Accuracy along training – {run.title}", run.origin, 8.6, 3.6)
     left, right = figure.subplots(1, 2)
     steps, values = run.accuracy["iteration"], run.accuracy["accuracy"]
-    spread = np.sqrt(values * (1 - values) / run.accuracy["test_images"])
-    left.errorbar(steps, values, 1.96 * spread, fmt="o-", color=BLUE, markersize=4, capsize=2, label="this run")
+    spread = 1.96 * np.sqrt(values * (1 - values) / run.accuracy["test_images"])
+    ends = [np.minimum(spread, values), np.minimum(spread, 1 - values)]  # a share lies between 0 and 1
+    left.errorbar(steps, values, ends, fmt="o-", color=BLUE, markersize=4, capsize=2, label="this run")
     if run.published:
         published = np.array(sorted(run.published.items()))
         left.plot(*published.T, "s--", color=VERMILION, markersize=4, fillstyle="none", label="published (literature)")
     classes = len(run.recordings["deep_taylor"].attrs["classes"])
     left.axhline(1 / classes, color=GREY, linestyle=":", label="chance")
-    left.set(ylabel=f"accuracy on {run.accuracy['test_images'][-1]} test images", ylim=(0, None))
+    left.set(ylabel=f"accuracy on {run.accuracy['test_images'][-1]} test images", ylim=(-0.02, None))
     left.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     loss, iteration = run.training["loss"], run.training["iteration"]
     right.plot(iteration, loss, color=BLUE, alpha=0.25, linewidth=0.5, rasterized=True, label="each batch")
@@ -49,9 +50,7 @@ def accuracy(run: Homework) -> Figure:
     for axes in (left, right):
         axes.set_xlabel("training step")
         _log_steps(axes)
-        # Above the axes: curves and lines may lie anywhere in them.
-        place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0}
-        axes.legend(ncols=3, handlelength=1.5, columnspacing=1, **place)
+        legend_above(axes)
     return figure
 
 
@@ -66,7 +65,7 @@ def conservation(run: Homework) -> Figure:
         top = max(evidence.max(), 1e-9) * 1.05
         axes.plot([0, top], [0, top], color=GREY, linewidth=0.8, label="Σ = evidence")
         axes.set(title=name, xlabel="evidence for the class, max(0, y) (logit units)", xlim=(-0.02 * top, top))
-        axes.legend(loc="upper left")
+        legend_above(axes)
     figure.axes[0].set_ylabel("Σ (∂y/∂x)²")
     figure.axes[1].set_ylabel("Σ R (logit units)")
     return figure

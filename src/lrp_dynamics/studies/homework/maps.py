@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from lrp_dynamics.base.style import bare, limit_of, new_figure, short, show_amount, show_image
+from lrp_dynamics.base.style import VERMILION, bare, limit_of, new_figure, short, show_amount, show_image
 from lrp_dynamics.studies.homework.results import METHODS, Homework
 
 _COLUMNS, _TILE = 10, 0.8
@@ -17,10 +17,10 @@ def evidence(run: Homework) -> Figure:
         show_image(axes, run.picture(sample))
         right = run.evidence["predicted"][sample] == run.evidence["label"][sample]
         axes.set_xlabel(
-            f"{run.class_name(sample)} {run.evidence['evidence'][sample]:.1f}",
-            fontsize=6.5,
+            f"{run.class_name(sample, 12)}\n{run.evidence['evidence'][sample]:.1f}",
+            fontsize=7.5,
             labelpad=1.5,
-            color="black" if right else "#D55E00",
+            color="black" if right else VERMILION,
         )
     return figure
 
@@ -94,7 +94,9 @@ def _heatmaps(run: Homework, method: str, title: str) -> Figure:
     for sample, (axes, values) in enumerate(zip(grid, run.maps(method)[-1], strict=True)):
         artist = show_amount(axes, values, limit_of(values))
         axes.set_xlabel(
-            f"{run.class_name(sample)} Σ {short(float(values.sum(dtype=np.float64)))}", fontsize=6.5, labelpad=1.5
+            f"{run.class_name(sample, 12)}\nΣ = {short(float(values.sum(dtype=np.float64)))}",
+            fontsize=7.5,
+            labelpad=1.5,
         )
     bar = figure.colorbar(artist, ax=figure.axes, location="bottom", fraction=0.025, aspect=45, pad=0.015, shrink=0.6)
     bar.set_ticks(artist.get_clim(), labels=["0", "largest"])
@@ -105,7 +107,7 @@ def _heatmaps(run: Homework, method: str, title: str) -> Figure:
 
 def _grid(title: str, run: Homework) -> tuple[Figure, list]:
     rows = -(-run.count // _COLUMNS)
-    figure = new_figure(title, run.origin, 0.4 + _TILE * _COLUMNS, 1.0 + rows * (_TILE + 0.17))
+    figure = new_figure(title, run.origin, 0.4 + _TILE * _COLUMNS, 1.0 + rows * (_TILE + 0.31))
     grid = list(figure.subplots(rows, _COLUMNS, squeeze=False).flat)
     for axes in grid:
         bare(axes)

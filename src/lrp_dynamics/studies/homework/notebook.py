@@ -13,30 +13,34 @@
 # %% [markdown]
 # # Training a ConvNet and explaining its predictions
 
+# %% [markdown] tags=["notebook-only"]
+# This notebook made the report, and runs again where it lies. The last section, *Try it yourself*, has cells to change.
+
 # %% tags=["parameters"]
 inputs = {
-    "metrics": "results/demo_homework/seed-0/metrics.json",
-    "accuracy": "results/demo_homework/seed-0/accuracy.csv",
-    "evidence": "results/demo_homework/seed-0/evidence.csv",
-    "recording": "results/demo_homework/seed-0/deep_taylor/relevance.h5",
-    "published": "src/lrp_dynamics/studies/homework/published.json",
-    "figures": "reports/demo_homework/figures",
+    "metrics": "../../results/demo_homework/seed-0/metrics.json",
+    "accuracy": "../../results/demo_homework/seed-0/accuracy.csv",
+    "evidence": "../../results/demo_homework/seed-0/evidence.csv",
+    "recording": "../../results/demo_homework/seed-0/deep_taylor/relevance.h5",
+    "published": "../../src/lrp_dynamics/studies/homework/published.json",
+    "figures": "figures",
 }
 params = {"published": False, "batch_size": 25}
 
 # %%
 import json
-from html import escape
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from lrp_dynamics.base.tables import read_csv
+from lrp_dynamics.base.typeset import rule_name
 from lrp_dynamics.recording.store import open_relevance
 from lrp_dynamics.reports.material import material
 from lrp_dynamics.reports.telling import Telling, code, plain
 from lrp_dynamics.reports.words import number, percent
+from lrp_dynamics.studies.homework import story
+from lrp_dynamics.studies.homework.numbers import NUMBERS
 from lrp_dynamics.studies.homework.study import FIGURES
 from lrp_dynamics.training.losses import class_probabilities, default_class, default_class_gradient
 
@@ -54,18 +58,10 @@ tell(
     f"training steps · {explained} explained images*"
 )
 kept, grown = m["deep_taylor_conservation_error_max"], m["deep_taylor_similarity_first_to_last_median"]
-tell(
-    f"- **The network classifies {percent(m['final_accuracy'])}** of {m['test_images']} test images as labelled after "
-    f"{m['iterations']:,} steps"
-    + (f"; published: {percent(published['accuracy'][str(m['iterations'])])}." if published else ".")
-    + f"\n- **Deep Taylor {'conserves' if kept < 1e-4 else 'does not conserve'}**: the sum of a heatmap differs "
-    f"from the "
-    f"evidence that it explains by at most {percent(kept)}. The sum of a sensitivity map is another quantity."
-    + f"\n- **{'Deep Taylor maps keep their shape' if grown > 0.8 else 'Deep Taylor maps change their shape'}** "
-    f"from the "
-    f"first checkpoint to the last (cosine {number(grown)}), sensitivity maps "
-    f"{'do not' if m['sensitivity_similarity_first_to_last_median'] < 0.8 else 'do as well'} "
-    f"({number(m['sensitivity_similarity_first_to_last_median'])})."
+page.points(
+    [story.classified(m, published and published["accuracy"])],
+    [story.conserved(kept)],
+    [story.shapes(grown, m["sensitivity_similarity_first_to_last_median"])],
 )
 tell("Every number on this page was computed from this run's result files; published values are marked as such.")
 
@@ -92,19 +88,25 @@ tell(
     "The score y<sub>i</sub> is the *evidence* for class i. Probabilities come from the scores of the "
     f"{classes} classes and of one default class, whose score is always zero:"
 )
-tell("> p<sub>i</sub> = exp(y<sub>i</sub>) / (1 + Σ<sub>j</sub> exp(y<sub>j</sub>))")
-tell(
-    "The default class fixes what zero means. With a plain softmax only differences of scores matter, and any constant "
-    "could be added to all of them; here a positive score speaks for a class and a negative one against it, which "
-    "is what "
-    "makes a score worth decomposing. The network is trained to make the labelled class t likely, that is to minimise"
+page.formula(
+    r"p_i = \frac{\exp(y_i)}{1 + \sum_j \exp(y_j)}",
+    "p<sub>i</sub> = exp(y<sub>i</sub>) / (1 + Σ<sub>j</sub> exp(y<sub>j</sub>))",
 )
-tell("> L = −log p<sub>t</sub> = log(1 + Σ<sub>j</sub> exp(y<sub>j</sub>)) − y<sub>t</sub>")
 tell(
-    "The derivative of the logarithm is exp(y<sub>i</sub>) / (1 + Σ<sub>j</sub> exp(y<sub>j</sub>)), which is "
-    "p<sub>i</sub>, and that of the second term is −1 for the labelled class and 0 for the others. Hence"
+    "The default class fixes what zero means. With a plain softmax, only differences of scores matter, and a constant "
+    "could be added to all of them. With the default class, a positive score speaks for a class and a negative score "
+    "against it. Only then is the score worth decomposing. The training makes the labelled class t likely, which means "
+    "that it minimises"
 )
-tell("> ∂L/∂y<sub>i</sub> = p<sub>i</sub> − [i = t]")
+page.formula(
+    r"L = -\log p_t = \log\left(1 + \sum_j \exp(y_j)\right) - y_t",
+    "L = −log p<sub>t</sub> = log(1 + Σ<sub>j</sub> exp(y<sub>j</sub>)) − y<sub>t</sub>",
+)
+tell(
+    "The derivative of the logarithm with respect to y<sub>i</sub> is p<sub>i</sub>. The derivative of the second "
+    "term is −1 for the labelled class and 0 for all others. Hence"
+)
+page.formula(r"\frac{\partial L}{\partial y_i} = p_i - [i = t]", "∂L/∂y<sub>i</sub> = p<sub>i</sub> − [i = t]")
 generator = torch.Generator().manual_seed(0)
 scores = 3 * torch.randn(100, 10, generator=generator, dtype=torch.float64)
 labels = torch.randint(0, 10, (100,), generator=generator)
@@ -122,9 +124,9 @@ tell(
 # ### The training
 # %%
 tell(
-    "Stochastic gradient descent with a fixed learning rate, on minibatches of "
-    f"{params['batch_size']} images: each pass through the training images takes them in the order of a new random "
-    "permutation. Weights are kept at chosen steps:"
+    "The network is trained by stochastic gradient descent with a fixed learning rate, on minibatches of "
+    f"{params['batch_size']} images. Each pass takes the training images in a new random order. Weights are kept at "
+    "chosen steps:"
 )
 header = ["training steps", "accuracy"]
 rows = [[f"{step:,}", percent(value)] for step, value in zip(accuracy["iteration"], accuracy["accuracy"], strict=True)]
@@ -135,22 +137,7 @@ if published:
         row.append("–" if value is None else percent(value))
 page.table(header, rows, numeric=range(len(header)))
 if published:
-    pairs = np.array(
-        [
-            (value, published["accuracy"][str(step)])
-            for step, value in zip(accuracy["iteration"], accuracy["accuracy"], strict=True)
-            if str(step) in published["accuracy"]
-        ]
-    )
-    apart = np.abs(pairs[:, 0] - pairs[:, 1])
-    noise = 1.96 * np.sqrt(2 * pairs[:, 1] * (1 - pairs[:, 1]) / m["test_images"])
-    tell(
-        f"The published values are copied from the literature ({published['source']}). At "
-        f"{int((apart <= noise).sum())} "
-        f"of {len(pairs)} checkpoints the two differ by no more than two independent samples of {m['test_images']} "
-        f"images "
-        f"would (95 %); the largest difference is {percent(apart.max())}."
-    )
+    tell(story.compared(accuracy, published["accuracy"], published["source"], m["test_images"]))
 page.figure("accuracy")
 
 # %% [markdown]
@@ -160,40 +147,46 @@ page.figure("accuracy")
 # %%
 right = (evidence["predicted"] == evidence["label"])[:explained]
 tell(
-    f"Of the test images, {percent(m['images_with_evidence_share'])} have positive evidence for their own class in the "
-    f"end. The {explained} with most evidence are explained; {int(right.sum())} of them are classified as labelled."
+    f"Of the test images, {percent(m['images_with_evidence_share'])} have positive evidence for their own class "
+    f"at the end. The {explained} with most evidence are explained; {int(right.sum())} of them are classified as "
+    "labelled."
 )
 page.figure("evidence")
 
 # %% [markdown]
 # ### Sensitivity
 # %%
-tell("The first kind of heatmap asks where a small change of the image would change the evidence y for its class most:")
-tell("> S(p) = Σ<sub>colours</sub> (∂y/∂x<sub>p</sub>)<sup>2</sup>")
+tell("Sensitivity shows where a small change of the image changes the evidence y for its class most:")
+page.formula(
+    r"S(p) = \sum_{\text{colours}} \left(\frac{\partial y}{\partial x_p}\right)^2",
+    "S(p) = Σ<sub>colours</sub> (∂y/∂x<sub>p</sub>)<sup>2</sup>",
+)
 page.figure("sensitivity")
 
 # %% [markdown]
 # ### Deep Taylor decomposition
 # %%
 tell(
-    "The second kind asks what the evidence was made of. It starts from max(0, y) and hands it back layer by layer, to "
-    "each input in proportion to what it contributed. In all layers but the first, whose inputs are not negative, the "
-    "contributions are those through positive weights (rule z<sup>+</sup>):"
+    "Deep Taylor decomposition shows what the evidence is made of. It starts from max(0, y) and goes back layer by "
+    "layer. Each input of a layer receives relevance in proportion to its contribution. In all layers but the first, "
+    "the inputs are not negative, and only contributions through positive weights count (rule z⁺):"
+)
+page.formula(
+    r"R_i = \sum_j \frac{x_i w_{ij}^+}{\sum_{i'} x_{i'} w_{i'j}^+} R_j",
+    "R<sub>i</sub> = Σ<sub>j</sub> x<sub>i</sub> w<sub>ij</sub><sup>+</sup> / (Σ<sub>i'</sub> x<sub>i'</sub> "
+    "w<sub>i'j</sub><sup>+</sup>) · R<sub>j</sub>",
 )
 tell(
-    "> R<sub>i</sub> = Σ<sub>j</sub> x<sub>i</sub> w<sub>ij</sub><sup>+</sup> / (Σ<sub>i'</sub> x<sub>i'</sub> "
-    "w<sub>i'j</sub><sup>+</sup>) · R<sub>j</sub>"
+    "In the first layer, the inputs lie between l = −1 and h = 1, and contributions are measured from the ends of this "
+    "range (rule zᴮ). A dark pixel can therefore contribute as much as a bright one:"
 )
-tell(
-    "In the first layer, whose inputs lie between l = −1 and h = 1, they are measured from the ends of this range "
-    "(rule z<sup>B</sup>), so that a dark pixel can contribute as well as a bright one:"
+page.formula(
+    r"R_i = \sum_j \frac{x_i w_{ij} - l w_{ij}^+ - h w_{ij}^-}"
+    r"{\sum_{i'} \left(x_{i'} w_{i'j} - l w_{i'j}^+ - h w_{i'j}^-\right)} R_j",
+    "R<sub>i</sub> = Σ<sub>j</sub> (x<sub>i</sub> w<sub>ij</sub> − l w<sub>ij</sub><sup>+</sup> − h "
+    "w<sub>ij</sub><sup>−</sup>) / (Σ<sub>i'</sub> …) · R<sub>j</sub>",
 )
-tell(
-    "> R<sub>i</sub> = Σ<sub>j</sub> (x<sub>i</sub> w<sub>ij</sub> − l w<sub>ij</sub><sup>+</sup> − h "
-    "w<sub>ij</sub><sup>−</sup>) "
-    "/ (Σ<sub>i'</sub> …) · R<sub>j</sub>"
-)
-tell("A sum-pooling unit hands back to each of its four inputs in proportion to its value.")
+tell("A sum-pooling unit passes its relevance on to its four inputs, in proportion to their values.")
 page.figure("deep_taylor")
 
 # %% [markdown]
@@ -210,13 +203,7 @@ if "object_area_median" in m:
 # %% [markdown]
 # ### Conservation
 # %%
-tell(
-    "Each rule hands on what it receives: the denominators add up the numerators. So the sum of a deep Taylor map "
-    "must be "
-    f"the evidence, in every image and at every checkpoint. The largest deviation is {percent(kept)} of it"
-    + (", which is rounding." if kept < 1e-4 else ", more than rounding explains.")
-    + " Nothing of the kind holds for sensitivity."
-)
+tell(story.conservation(kept))
 page.figure("conservation")
 
 # %% [markdown]
@@ -225,21 +212,7 @@ page.figure("conservation")
 tell("The same images, explained by the network at every checkpoint:")
 page.figure("along_training")
 page.figure("settling")
-null = m["deep_taylor_similarity_of_two_images_median"]
-tell(
-    f"From the first checkpoint to the last, the median cosine similarity is {number(grown)} for deep Taylor and "
-    f"{number(m['sensitivity_similarity_first_to_last_median'])} for sensitivity; between final maps of two different "
-    f"images it is {number(null)} and {number(m['sensitivity_similarity_of_two_images_median'])}. "
-    + (
-        "Deep Taylor maps thus look much the same before the network has learned anything as after: with positive "
-        "contributions only, most of their shape comes from the image and from the architecture. What training "
-        "changes is "
-        "above all their *amount*, the evidence. That a map looks plausible is therefore no sign that the network has "
-        "learned."
-        if grown > 0.8
-        else "The shape of deep Taylor maps is thus learned, not only their amount."
-    )
-)
+tell(story.settling(m, accuracy["iteration"][0]))
 tell(
     "These checkpoints are a recording like any other of this project (`deep_taylor/relevance.h5` and "
     "`sensitivity/relevance.h5` among the results): `lrp-dynamics info`, `lrp-dynamics dynamics` and `open_relevance` "
@@ -249,5 +222,70 @@ tell(
 # %% [markdown]
 # ## All numbers
 # %%
-rows = [(f"<code>{escape(name)}</code>", f"{value:.6g}") for name, value in sorted(m.items())]
-page.table(("metrics.json", "value"), rows, numeric=(1,))
+page.numbers(NUMBERS, metrics=m)
+
+# %% [markdown] tags=["notebook-only"]
+# ## Try it yourself
+#
+# The cells below work with the files of this run. Change them, and run them again: `inputs`, at the top, names every
+# file. To run this notebook, run its first two code cells, and then any cell below.
+#
+# ### How a number is made: evidence and the sum of a map
+
+# %% tags=["notebook-only"]
+recording = open_relevance(inputs["recording"])
+chosen = list(range(min(3, recording.map_samples)))  # change: any explained images, such as [4, 7]
+print(recording)
+
+checkpoint = -1  # change: which checkpoint, from 0; -1 is the last
+for sample in chosen:
+    map_sum, initial = recording.maps(checkpoint, sample).sum(), recording.scalar("initial")[checkpoint, sample]
+    print(f"image {sample}, {recording.class_name(sample)}: evidence {initial:.4g}, sum of its map {map_sum:.4g}")
+
+# %% [markdown] tags=["notebook-only"]
+# ### How a figure is made: maps along the training
+
+# %% tags=["notebook-only"]
+import matplotlib.pyplot as plt
+
+from lrp_dynamics.base.style import AMOUNT, limit_of, show_image
+from lrp_dynamics.data.pictures import as_picture
+
+iteration = recording.step("iteration")
+moments = range(recording.steps)[-5:]  # change: which checkpoints
+figure, grid = plt.subplots(len(chosen), len(moments) + 1, figsize=(9, 1.6 * len(chosen)), squeeze=False)
+for sample, row in zip(chosen, grid, strict=True):
+    show_image(row[0], as_picture(recording.image(sample)))
+    for moment, axes in zip(moments, row[1:], strict=True):
+        relevance = recording.maps(moment, sample)
+        axes.imshow(relevance, cmap=AMOUNT, vmin=0, vmax=limit_of(relevance))
+        axes.set_title(f"step {iteration[moment]}", fontsize=8)
+        axes.axis("off")
+plt.show()
+
+# %% [markdown] tags=["notebook-only"]
+# ### Another rule
+#
+# This cell loads the trained network and explains the chosen samples again. It is not run when the report is made, so
+# it shows nothing until you run it.
+
+# %% tags=["notebook-only", "skip-execution"]
+from lrp_dynamics import lrp
+from lrp_dynamics.base.style import show_signed
+from lrp_dynamics.models.trained import load
+
+composite = "epsilon"  # change: any of lrp.COMPOSITES
+network = load(Path(inputs["recording"]).parents[1] / "model.safetensors")
+images, targets = recording.sample("image")[chosen], recording.explained[chosen]
+result = lrp.relevance(
+    network.model, network.inputs(images), torch.as_tensor(targets), composite, bounds=network.bounds
+)
+print(result)
+
+figure, grid = plt.subplots(len(chosen), 2, figsize=(4, 1.9 * len(chosen)), squeeze=False)
+for sample, other, row in zip(chosen, result.input.sum(1).numpy(), grid, strict=True):
+    before = recording.maps(-1, sample)
+    for axes, name, relevance in ((row[0], "deep_taylor", before), (row[1], composite, other)):
+        show_signed(axes, relevance, limit_of(relevance))
+        axes.set_title(rule_name(name), fontsize=8)
+plt.show()

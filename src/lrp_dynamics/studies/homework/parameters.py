@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from lrp_dynamics.base.fit import Dataset, check_checkpoints, check_training
-from lrp_dynamics.base.kinds import BOOLEAN, COUNT, TEXT, one_of, whole
+from lrp_dynamics.base.kinds import BOOLEAN, COUNT, TEXT, whole
 from lrp_dynamics.base.parameters import Section, nested, parameter, same
-from lrp_dynamics.base.training_sections import SEEDS, Checkpoints, SignedInputs, Training
+from lrp_dynamics.base.training_sections import SEEDS, Checkpoints, SignedInputs, Training, model_name
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Homework(Section):
     """Training a ConvNet and explaining its predictions."""
 
     dataset: str = parameter(TEXT, "one of the datasets")
-    model: str = parameter(one_of("homework_cnn"), "homework_cnn", "homework_cnn")
+    model: str = parameter(model_name("homework_cnn"), "the network", "homework_cnn")
     seeds: list[int] = parameter(SEEDS, "one training each: of initial weights and order of the images", [0])
     inputs: SignedInputs = nested(SignedInputs)
     training: Descent = nested(Descent)

@@ -80,9 +80,9 @@ class Homework:
         """Return an explained image as matplotlib shows it, values 0 to 255."""
         return as_picture(self._first.image(sample))
 
-    def class_name(self, sample: int) -> str:
-        """Return the class of an explained image."""
-        return literal(self._first.attrs["classes"][self._first.sample("label")[sample]], 40)
+    def class_name(self, sample: int, width: int = 40) -> str:
+        """Return the class of an explained image, cut to `width` letters."""
+        return literal(self._first.attrs["classes"][self._first.sample("label")[sample]], width)
 
     def different_classes(self) -> list[int]:
         """Return up to `show` explained images, those with most evidence, of as many classes as possible."""

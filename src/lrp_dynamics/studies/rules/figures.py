@@ -1,6 +1,7 @@
 """The figures: what different explanations of one training conserve, how they move, and how they scatter."""
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
@@ -27,9 +28,8 @@ def conservation(run: Rules) -> Figure:
     """Draw how far the sum of a map is from the output that it explains, along the training."""
     figure = new_figure(f"Conservation along training – {run.title}", run.origin, 8.6, 3.9)
     axes = figure.subplots()
-    for name in run.names:
-        steps, error = run.curve(name, "conservation_error")
-        axes.semilogy(steps, np.maximum(error, _FLOOR), **run.style(name), label=run.label(name))
+    axes.set_yscale("log")
+    _curves(run, axes, "conservation_error", floor=_FLOOR)
     axes.axhline(1, color=GREY, linewidth=0.6)
     axes.set(xlabel="training step", ylabel="|logit − Σ R| / max(|logit|, Σ|R|)", ylim=(_FLOOR / 2, None))
     figure.legend(loc="outside right upper")
@@ -40,8 +40,7 @@ def smoothness(run: Rules) -> Figure:
     """Draw how much a map is like the one before, and how far it goes round about."""
     figure = new_figure(f"Smoothness – {run.title}", run.origin, 8.6, 3.9)
     left, right = figure.subplots(1, 2, width_ratios=[3, 2])
-    for name in run.names:
-        left.plot(*run.curve(name, "successive_correlation"), **run.style(name))
+    _curves(run, left, "successive_correlation")
     left.set(xlabel="training step", ylabel="correlation with the map before", ylim=(None, 1.01))
     left.set_title("median over samples", fontsize=8)
     _bars(run, right, run.comparison["path_to_net_change_median"], "path / net change (median)")
@@ -116,19 +115,37 @@ def placement(run: Rules) -> Figure:
     known = not np.isnan(run.curves["mass_on_object"]).all()
     figure = new_figure(f"Where relevance is, and how concentrated – {run.title}", run.origin, 8.6, 3.9)
     *left_if_known, right = figure.subplots(1, 1 + known, squeeze=False)[0]
-    for name in run.names:
-        for left in left_if_known:
-            left.plot(*run.curve(name, "mass_on_object"), **run.style(name))
-        right.plot(*run.curve(name, "entropy"), **run.style(name), label=run.label(name))
+    _curves(run, right, "entropy")
     for left in left_if_known:
+        _curves(run, left, "mass_on_object")
         area = float(np.median((run.first.sample("mask") == 1).reshape(run.first.samples, -1).mean(axis=1)))
         left.axhline(area, color="black", linewidth=0.8, linestyle=":")
-        left.annotate("object's area", (0, area), (2, 2), textcoords="offset points", fontsize=7)
+        right.plot([], [], color="black", linewidth=0.8, linestyle=":", label="object's share of the area")
         left.set(xlabel="training step", ylabel="R⁺ on the object (median)", ylim=(0, None))
         left.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     right.set(xlabel="training step", ylabel="entropy of |R| (1: uniform, median)")
-    figure.legend(loc="outside right upper")
+    figure.legend(*right.get_legend_handles_labels(), loc="outside right upper")
     return figure
+
+
+def _curves(run: Rules, axes: Axes, column: str, floor: float = -np.inf) -> None:
+    """Draw a curve of each explanation; one that lies on another is dashed, so that both of them show."""
+    curves = {name: run.curve(name, column) for name in run.names}
+    heights = np.maximum([values for _, values in curves.values()], floor)
+    seen = np.log(heights) if axes.get_yscale() == "log" else heights
+    finite = seen[np.isfinite(seen)]
+    near = 0.01 * np.ptp(finite) if len(finite) else 0.0  # a line's width
+    for row, (name, (steps, _)) in enumerate(curves.items()):
+        style = run.style(name)
+        if any(_coincide(seen[row], other, near) for other in seen[:row]):
+            style["linestyle"] = (0, (2.5, 2.5))
+        axes.plot(steps, heights[row], **style, label=run.label(name))
+
+
+def _coincide(one: np.ndarray, other: np.ndarray, near: float) -> bool:
+    """Whether two curves (T,) lie on each other nearly everywhere."""
+    known = np.isfinite(one) & np.isfinite(other)
+    return known.any() and (np.abs(one - other)[known] <= near).mean() >= 0.9
 
 
 def _bars(run: Rules, axes, values: np.ndarray, label: str) -> None:

@@ -1,9 +1,20 @@
 """Figures of the maps that different explanations give."""
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from lrp_dynamics.base.style import AMOUNT, bare, limit_of, new_figure, short, show_amount, show_sample, show_signed
+from lrp_dynamics.base.style import (
+    AMOUNT,
+    bare,
+    ink_on,
+    limit_of,
+    new_figure,
+    short,
+    show_amount,
+    show_sample,
+    show_signed,
+)
 from lrp_dynamics.studies.rules.results import Rules
 
 _TILE = 0.78
@@ -12,13 +23,16 @@ _TILE = 0.78
 def maps(run: Rules) -> Figure:
     """Show the maps of two samples along the training, a row an explanation, each map on its own scale."""
     moments, chosen = run.moments(), run.chosen(2)
-    width, height = 1.5 + _TILE * len(moments) * len(chosen), 1.2 + (_TILE + 0.2) * (len(run.names) + 1)
+    # One grid for all samples, a narrow empty column between two of them, so that all panels are of one size.
+    columns = len(moments) + 1
+    ratios = ([1] * len(moments) + [0.2]) * len(chosen)
+    width, height = 1.5 + _TILE * sum(ratios), 1.0 + (_TILE + 0.17) * (len(run.names) + 1)
     figure = new_figure(f"The same training, explained differently – {run.title}", run.origin, width, height)
-    for part, sample in zip(figure.subfigures(1, len(chosen), squeeze=False)[0], chosen, strict=True):
-        grid = part.subplots(len(run.names) + 1, len(moments), squeeze=False)
-        for axes in grid[0]:
+    all_axes = figure.subplots(len(run.names) + 1, len(ratios), squeeze=False, width_ratios=ratios)
+    for number, sample in enumerate(chosen):
+        grid = all_axes[:, number * columns : (number + 1) * columns - 1]
+        for axes in (*grid[0, 1:], *all_axes[:, (number + 1) * columns - 1]):
             axes.set_axis_off()
-        grid[0, 0].set_axis_on()
         show_sample(grid[0, 0], run.image(sample))
         grid[0, 0].set_title(run.class_name(sample), fontsize=8)
         for row, name in zip(grid[1:], run.names, strict=True):
@@ -27,11 +41,11 @@ def maps(run: Rules) -> Figure:
                 values = recording.maps(int(moment), sample)
                 (show_amount if amount else show_signed)(axes, values, limit_of(values))
                 size = float(np.abs(values).sum(dtype=np.float64))
-                axes.set_xlabel(f"Σ|R| = {short(size)}", fontsize=6, labelpad=1.5)
+                axes.set_xlabel(f"Σ {short(size)}", fontsize=7, labelpad=1.5)
             if sample == chosen[0]:
-                row[0].set_ylabel(run.label(name), fontsize=7, rotation=0, ha="right", va="center")
+                row[0].set_ylabel(run.label(name), fontsize=8, rotation=0, ha="right", va="center")
         for axes, moment in zip(grid[1], moments, strict=True):
-            axes.set_title("untrained" if run.iteration[moment] == 0 else f"step {run.iteration[moment]}", fontsize=7)
+            axes.set_title("untrained" if run.iteration[moment] == 0 else f"step {run.iteration[moment]}", fontsize=8)
     return figure
 
 
@@ -61,12 +75,13 @@ def agreement(run: Rules) -> Figure:
     """Show the rank correlation of every pair of explanations: in divergence, in the last map, in the Dynamics map."""
     kinds = {
         "divergence": "divergence\n(over samples)",
-        "last_map": "last map\n(over pixels, median of samples)",
-        "dynamics_map": "Dynamics map\n(over pixels, median of samples)",
+        "last_map": "last map\n(over pixels; median of samples)",
+        "dynamics_map": "Dynamics map\n(over pixels; median of samples)",
     }
     names, count = run.names, len(run.names)
-    figure = new_figure(f"Agreement between explanations – {run.title}", run.origin, 10.4, 4.3)
-    for axes, (kind, title) in zip(figure.subplots(1, 3, sharey=True), kinds.items(), strict=True):
+    figure = new_figure(f"Agreement between explanations – {run.title}", run.origin, 8.6, 9.6)
+    *panels, rest = figure.subplots(2, 2, sharey="row").flat
+    for axes, (kind, title) in zip(panels, kinds.items(), strict=True):
         matrix = np.eye(count)
         for a, b, value in zip(run.agreement["a"], run.agreement["b"], run.agreement[kind], strict=True):
             i, j = names.index(str(a)), names.index(str(b))
@@ -75,13 +90,16 @@ def agreement(run: Rules) -> Figure:
         bare(axes)
         for (i, j), value in np.ndenumerate(matrix):
             if i != j and not np.isnan(value):
-                color = "white" if abs(value) > 0.6 else "black"
-                axes.text(j, i, f"{value:.2f}".replace("-", "−"), ha="center", va="center", fontsize=6, color=color)
+                ink = ink_on(artist.to_rgba(value))
+                axes.text(j, i, f"{value:.2f}".replace("-", "−"), ha="center", va="center", fontsize=8, color=ink)
         labels = [run.label(name) for name in names]
-        axes.set_xticks(range(count), labels, rotation=60, ha="right", rotation_mode="anchor", fontsize=7)
-        axes.set_yticks(range(count), labels, fontsize=7)
+        axes.set_xticks(range(count), labels, rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
+        axes.set_yticks(range(count), labels, fontsize=8)
         axes.set_title(title)
-    bar = figure.colorbar(artist, ax=figure.axes, fraction=0.02, pad=0.01)
+        axes.tick_params(length=0)
+    rest.set_axis_off()
+    bar = figure.colorbar(artist, cax=rest.inset_axes((0.05, 0.6, 0.9, 0.06)), orientation="horizontal")
+    bar.set_ticks([-1, -0.5, 0, 0.5, 1])
     bar.set_label("Spearman's rank correlation", fontsize=8)
     bar.outline.set_visible(False)
     return figure
@@ -97,10 +115,15 @@ def ranks(run: Rules) -> Figure:
     matrix = np.array([run.comparison[f"rank_{criterion.key}"] for criterion in used])[:, order]
     figure = new_figure(f"Ranks by criterion – {run.title}", run.origin, 8.6, 1.9 + 0.34 * len(used))
     axes = figure.subplots()
-    axes.imshow(matrix, cmap=f"{AMOUNT}_r", vmin=1, vmax=1.6 * len(table), aspect="auto")
+    ranking = (matrix != matrix[:, :1]).any(axis=1)  # where all are alike, nothing is ranked
+    shown = np.ma.masked_where(np.broadcast_to(~ranking[:, None], matrix.shape), matrix)
+    colours = colormaps[f"{AMOUNT}_r"].with_extremes(bad="#eeeeee")
+    artist = axes.imshow(shown, cmap=colours, vmin=1, vmax=1.6 * len(table), aspect="auto")
     bare(axes)
     for (i, j), value in np.ndenumerate(matrix):
-        axes.text(j, i, int(value), ha="center", va="center", fontsize=9, fontweight="bold" if value == 1 else None)
+        text, weight = (int(value), "bold" if value == 1 else None) if ranking[i] else ("=", None)
+        ink = ink_on(artist.to_rgba(shown[i : i + 1, j : j + 1])[0, 0, :3])
+        axes.text(j, i, text, ha="center", va="center", fontsize=9, fontweight=weight, color=ink)
     names = [f"{run.label(table[row])}\nmean {run.comparison['mean_rank'][row]:.1f}" for row in order]
     axes.set_xticks(range(len(names)), names, fontsize=7, rotation=35, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(used)), [criterion.wanted for criterion in used], fontsize=8)

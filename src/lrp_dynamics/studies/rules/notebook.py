@@ -13,29 +13,34 @@
 # %% [markdown]
 # # Which explanation shows the dynamics best?
 
+# %% [markdown] tags=["notebook-only"]
+# This notebook made the report, and runs again where it lies. The last section, *Try it yourself*, has cells to change.
+
 # %% tags=["parameters"]
 inputs = {
-    "metrics": "results/demo_rules/metrics.json",
-    "comparison": "results/demo_rules/comparison.csv",
-    "agreement": "results/demo_rules/agreement.csv",
-    "recording": "results/demo_rules/seed-0/z_plus/relevance.h5",
-    "figures": "reports/demo_rules/figures",
+    "metrics": "../../results/demo_rules/metrics.json",
+    "comparison": "../../results/demo_rules/comparison.csv",
+    "agreement": "../../results/demo_rules/agreement.csv",
+    "recording": "../../results/demo_rules/seed-0/z_plus/relevance.h5",
+    "figures": "figures",
 }
 params = {}
 
 # %%
 import json
-from html import escape
 from pathlib import Path
 
 import numpy as np
 
 from lrp_dynamics.base.tables import read_csv
-from lrp_dynamics.measures.advice import CRITERIA, reasons
+from lrp_dynamics.base.typeset import rule_name
+from lrp_dynamics.measures.advice import reasons
 from lrp_dynamics.recording.store import open_relevance
 from lrp_dynamics.reports.material import material
-from lrp_dynamics.reports.telling import Telling, code, plain
+from lrp_dynamics.reports.telling import Telling, code, plain, rule
 from lrp_dynamics.reports.words import number, percent
+from lrp_dynamics.studies.rules import story
+from lrp_dynamics.studies.rules.numbers import NUMBERS
 from lrp_dynamics.studies.rules.study import FIGURES
 
 page = Telling(FIGURES, inputs["figures"], material("rules", "captions"))
@@ -44,46 +49,21 @@ table, agreement = read_csv(inputs["comparison"]), read_csv(inputs["agreement"])
 with open_relevance(inputs["recording"]) as recording:
     run, every = recording.attrs, int(recording.attrs["every"])
     last_step = int(recording.step("iteration")[-1])
-spoken = {name: plain(name.replace("_", " ")) for name in table["explanation"]}
+spoken = {name: rule(name) for name in table["explanation"]}
 names = list(spoken.values())
 count, seeds = len(names), m["seeds"]
 order = np.argsort(table["mean_rank"], kind="stable")
-conserve = table["conservation_error_median"] < 1e-3
-
-
-def listed(chosen):
-    """Return names as a list in words."""
-    chosen = list(chosen)
-    return chosen[0] if len(chosen) == 1 else f"{', '.join(chosen[:-1])} and {chosen[-1]}"
-
 
 # %%
 tell(
-    f"*{plain(run['dataset_title'])} · network {code(run['model'])} · {seeds} "
-    f"training{'s' if seeds > 1 else ''} of {last_step:,} steps, recorded every {every} · {m['samples']} samples · "
-    f"{count} explanations*"
+    f"*{plain(run['dataset_title'])} · network {code(run['model'])} · "
+    f"{story.recorded(last_step, every, seeds)} · {m['samples']} samples · {count} explanations*"
 )
 tell(
-    f"{count} explanations watched the same training, at the same steps, on the same samples. Whatever differs on this "
-    "page is due to the explanations. Every number was computed from this run's result files."
+    f"{count} explanations were recorded during the same training, at the same steps, on the same samples. Whatever "
+    "differs on this page is due to the explanations. Every number was computed from this run's result files."
 )
-best = int(order[0])
-speaks, against = reasons(table, best)
-tell(
-    f"- **By the mean of its ranks, {names[best]} is the first choice here**"
-    + (f": {listed(speaks)}." if speaks else ".")
-    + (f" It is among the last in this: {listed(against)}." if against else "")
-    + f"\n- **{int(conserve.sum())} of {count} explanations conserve**"
-    + (
-        f": {listed(n for n, c in zip(names, conserve, strict=True) if c)}. In the worst sample and step "
-        f"{percent(table['conservation_error_max'][conserve].max())} of the relevance is lost."
-        if conserve.any()
-        else "."
-    )
-    + ("" if conserve.all() else " Of the others, the sum of a map says little about the prediction.")
-    + f"\n- **{int(table['outliers_flagged'].sum())} samples are flagged as outliers** by all explanations together, "
-    f"{int(table['outliers_numerical'].sum())} of them for numerical reasons."
-)
+page.points([story.choice(table, names)], [story.conserving(table, names)], [story.flags(table)])
 
 # %% [markdown]
 # ## Which to use, and why
@@ -100,17 +80,7 @@ for row in order:
         )
     )
 page.table(("explanation", "mean rank", "first in", "among the last in"), rows, numeric=(1,))
-measured = [criterion for criterion in CRITERIA if f"rank_{criterion.key}" in table]
-tell(
-    f'The ranks are those of {len(measured)} criteria, which count alike; "among the last" means the last quarter. '
-    + (
-        "Whether another training would find the same samples was not measured: that needs two seeds. "
-        if seeds == 1
-        else ""
-    )
-    + ("There are no masks, so nothing is said about localisation. " if "rank_mass_on_object" not in table else "")
-    + "Where differences are small, so is the meaning of a rank: look at the numbers below."
-)
+tell(story.ranking(table, seeds))
 page.figure("ranks")
 
 # %% [markdown]
@@ -153,54 +123,19 @@ page.table(header, rows, numeric=range(1, len(header)))
 # %% [markdown]
 # ### Conservation
 # %%
-unaccounted = table["unaccounted_relevance_max"]
-kept = [name for name, c, b in zip(names, conserve, unaccounted, strict=True) if not c and b < 1e-3]
-open_ = [name for name, c, b in zip(names, conserve, unaccounted, strict=True) if not c and b >= 1e-3]
-tell(
-    (
-        f"Some explanations lose relevance on the way, but the loss is booked: biases and stabilizers absorb it "
-        f"({listed(kept)}). "
-        if kept
-        else ""
-    )
-    + (
-        f"{listed(open_)} keep no balance: nothing says where the difference between sum and output goes."
-        if open_
-        else ""
-    )
-)
+tell(story.books(table, names))
 page.figure("conservation")
 
 # %% [markdown]
 # ### Smoothness
 # %%
-smooth = table["successive_correlation_median"]
-tell(
-    f"From one record to the next, maps of {names[int(np.nanargmax(smooth))]} are most alike (correlation "
-    f"{number(float(np.nanmax(smooth)))}), those of {names[int(np.nanargmin(smooth))]} least "
-    f"({number(float(np.nanmin(smooth)))}). How smoothly explanations change during a training is thus a property "
-    f"of the "
-    "explanation as well as of the training."
-)
+tell(story.smoothness(table, names, every))
 page.figure("smoothness")
 
 # %% [markdown]
 # ### Denominators, jumps and outliers
 # %%
-finite = np.isfinite(table["min_abs_z"])
-closest = int(np.argmin(np.where(finite, table["min_abs_z"], np.inf)))
-jumps = table["worst_step_share_max"]
-tell(
-    f"The smallest denominator that any relevance was divided by is {number(float(table['min_abs_z'][closest]))} "
-    f"({names[closest]}). The largest share of a sample's divergence that one step holds is {percent(jumps.max())} "
-    f"({names[int(jumps.argmax())]}). "
-    + (
-        "Small denominators alone do not make jumps: no sample of any explanation is flagged for numerical reasons."
-        if table["outliers_numerical"].sum() == 0
-        else f"Flagged for numerical reasons are samples of "
-        f"{listed(n for n, c in zip(names, table['outliers_numerical'], strict=True) if c)}."
-    )
-)
+tell(story.denominators(table, names))
 page.figure("denominators")
 page.figure("divergence")
 
@@ -212,36 +147,99 @@ page.figure("placement")
 # %% [markdown]
 # ## 3 Do they agree?
 # %%
-pairs = [f"{spoken[a]} and {spoken[b]}" for a, b in zip(agreement["a"], agreement["b"], strict=True)]
-most, least = (int(f(agreement["divergence"])) for f in (np.nanargmax, np.nanargmin))
-tell(
-    f"Which samples change most is judged most alike by {pairs[most]} (Spearman "
-    f"{number(float(agreement['divergence'][most]))}) and least alike by {pairs[least]} "
-    f"({number(float(agreement['divergence'][least]))}); the median of all pairs is "
-    f"{number(float(np.nanmedian(agreement['divergence'])))}. *Where* they change, the Dynamics maps, the median pair "
-    f"agrees to {number(float(np.nanmedian(agreement['dynamics_map'])))}, and on the last maps to "
-    f"{number(float(np.nanmedian(agreement['last_map'])))}."
-)
+tell(story.agreement(agreement, spoken))
 page.figure("agreement")
 
 # %% [markdown]
 # ## What this comparison cannot tell
 # %%
-tell(
-    "One network on one dataset was trained"
-    + (" once" if seeds == 1 else f" {seeds} times")
-    + ". "
-    + (
-        "The images are synthetic: what holds for them need not hold for photographs. "
-        if "synthetic" in run["dataset_title"]
-        else ""
-    )
-    + "A map that is smooth, conserves and lies on the object may still not be what the network computes: these are "
-    "properties that one wants of a measuring instrument, not proofs that it measures the right thing."
-)
+tell(story.limits(seeds, run["dataset_title"]))
 
 # %% [markdown]
 # ## All numbers
 # %%
-rows = [(f"<code>{escape(name)}</code>", f"{value:.6g}") for name, value in sorted(m.items())]
-page.table(("metrics.json", "value"), rows, numeric=(1,))
+page.numbers(NUMBERS, metrics=m)
+
+# %% [markdown] tags=["notebook-only"]
+# ## Try it yourself
+#
+# The cells below work with the files of this run. Change them, and run them again: `inputs`, at the top, names every
+# file. To run this notebook, run its first two code cells, and then any cell below.
+#
+# ### How a number is made: the conservation error
+
+# %% tags=["notebook-only"]
+recording = open_relevance(inputs["recording"])
+chosen = list(range(min(3, recording.map_samples)))  # change: any samples with stored maps, such as [4, 7]
+print(recording)
+
+for sample in chosen:
+    map_sum = recording.maps(slice(None), sample).astype(float).sum(axis=(1, 2))  # one sum for each record
+    initial = recording.scalar("initial")[:, sample]  # what was explained
+    error = np.abs(initial - map_sum) / np.maximum(np.abs(initial), recording.scalar("r_abs_sum")[:, sample])
+    print(f"sample {sample}, {recording.class_name(sample)}: median {np.median(error):.2g}, worst {error.max():.2g}")
+
+# %% [markdown] tags=["notebook-only"]
+# ### How a figure is made: the last map of every explanation
+
+# %% tags=["notebook-only"]
+import matplotlib.pyplot as plt
+
+from lrp_dynamics.base.style import limit_of, show_image, show_signed
+from lrp_dynamics.data.pictures import as_picture
+
+# The other recordings lie beside this one, each in a folder of its name.
+folder = Path(inputs["recording"]).parents[1]
+files = {name: folder / name / "relevance.h5" for name in table["explanation"]}
+shown = [name for name, file in files.items() if file.is_file()][:4]  # change: which explanations
+moment = -1  # change: which record, from 0; -1 is the last
+figure, grid = plt.subplots(len(chosen), len(shown) + 1, figsize=(9, 1.8 * len(chosen)), squeeze=False)
+for sample, row in zip(chosen, grid, strict=True):
+    show_image(row[0], as_picture(recording.image(sample)))
+for name, column in zip(shown, grid[:, 1:].T, strict=True):
+    with open_relevance(files[name]) as other:
+        for sample, axes in zip(chosen, column, strict=True):
+            relevance = other.maps(moment, sample)
+            show_signed(axes, relevance, limit_of(relevance))
+    column[0].set_title(rule_name(name), fontsize=8, parse_math=False)
+plt.show()
+
+# %% [markdown] tags=["notebook-only"]
+# ### Other weights of the criteria
+
+# %% tags=["notebook-only"]
+from lrp_dynamics.measures.advice import CRITERIA
+
+weights = {criterion.key: 1.0 for criterion in CRITERIA if f"rank_{criterion.key}" in table}
+weights["conservation_error_median"] = 3.0  # change: how much each criterion counts
+total = sum(weight * table[f"rank_{key}"] for key, weight in weights.items()) / sum(weights.values())
+for row in np.argsort(total, kind="stable"):
+    print(f"{total[row]:.2f}  {rule_name(table['explanation'][row])}")
+
+# %% [markdown] tags=["notebook-only"]
+# ### Another rule
+#
+# This cell loads the trained network and explains the chosen samples again. It is not run when the report is made, so
+# it shows nothing until you run it.
+
+# %% tags=["notebook-only", "skip-execution"]
+import torch
+
+from lrp_dynamics import lrp
+from lrp_dynamics.models.trained import load
+
+composite = "epsilon_plus"  # change: any of lrp.COMPOSITES
+network = load(folder / "model.safetensors")
+images, targets = recording.sample("image")[chosen], recording.explained[chosen]
+result = lrp.relevance(
+    network.model, network.inputs(images), torch.as_tensor(targets), composite, bounds=network.bounds
+)
+print(result)
+
+figure, grid = plt.subplots(len(chosen), 2, figsize=(4, 1.9 * len(chosen)), squeeze=False)
+for sample, other, row in zip(chosen, result.input.sum(1).numpy(), grid, strict=True):
+    before = recording.maps(-1, sample)
+    for axes, name, relevance in ((row[0], run["composite"], before), (row[1], composite, other)):
+        show_signed(axes, relevance, limit_of(relevance))
+        axes.set_title(rule_name(name), fontsize=8, parse_math=False)
+plt.show()

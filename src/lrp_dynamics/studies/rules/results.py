@@ -12,6 +12,7 @@ from lrp_dynamics.base.names import literal
 from lrp_dynamics.base.parameters import parse
 from lrp_dynamics.base.style import BLUE, GREEN, GREY, ORANGE, SKY, VERMILION
 from lrp_dynamics.base.tables import read_csv
+from lrp_dynamics.base.typeset import rule_name
 from lrp_dynamics.data.pictures import as_picture
 from lrp_dynamics.recording.store import RelevanceFile, open_relevance
 from lrp_dynamics.reports.parameters import AlongTraining
@@ -81,7 +82,7 @@ class Rules:
 
     def label(self, name: str) -> str:
         """Return what an explanation is called in a figure."""
-        return literal(name.replace("_", " "), 40)
+        return literal(rule_name(name), 40)
 
     def never_negative(self, name: str) -> bool:
         """Whether the maps of an explanation have no negative values."""

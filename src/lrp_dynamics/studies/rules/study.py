@@ -5,6 +5,8 @@ from lrp_dynamics.studies.rules.parameters import EXPERIMENTS as EXPERIMENTS
 
 # Each a module of this package, and a subcommand `rules-<step>`.
 STEPS = ("compare",)
+# Pages beside the report, which links to them: address and title.
+BESIDE = {"explorer.html": "Explorer: scrub through the training"}
 # name: (title, part of the report). A figure is drawn by the function of that name in figures.py; its caption is
 # captions/<figure>.rst.
 FIGURES = {

@@ -10,6 +10,8 @@ from lrp_dynamics.base.style import (
     GREEN,
     VERMILION,
     bare,
+    ink_on,
+    legend_above,
     limit_of,
     new_figure,
     short,
@@ -52,7 +54,7 @@ def training(run: Results) -> Figure:
             label="best: these weights are kept",
         )
         axes.set(xlabel="epochs", ylabel=name)
-        axes.legend(loc="upper right" if column == "loss" else "lower right")
+        legend_above(axes, 2)
     left, right = figure.axes
     left.set_ylim(0, 1.1 * max(np.quantile(log["loss"], 0.99), validation["loss"][best]))
     right.set_ylim(max(0, np.quantile(log["accuracy"], 0.02) - 0.05), 1.01)  # as on the left, not its first steps
@@ -72,8 +74,8 @@ def confusion(run: Results) -> Figure:
     for row in range(size):
         for column in range(size):
             if counts[row, column]:
-                color = "white" if share[row, column] > 0.35 else "black"
-                axes.text(column, row, f"{counts[row, column]:,}", ha="center", va="center", fontsize=7.5, color=color)
+                ink = ink_on(artist.to_rgba(np.sqrt(share[row, column])))
+                axes.text(column, row, f"{counts[row, column]:,}", ha="center", va="center", fontsize=7.5, color=ink)
     axes.set_xticks(range(size), names, rotation=45 if max(map(len, names)) > 2 else 0)
     axes.set_yticks(range(size), names)
     axes.set(xlabel="taken for", ylabel="class")
@@ -95,28 +97,30 @@ def mistakes(run: Results) -> Figure:
     rows = max(1, -(-count // columns))
     total = len(run.mistakes["index"])
     title = f"The most certain of {total:,} mistakes – {run.title}" if total else f"No mistakes – {run.title}"
-    figure = new_figure(title, run.origin, 8.6, 0.75 + 1.12 * rows)
+    figure = new_figure(title, run.origin, 8.6, 0.75 + 1.24 * rows)
     grid = figure.subplots(rows, columns, squeeze=False)
     for number, axes in enumerate(grid.flat):
         bare(axes)
         if number < min(count, MISTAKES):
             show_image(axes, as_picture(run.pictures[number]))
-            label, predicted = (run.class_name(int(run.mistakes[name][number])) for name in ("label", "predicted"))
-            axes.set_xlabel(f"{label} as {predicted}\n{run.mistakes['probability'][number]:.1%}", fontsize=6)
+            label, predicted = (run.class_name(int(run.mistakes[name][number]), 12) for name in ("label", "predicted"))
+            share = f"{run.mistakes['probability'][number]:.1%}".replace("%", " %")
+            axes.set_xlabel(f"{label}\nas {predicted}\n{share}", fontsize=7)
     return figure
 
 
 def relevance(run: Results) -> Figure:
     """Show test images beside their relevance maps, with all relevance and with the largest alone."""
     count = min(run.show, run.first.map_samples)
-    figure = new_figure(f"Relevance with and without the filter – {run.title}", run.origin, 0.7 + 1.02 * count, 4.0)
+    width = max(6.5, 0.7 + 1.02 * count)  # room for the title
+    figure = new_figure(f"Relevance with and without the filter – {run.title}", run.origin, width, 4.1)
     grid = figure.subplots(3, count, squeeze=False)
     labels, predicted = run.first.sample("label"), run.first.scalar("predicted")[0]
     for sample, axes in enumerate(grid[0]):
         show_image(axes, run.picture(sample))
         right = predicted[sample] == labels[sample]
-        text = run.class_name(int(predicted[sample])) + ("" if right else f", is {run.class_name(int(labels[sample]))}")
-        axes.set_title(text, fontsize=8, color="black" if right else VERMILION)
+        name, label = (run.class_name(int(values[sample]), 14) for values in (predicted, labels))
+        axes.set_title(name if right else f"{name}\n(is {label})", fontsize=8, color="black" if right else VERMILION)
     for row, method in zip(grid[1:], METHODS, strict=True):
         for axes, values in zip(row, run.maps(method)[:count], strict=True):
             artist = show_amount(axes, values, limit_of(values))
@@ -149,8 +153,8 @@ def concentration(run: Results) -> Figure:
     left.set(
         xlabel="share of the pixels, strongest first", ylabel="share of the relevance", xlim=(0, 1), ylim=(0, 1.02)
     )
-    left.legend(loc="lower right")
-    right.set(xlabel="share of the initial relevance that arrives at the pixels", xscale="log", ylim=(1.6, -0.6))
+    legend_above(left, 1)
+    right.set(xlabel="share of the relevance that arrives", xscale="log", ylim=(1.6, -0.6))
     right.set_xlim(None, 2)
     right.set_yticks(range(len(METHODS)), METHODS.values())
     for axis in (left.xaxis, left.yaxis):

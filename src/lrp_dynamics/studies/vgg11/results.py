@@ -60,9 +60,9 @@ class Results:
         attrs, test = self.first.attrs, int(self.classes["images"].sum())
         return f"{self.title} · {literal(attrs['model'])} · seed {attrs['seed']} · {test:,} test images"
 
-    def class_name(self, number: int) -> str:
-        """Return the name of a class."""
-        return literal(self.first.attrs["classes"][number], 40)
+    def class_name(self, number: int, width: int = 40) -> str:
+        """Return the name of a class, cut to `width` letters."""
+        return literal(self.first.attrs["classes"][number], width)
 
     def picture(self, sample: int) -> np.ndarray:
         """Return an explained image as matplotlib shows it, values 0 to 255."""

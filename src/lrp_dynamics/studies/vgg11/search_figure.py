@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from lrp_dynamics.base.names import literal
-from lrp_dynamics.base.style import BLUE, VERMILION, new_figure
+from lrp_dynamics.base.style import BLUE, VERMILION, legend_above, new_figure
 
 
 def draw_search(table: Mapping[str, np.ndarray], keys: Sequence[str], experiment: str, dataset: str) -> Figure:
@@ -33,5 +33,5 @@ def draw_search(table: Mapping[str, np.ndarray], keys: Sequence[str], experiment
         axes.set_xlabel(key)
     row[0].set_ylabel("validation accuracy")
     row[0].yaxis.set_major_formatter(PercentFormatter(1))
-    row[0].legend(loc="best")
+    legend_above(row[0])
     return figure

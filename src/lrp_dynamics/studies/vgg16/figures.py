@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lrp_dynamics.base.names import literal
-from lrp_dynamics.base.style import GREY, new_figure
+from lrp_dynamics.base.style import GREY, legend_above, new_figure
 from lrp_dynamics.studies.vgg16.maps import activations, composites, contrast, layers, predictions
 from lrp_dynamics.studies.vgg16.results import PhotoRun
 
@@ -37,7 +37,7 @@ def absorption(run: PhotoRun) -> Figure:
     axes.axhline(1, color=GREY, linewidth=0.8, linestyle=":")
     axes.set_ylabel("relevance left / explained logit")
     axes.set_xlabel("layers, from the output to the pixels")
-    axes.legend(loc="best")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
 
 
@@ -50,12 +50,13 @@ def flipping(run: PhotoRun) -> Figure:
         for order, style in (("morf", "-"), ("lerf", "--")):
             scores = run.flipping(method, order)
             curves.plot(fraction, (scores - scores[:, :1]).mean(0), style, color=run.colour(method))
-        curves.plot([], [], color=run.colour(method), label=literal(method))
+        curves.plot([], [], color=run.colour(method), label=run.spoken(method))
     curves.plot([], [], "-", color="k", label="most relevant first")
     curves.plot([], [], "--", color="k", label="least relevant first")
     curves.set_xlabel("regions replaced (%)")
     curves.set_ylabel("change of the predicted class's logit\n(mean over images)")
-    curves.legend(loc="best", fontsize=6.5)
+    curves.yaxis.set_major_formatter(_plain)
+    legend_above(curves, 2, fontsize=7)
     _strip(areas, run, "abpc", "ABPC (logit units)")
     return figure
 
@@ -86,7 +87,8 @@ def localisation(run: PhotoRun) -> Figure:
     area = float(np.median(run.measures["object_area"]))
     axes.axvline(area, color="k", linewidth=1, linestyle=":")
     axes.annotate("object's area", (area, 1.02), xycoords=("data", "axes fraction"), fontsize=7, ha="center")
-    axes.set_xlim(0, 1)
+    # Dots at the ends are whole: a map may lie in the object altogether, or not at all.
+    axes.set_xlim(-0.015, 1.015)
     return figure
 
 
@@ -94,8 +96,13 @@ def _band(axes: Axes, x: np.ndarray, values: np.ndarray, run: PhotoRun, method: 
     """Draw the median over the images (rows), and the middle half of them."""
     columns = [column[np.isfinite(column)] for column in values.T]  # where maps have no variation there is no rank
     low, middle, high = np.array([np.percentile(c, [25, 50, 75]) if len(c) else [np.nan] * 3 for c in columns]).T
-    axes.plot(x, middle, "o-", markersize=3, color=run.colour(method), label=literal(method))
+    axes.plot(x, middle, "o-", markersize=3, color=run.colour(method), label=run.spoken(method))
     axes.fill_between(x, low, high, color=run.colour(method), alpha=0.15, linewidth=0)
+
+
+def _plain(value: float, _: int) -> str:
+    """Return a tick's label that needs no power of ten at the end of the axis."""
+    return f"{value:g}".replace("-", "−")
 
 
 def _strip(axes: Axes, run: PhotoRun, name: str, label: str) -> None:
@@ -106,11 +113,10 @@ def _strip(axes: Axes, run: PhotoRun, name: str, label: str) -> None:
         axes.plot(values, row + jitter, ".", markersize=3, color=run.colour(method), alpha=0.5)
         if np.isfinite(values).any():
             axes.plot([np.nanmedian(values)] * 2, [row - 0.36, row + 0.36], color="k", linewidth=1.6)
-    axes.set_yticks(
-        range(len(run.methods)), [literal(method.replace("_", " ")) for method in run.methods], fontsize=7.5
-    )
+    axes.set_yticks(range(len(run.methods)), [run.spoken(method) for method in run.methods], fontsize=7.5)
     axes.invert_yaxis()
     axes.grid(False, axis="y")
     axes.set_xlabel(label)
+    axes.xaxis.set_major_formatter(_plain)
     if name == "abpc":
         axes.axvline(0, color=GREY, linewidth=0.8, linestyle=":")

@@ -41,22 +41,24 @@ def composites(run: PhotoRun) -> Figure:
             relevance = run.map(method, "predicted", i)
             artist = _signed(axes, relevance, limit_of(relevance))
     for method, axes in zip(run.methods, grid[0, 1:], strict=True):
-        axes.set_title(literal(method.replace("_", " ")), fontsize=8)
+        axes.set_title(run.spoken(method), fontsize=8.5)
     _bar(figure, artist, grid, "relevance for the predicted class (scale below each map, logit units)")
     return figure
 
 
 def contrast(run: PhotoRun) -> Figure:
     """Show the relevance of predicted class and runner-up, and their difference, on one scale each row."""
-    figure, grid = _grid("Predicted class against runner-up", run, 3)
+    figure, grid = _grid("Predicted class against runner-up", run, 3, lines=2)
     method = run.composites[0]
     for i, row in enumerate(grid):
         best, second = (run.map(method, target, i) for target in ("predicted", "runner_up"))
         limit = max(limit_of(best), limit_of(second))
-        for number, (relevance, axes) in enumerate(zip((best, second, best - second), row[1:], strict=True)):
-            artist = _signed(axes, relevance, limit)
-            axes.set_title(run.label(i, number, 17) if number < 2 else "difference", fontsize=7)
-    _bar(figure, artist, grid, f"relevance, {literal(method)} (one scale for each row, logit units)")
+        names = (run.label(i, 0, 17), run.label(i, 1, 17), "first − second")
+        for relevance, axes, name in zip((best, second, best - second), row[1:], names, strict=True):
+            artist = _signed(axes, relevance, limit, above=f"{name}\n")
+    for axes, name in zip(grid[0, 1:], ("predicted class", "runner-up", "difference"), strict=True):
+        axes.set_title(name, fontsize=8.5)
+    _bar(figure, artist, grid, f"relevance, {run.spoken(method)} (one scale for each row, logit units)")
     return figure
 
 
@@ -69,7 +71,12 @@ def layers(run: PhotoRun) -> Figure:
         for relevance, axes in zip([*maps, run.map(method, "predicted", i)], row[1:], strict=True):
             artist = _signed(axes, relevance, limit_of(relevance))
     _name_blocks(run, grid, backwards=True)
-    _bar(figure, artist, grid, f"relevance summed over channels, {literal(method)} (scale below each map, logit units)")
+    _bar(
+        figure,
+        artist,
+        grid,
+        f"relevance summed over channels, {run.spoken(method)} (scale below each map, logit units)",
+    )
     return figure
 
 
@@ -81,7 +88,7 @@ def activations(run: PhotoRun) -> Figure:
             values = run.activation(name, i)
             limit = float(values.max()) or 1.0
             artist = show_amount(axes, values, limit)
-            axes.set_xlabel(f"max {short(limit)}", fontsize=6.5, labelpad=1.5)
+            axes.set_xlabel(f"max {short(limit)}", fontsize=7.5, labelpad=2)
     _name_blocks(run, grid, backwards=False)
     bar = figure.colorbar(artist, ax=grid, location="bottom", fraction=0.025, aspect=45, pad=0.015, shrink=0.6)
     bar.set_ticks(artist.get_clim(), labels=["0", "largest"])
@@ -90,17 +97,18 @@ def activations(run: PhotoRun) -> Figure:
     return figure
 
 
-def _grid(title: str, run: PhotoRun, columns: int) -> tuple[Figure, np.ndarray]:
+def _grid(title: str, run: PhotoRun, columns: int, lines: int = 1) -> tuple[Figure, np.ndarray]:
+    """Return a figure of one row an image, the image first, with room for so many lines of text below each map."""
     figure = new_figure(
         f"{title} – {literal(run.title)}",
         literal(run.origin),
         0.5 + _TILE * (columns + 1),
-        1.45 + (_TILE + 0.22) * run.show,
+        1.45 + (_TILE + 0.1 + 0.13 * lines) * run.show,
     )
     grid = figure.subplots(run.show, columns + 1, squeeze=False)
     for i, row in enumerate(grid):
         show_image(row[0], run.image(i))
-        row[0].set_xlabel(run.label(i), fontsize=7, labelpad=2)
+        row[0].set_xlabel(run.label(i), fontsize=7.5, labelpad=2)
     return figure, grid
 
 
@@ -109,12 +117,12 @@ def _name_blocks(run: PhotoRun, grid: np.ndarray, backwards: bool) -> None:
     names = [*reversed(names), "pixels"] if backwards else names
     for name, axes in zip(names, grid[0, 1:], strict=True):
         height, width = axes.get_images()[0].get_array().shape[:2]
-        axes.set_title(f"{name}\n{height}×{width}", fontsize=7.5)
+        axes.set_title(f"{name}\n{height}×{width}", fontsize=8.5)
 
 
-def _signed(axes: Axes, relevance: np.ndarray, limit: float):
+def _signed(axes: Axes, relevance: np.ndarray, limit: float, above: str = ""):
     artist = show_signed(axes, relevance, limit)
-    axes.set_xlabel(f"±{short(limit)}", fontsize=6.5, labelpad=1.5)
+    axes.set_xlabel(f"{above}±{short(limit)}", fontsize=7.5, labelpad=2)
     for spine in axes.spines.values():
         spine.set(visible=True, color="#cccccc", linewidth=0.5)
     return artist

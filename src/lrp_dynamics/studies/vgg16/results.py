@@ -13,6 +13,7 @@ from lrp_dynamics.base.hdf5 import KINDS, Layout, open_hdf5, tell_damage
 from lrp_dynamics.base.names import literal
 from lrp_dynamics.base.parameters import parse
 from lrp_dynamics.base.tables import read_csv
+from lrp_dynamics.base.typeset import rule_name
 from lrp_dynamics.reports.parameters import Shown
 
 SCHEMA, SCHEMA_VERSION = "lrp-dynamics/photos", 1
@@ -158,6 +159,10 @@ class PhotoRun:
         k = self.order[i, rank]
         name = self.classes[k]
         return f"{literal(name, width)}, {100 * self.probability[i, k]:.1f} %"
+
+    def spoken(self, method: str) -> str:
+        """Return what a method is called in a figure."""
+        return literal(rule_name(method), 40)
 
     def colour(self, method: str) -> str:
         """Return the colour of a method, the same in all figures."""

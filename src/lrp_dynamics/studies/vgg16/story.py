@@ -1,13 +1,14 @@
 """What the VGG-16 report's notebook needs: its results at hand, and sentences made of measured values."""
 
-from html import escape
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from lrp_dynamics.base.files import read_json
+from lrp_dynamics.measures.summary import median_interval
 from lrp_dynamics.reports.material import material
-from lrp_dynamics.reports.telling import Telling, code, plain
-from lrp_dynamics.reports.words import number, percent, times
+from lrp_dynamics.reports.telling import Telling, code, plain, rule
+from lrp_dynamics.reports.words import correlation, listed, number, percent, times
 from lrp_dynamics.studies.vgg16.results import PhotoRun
 from lrp_dynamics.studies.vgg16.study import FIGURES
 
@@ -68,23 +69,13 @@ class PhotoStory(Telling):
         half = (np.searchsorted(ranked, ranked[-1] / 2) + 1) / ranked.size
         against = np.clip(-relevance, 0, None).sum() / positive.sum()
         result = [
-            f"Half of the relevance for the predicted class lies on {percent(half)} of the pixels; most of it in the "
-            f"{place_of(positive)} of the image."
+            f"Half of the relevance for the predicted class lies on {percent(half)} of the pixels, the "
+            f"largest part of it in the {place_of(positive)} of the image."
         ]
-        if against > 1:
-            result.append(
-                f"More relevance speaks against the class than for it, {times(against)} as much; the rest of the logit "
-                "was absorbed on the way."
-            )
-        elif against > 0.05:
-            result.append(f"Relevance against the class is {percent(against)} of that for it.")
+        result += opposition(against)
         if self.masked:
             share = self.run.values(self.first, "mass_accuracy")[i]
-            area = self.run.measures["object_area"][i]
-            ratio = "more" if share > area else "no more"
-            result.append(
-                f"The object, {percent(area)} of the area, holds {percent(share)} of it: {ratio} than its area's share."
-            )
+            result.append(inside(share, self.run.measures["object_area"][i]))
         return result
 
     def _rival(self, i: int) -> list[str]:
@@ -94,16 +85,7 @@ class PhotoStory(Telling):
         r = float(np.corrcoef(best, second)[0, 1])
         difference = np.abs(best - second)
         where = place_of(difference.reshape(self.run.map(self.first, "predicted", i).shape))
-        likeness = (
-            "The same pixels speak for the runner-up"
-            if r > 0.7
-            else "The runner-up partly rests on the same pixels"
-            if r > 0.3
-            else "Pixels that speak for the predicted class tend to speak against the runner-up"
-            if r < -0.3
-            else "The runner-up rests on other pixels"
-        )
-        return [f"{likeness} (correlation {number(round(r, 3))}); the two maps differ most in the {where}."]
+        return [f"{likeness(r)} (correlation {correlation(r)}); the two maps differ most in the {where}."]
 
     def balance(self) -> list[str]:
         """Say how much of the logit arrives at the pixels, and which layer takes most of the rest."""
@@ -113,7 +95,7 @@ class PhotoStory(Telling):
             shares = np.median(shares, 0)
             top = int(np.argmax(np.abs(shares)))
             arrives = self.metrics[f"{method}_arrives"]
-            text = f"By {code(method)}, {percent(arrives)} of the explained logit arrives at the pixels (median)"
+            text = f"By {rule(method)}, {percent(arrives)} of the explained logit arrives at the pixels (median)"
             if np.abs(shares[top]) > 0.001:
                 verb = "takes" if shares[top] > 0 else "gives"
                 text += f"; {code(layers[top])} {verb} most, {percent(abs(shares[top]))}"
@@ -126,51 +108,22 @@ class PhotoStory(Telling):
         return result
 
     def evaluation(self) -> list[str]:
-        """Say which method's order of pixels the network agrees with most, and what random weights do to the maps."""
-        scores = {name: self.metrics[f"{name}_abpc"] for name in self.run.methods}
-        best = max(scores, key=scores.__getitem__)
-        others = ", ".join(f"{code(name)} {number(value)}" for name, value in scores.items() if name != best)
-        kind = f"{code(best)}" if best in self.run.composites else "the plain gradient times the input"
-        result = [
-            f"The network agrees most with {kind}: an area between the curves of {number(scores[best])} logit units "
-            f"(median), against {others}."
-        ]
-        if scores[best] <= 0:
-            result.append("No method's order beats its own reverse, so none of these maps says what the logit needs.")
-        return result
+        """Say which method's order of pixels the network agrees with most, if any."""
+        return evaluation({name: self.run.values(name, "abpc") for name in self.run.methods})
 
     def checks(self) -> list[str]:
         """Say what is left of the maps once the weights are random."""
-        result = []
-        for name in self.run.methods:
-            key = f"{name}_mprt_all_layers"
-            if key not in self.metrics:
-                continue
-            last, all_layers = self.metrics[f"{name}_mprt_last_layer"], self.metrics[key]
-            text = (
-                f"{code(name)}: {number(round(last, 3))} after the last layer, {number(round(all_layers, 3))} after all"
-            )
-            result.append(text)
-        stubborn = [n for n in self.run.methods if self.metrics.get(f"{n}_mprt_last_layer", 0) > 0.9]
-        closing = (
-            f" With random weights in the last layer, {' and '.join(code(n) for n in stubborn)} still "
-            f"{'give' if len(stubborn) > 1 else 'gives'} nearly the same maps: what the last layer has learned hardly "
-            "shows in them."
-            if stubborn
-            else ""
-        )
-        return [
-            "Rank correlations of |relevance| with that of the trained network (median): "
-            + "; ".join(result)
-            + "."
-            + closing
-        ]
+        return checks(self.metrics, self.run.methods)
+
+    def limits(self) -> list[str]:
+        """Say what the study leaves open."""
+        return limits(len(self.run.names), self.run.title)
 
     def localisation(self) -> list[str]:
         """Say how much of the relevance lies in the object."""
         area = self.metrics["object_area"]
         known = [n for n in self.run.methods if f"{n}_mass_accuracy" in self.metrics]
-        parts = [f"{code(n)} {percent(self.metrics[f'{n}_mass_accuracy'])}" for n in known]
+        parts = [f"{rule(n)} {percent(self.metrics[f'{n}_mass_accuracy'])}" for n in known]
         return [
             f"The object fills {percent(area)} of the image and holds, of the positive relevance, {', '.join(parts)}."
         ]
@@ -187,10 +140,7 @@ class PhotoStory(Telling):
             "entropy": "entropy (nats)",
         }
         shown = {key: text for key, text in columns.items() if f"{self.first}_{key}" in self.metrics}
-        rows = [
-            (f"<code>{escape(name)}</code>", *(self._cell(f"{name}_{key}", key) for key in shown))
-            for name in self.run.methods
-        ]
+        rows = [(rule(name), *(self._cell(f"{name}_{key}", key) for key in shown)) for name in self.run.methods]
         self.table(("method", *shown.values()), rows, numeric=range(1, len(shown) + 1))
 
     def _cell(self, name: str, key: str) -> str:
@@ -198,6 +148,101 @@ class PhotoStory(Telling):
         if value is None:
             return "–"
         return percent(value) if key == "arrives" else number(value)
+
+
+def evaluation(scores: Mapping[str, np.ndarray]) -> list[str]:
+    """Say which method has the largest ABPC, and whether the images (N,) suffice to tell it from the others."""
+    known = {name: values[np.isfinite(values)] for name, values in scores.items()}
+    medians = {name: float(np.median(values)) for name, values in known.items() if len(values)}
+    if not medians:
+        return ["No image has an ABPC that could be compared."]
+    best = max(medians, key=medians.__getitem__)
+    shown = ", ".join(f"{rule(name)} {number(value)}" for name, value in medians.items())
+    result = [f"The area between the curves, in logit units (median over images): {shown}."]
+    low = {name: median_interval(scores[best] - scores[name])[0] for name in medians if name != best}
+    alike = [rule(name) for name, value in low.items() if not value > 0]
+    if not low:
+        pass
+    elif not alike:
+        result.append(
+            f"The network agrees most with {rule(best)}: image by image, its area is larger than that of every other "
+            "method (95 % intervals of the median difference lie above zero)."
+        )
+    else:
+        result.append(
+            f"{rule(best)} has the largest median, but these images do not tell it from {listed(alike, 'or')}: the "
+            "95 % interval of the median difference, image by image, includes zero."
+        )
+    if medians[best] <= 0:
+        result.append("No method's order beats its own reverse, so none of these maps says what the logit needs.")
+    return result
+
+
+def checks(metrics: Mapping[str, float], methods: Sequence[str]) -> list[str]:
+    """Say how alike maps are to those of random weights, and which hardly change with the last layer."""
+    told = []
+    for name in methods:
+        last, everything = (metrics.get(f"{name}_mprt_{layers}") for layers in ("last_layer", "all_layers"))
+        if last is not None and everything is not None:
+            told.append(f"{rule(name)}: {correlation(last)} after the last layer, {correlation(everything)} after all")
+    if not told:
+        return ["No map varies enough to be compared with those of random weights."]
+    result = [
+        f"Rank correlations of |relevance| with that of the trained network (median): {'; '.join(told)}.",
+        "They do not rank the methods: how far a correlation falls also depends on how much noise the maps have.",
+    ]
+    stubborn = [rule(name) for name in methods if metrics.get(f"{name}_mprt_last_layer", 0) > 0.9]
+    if stubborn:
+        result.append(
+            f"With random weights in the last layer, {listed(stubborn)} still "
+            f"{'give' if len(stubborn) > 1 else 'gives'} nearly the same maps: what this layer has learned hardly "
+            "shows in them."
+        )
+    return result
+
+
+def limits(images: int, title: str) -> list[str]:
+    """Say what a study of so many images of a dataset of this title leaves open."""
+    result = [
+        "A heatmap shows what this network uses, not what is in the image; a wrong prediction has a heatmap too.",
+        "Images with replaced regions are of a kind that the network was not trained on.",
+    ]
+    if "synthetic" in title.lower():
+        result.append("The images are synthetic: what holds for them need not hold for photographs.")
+    if images < 20:
+        result.append(f"{images} {'image is' if images == 1 else 'images are'} too few to rank methods.")
+    return result
+
+
+def likeness(r: float) -> str:
+    """Say how the maps of two classes compare, whose correlation over pixels is r."""
+    if r > 0.7:
+        return "The runner-up's map looks much the same"
+    if r > 0.3:
+        return "The runner-up rests partly on the same pixels"
+    if r < -0.3:
+        return "Pixels that speak for the predicted class tend to speak against the runner-up"
+    return "The runner-up rests on other pixels"
+
+
+def opposition(against: float) -> list[str]:
+    """Say how much relevance speaks against the class, as a multiple of that for it."""
+    if against > 1:
+        return [
+            f"More relevance speaks against the class than for it, {times(against)} as much; what is missing from the "
+            "logit was absorbed on the way."
+        ]
+    if against > 0.05:
+        return [f"Relevance against the class is {percent(against)} of that for it."]
+    return []
+
+
+def inside(share: float, area: float) -> str:
+    """Say whether the object holds more of the positive relevance than its share of the area."""
+    if np.isnan(share):
+        return "How much of it the object holds is not known."
+    ratio = "more" if share > area else "no more"
+    return f"The object, {percent(area)} of the area, holds {percent(share)} of it: {ratio} than its share of the area."
 
 
 def place_of(amount: np.ndarray) -> str:

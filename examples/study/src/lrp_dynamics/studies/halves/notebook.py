@@ -15,8 +15,8 @@
 
 # %% tags=["parameters"]
 inputs = {
-    "metrics": "results/demo_halves/seed-0/metrics.json",
-    "figures": "reports/demo_halves/figures",
+    "metrics": "../../results/demo_halves/seed-0/metrics.json",
+    "figures": "figures",
 }
 params = {}
 

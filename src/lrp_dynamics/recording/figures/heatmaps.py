@@ -1,18 +1,20 @@
 """Figures of heatmaps along the training, and of their changes from step to step."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.figure import Figure
 
 from lrp_dynamics.base.style import limit_of, new_figure, short, show_amount, show_sample, show_signed
-from lrp_dynamics.studies.blog.results import Run
+from lrp_dynamics.recording.figures.run import Run
 
 _ROWS = 6  # one sample each of so many classes
 _TILE = 0.86  # inches
 
 
-def heatmaps(run: Run) -> Figure:
+def heatmaps(run: Run, samples: Sequence[int] | None = None) -> Figure:
     """Show the relevance maps of a few samples along the training, each sample on its own symmetric scale."""
-    moments, chosen = run.moments(), run.one_per_class(_ROWS)
+    moments, chosen = run.moments(), run.one_per_class(_ROWS) if samples is None else samples
     figure, grid = _grid("Heatmaps along training", run, moments, chosen)
     name, score = ("p", run.scalar("probability")) if run.scored else ("output", run.scalar("logit"))
     for sample, row in zip(chosen, grid, strict=True):
@@ -24,13 +26,14 @@ def heatmaps(run: Run) -> Figure:
         _scale_note(row[-1], f"±{short(limit)}")
     for moment, axes in zip(moments, grid[0, 1:], strict=True):
         axes.set_title(_step_name(run, moment))
-    _bar(figure, artist, grid, ["−", "0", "+"], "relevance (row's scale at the right, logit units)")
+    _bar(figure, artist, grid, ["−", "0", "+"], f"relevance (row's scale at the right, {run.amount})")
     return figure
 
 
-def heatmap_changes(run: Run) -> Figure:
+def heatmap_changes(run: Run, samples: Sequence[int] | None = None) -> Figure:
     """Show |R_i - R_{i+1}| of a few samples along the training, each map on its own scale with its sum below."""
-    moments, chosen = np.unique(np.minimum(run.moments(), run.recording.steps - 2)), run.one_per_class(_ROWS)
+    moments = np.unique(np.minimum(run.moments(), run.recording.steps - 2))
+    chosen = run.one_per_class(_ROWS) if samples is None else samples
     figure, grid = _grid("Changes of the heatmaps along training", run, moments, chosen)
     for sample, row in zip(chosen, grid, strict=True):
         pairs = [run.recording.maps(slice(moment, moment + 2), sample).astype(np.float64) for moment in moments]
@@ -45,12 +48,12 @@ def heatmap_changes(run: Run) -> Figure:
         artist,
         grid,
         ["0", "largest"],
-        r"$|R_i - R_{i+1}|$ (each map on its own scale; Σ: sum over the map, logit units)",
+        rf"$|R_i - R_{{i+1}}|$ (each map on its own scale; Σ: sum over the map, {run.amount})",
     )
     return figure
 
 
-def _grid(title: str, run: Run, moments: np.ndarray, chosen: list[int]) -> tuple[Figure, np.ndarray]:
+def _grid(title: str, run: Run, moments: np.ndarray, chosen: Sequence[int]) -> tuple[Figure, np.ndarray]:
     columns = len(moments) + 1
     width = max(6.5, 1.1 + _TILE * columns)  # room for the title of a run with few moments
     height = 1.2 + (_TILE + 0.17) * len(chosen)
@@ -64,7 +67,7 @@ def _grid(title: str, run: Run, moments: np.ndarray, chosen: list[int]) -> tuple
 
 
 def _step_name(run: Run, moment: int) -> str:
-    return "untrained" if run.iteration[moment] == 0 else f"step {run.iteration[moment]}"
+    return run.start if run.iteration[moment] == 0 else f"step {run.iteration[moment]}"
 
 
 def _scale_note(axes, text: str) -> None:

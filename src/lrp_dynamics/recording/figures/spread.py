@@ -1,7 +1,10 @@
 """Figures of the dynamics themselves: of single samples, and how divergence is distributed over all."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from scipy.stats import median_abs_deviation, norm
@@ -10,6 +13,7 @@ from lrp_dynamics.base.style import (
     BLUE,
     GREY,
     VERMILION,
+    legend_above,
     limit_of,
     new_figure,
     short,
@@ -17,12 +21,12 @@ from lrp_dynamics.base.style import (
     show_sample,
     show_signed,
 )
-from lrp_dynamics.studies.blog.results import Run
+from lrp_dynamics.recording.figures.run import Run
 
 
-def dynamics_maps(run: Run) -> Figure:
-    """Show samples at evenly spaced ranks of divergence with their relevance and dynamics maps."""
-    chosen = run.by_divergence(run.show)
+def dynamics_maps(run: Run, samples: Sequence[int] | None = None) -> Figure:
+    """Show samples with their relevance and dynamics maps; at evenly spaced ranks of divergence, unless told which."""
+    chosen = run.by_divergence(run.show) if samples is None else samples
     figure = new_figure(f"Dynamics of single samples – {run.title}", run.origin, 8.6, 0.65 + 1.36 * len(chosen))
     grid = figure.subplots(len(chosen), 5, squeeze=False)
     titles = ["sample", "relevance at the end", "mean |relevance|", "Dynamics", "normalised Dynamics"]
@@ -46,13 +50,16 @@ def differences(run: Run) -> Figure:
     steps = run.scalar("step_divergence")
     last = run.recording.steps - 1
     figure = new_figure(
-        f"Individual differences $|R_{{i-1}} - R_i|$ – {run.title}", run.origin, 8.6, 0.9 + 1.3 * len(chosen)
+        f"Individual differences $|R_i - R_{{i+1}}|$ – {run.title}", run.origin, 8.6, 0.9 + 1.3 * len(chosen)
     )
     grid = figure.subplots(len(chosen), 5, squeeze=False, width_ratios=[3.2, 1, 1, 1, 1])
     for sample, row in zip(chosen, grid, strict=True):
         worst = 1 + int(steps[1:, sample].argmax())
         shown = sorted({max(1, last // 10), max(1, last // 2), last})[:3]
-        row[0].semilogy(run.iteration[1:], steps[1:, sample], color=BLUE, linewidth=0.6, rasterized=True)
+        row[0].plot(run.iteration[1:], steps[1:, sample], color=BLUE, linewidth=0.6, rasterized=True)
+        if (steps[1:, sample] > 0).any():
+            row[0].set_yscale("log")
+            _few_ticks(row[0].yaxis, steps[1:, sample])
         row[0].plot(run.iteration[worst], steps[worst, sample], "o", color=VERMILION, markersize=5, fillstyle="none")
         row[0].set_ylabel(_name(run, sample), fontsize=8)
         pairs = {record: run.recording.maps(slice(record - 1, record + 1), sample) for record in {*shown, worst}}
@@ -68,9 +75,25 @@ def differences(run: Run) -> Figure:
                 fontsize=8,
                 color=VERMILION if axes is row[1] else "black",
             )
-    grid[0, 0].set_title(r"step divergence (logit units), ○ largest")
+    grid[0, 0].set_title(f"step divergence ({run.amount}), ○ largest")
     grid[-1, 0].set_xlabel("training step")
     return figure
+
+
+def _few_ticks(axis: Axis, values: np.ndarray) -> None:
+    """Set ticks of a logarithmic axis: decades, parts of them, or, where values are close together, steady ones."""
+    positive = values[values > 0]
+    decades = np.log10(positive.max() / positive.min()) if len(positive) else 0
+    axis.set_major_locator(
+        LogLocator(numticks=5)
+        if decades > 2
+        else LogLocator(subs=(1, 2, 5), numticks=5)
+        if decades > 0.7
+        else MaxNLocator(3)
+    )
+    digits = 1 if decades > 0.7 else 2
+    axis.set_major_formatter(FuncFormatter(lambda value, _: short(value, digits)))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def divergence(run: Run) -> Figure:
@@ -83,11 +106,11 @@ def divergence(run: Run) -> Figure:
         return figure
     logs = np.log(positive)
     centre, spread = np.median(logs), median_abs_deviation(logs, scale="normal")
-    cut = float(run.outliers["threshold"][0])
+    cut = None if run.outliers is None else float(run.outliers["threshold"][0])
     figure = new_figure(f"Divergence of {len(values)} samples – {run.title}", run.origin, 8.6, 4.1)
     left, right = figure.subplots(1, 2)
     bins = max(10, int(2 * np.sqrt(len(positive))))
-    low, high = logs.min(), max(logs.max(), centre + cut * spread)
+    low, high = logs.min(), max(logs.max(), centre + (cut or 0) * spread)
     right.set_xscale("log")
     for axes, edges in (
         (left, np.linspace(0, np.exp(high), bins + 1)),
@@ -97,19 +120,22 @@ def divergence(run: Run) -> Figure:
         axes.hist(positive, edges, color=BLUE, alpha=0.55, edgecolor="white", linewidth=0.4, label="samples")
         expected = len(positive) * np.diff(norm.cdf(np.log(np.maximum(edges, 1e-300)), centre, max(spread, 1e-9)))
         axes.stairs(expected, edges, color="black", linestyle="--", label="log-normal of same median and MAD")
-        axes.axvline(np.exp(centre + cut * spread), color=VERMILION, linestyle=":", label=f"threshold: z = {cut:.3g}")
-        axes.set(xlabel="divergence (logit units)", xlim=(edges[0], edges[-1] * 1.03))
+        if cut is not None:
+            at, name = np.exp(centre + cut * spread), f"threshold: z = {cut:.3g}"
+            axes.axvline(at, color=VERMILION, linestyle=":", label=name)
+        axes.set(xlim=(edges[0], edges[-1] * 1.03))
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-        _mark_flagged(axes, run)
-    left.set_ylim(top=1.35 * left.get_ylim()[1])  # room for the legend
+        if cut is not None:
+            _mark_flagged(axes, run)
     ticks = range(1, 10) if high - low < 1.5 else (1, 2, 5) if high - low < 5 else (1,)
     right.xaxis.set_major_locator(LogLocator(subs=ticks))
-    right.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+    right.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value, 1 if high - low > 0.5 else 3)))
     right.xaxis.set_minor_formatter(NullFormatter())
-    left.set(title="linear axis", ylabel="number of samples")
-    right.set_title("logarithmic axis")
-    legend_title = None if run.outliers["flagged"].any() else "no sample is flagged"
-    left.legend(loc="upper right", frameon=True, edgecolor="none", framealpha=0.9, title=legend_title, alignment="left")
+    left.set(xlabel=f"divergence ({run.amount}), linear axis", ylabel="number of samples")
+    right.set_xlabel(f"divergence ({run.amount}), logarithmic axis")
+    if cut is not None and not run.outliers["flagged"].any():
+        left.plot([], [], " ", label="no sample is flagged")
+    legend_above(left, 2)
     return figure
 
 

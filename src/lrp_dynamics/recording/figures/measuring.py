@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 
 from lrp_dynamics.base.style import GREY, limit_of, new_figure, short, show_amount, show_sample, show_signed
-from lrp_dynamics.studies.blog.results import Run
+from lrp_dynamics.recording.figures.run import Run
 
 _WIDTH, _HEIGHT, _TILE = 8.6, 4.75, 0.95  # inches
 
@@ -22,7 +22,8 @@ def schematic(run: Run) -> Figure:
     top, middle, bottom = 3.1, 1.72, 0.35
     picture = _axes(figure, 0.08, top)
     show_sample(picture, run.image(sample))
-    picture.set_title(f"sample: {run.class_name(sample)}")
+    name = run.class_name(sample)
+    picture.set_title(name if name.startswith("sample ") else f"sample: {name}")
 
     starts = sorted({0, last // 2, last - 1})
     centres = [2.2 + 2.35 * k for k in range(len(starts))]
@@ -31,8 +32,8 @@ def schematic(run: Run) -> Figure:
         first, second = run.iteration[start : start + 2]
         for x, values, step in ((centre - _TILE - 0.04, maps[0], first), (centre + 0.04, maps[1], second)):
             axes = _axes(figure, x, top)
-            show_signed(axes, values, limit_of(maps))
-            axes.set_title(f"$R_{{{step}}}$")
+            show_signed(axes, values, limit_of(values))  # maps of an untrained network would be white on another's
+            axes.set_title(f"$R_{{{step}}}$  ±{short(limit_of(values))}", fontsize=7.5)
             _arrow(
                 figure, (x + _TILE / 2, top - 0.04), (centre + 0.6 * (x + _TILE / 2 - centre), middle + _TILE + 0.04)
             )
@@ -59,7 +60,7 @@ def schematic(run: Run) -> Figure:
     _arrow(figure, (centre + _TILE / 2 + 0.06, bottom + _TILE / 2), (centre + _TILE / 2 + 1.06, bottom + _TILE / 2))
     _write(figure, centre + _TILE / 2 + 0.56, bottom + _TILE / 2 + 0.1, f"sum over {run.recording.unit}s", 7.5)
     value = short(float(run.samples["divergence"][sample]), 3)
-    text = f"divergence = {value}\n(logit units;\nrank {run.rank(sample)} of {len(run.dynamics)})"
+    text = f"divergence = {value}\n({run.amount};\nrank {run.rank(sample)} of {len(run.dynamics)})"
     _write(figure, centre + _TILE / 2 + 1.75, bottom + _TILE / 2, text, 9)
     return figure
 
