@@ -1,6 +1,8 @@
 """What pages show as Python runs as it stands there, where nothing needs to be made before."""
 
 import doctest
+import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,17 +11,20 @@ import torch
 from torch import nn
 
 from lrp_dynamics import Recorder, lrp
+from lrp_dynamics.commands import cli
 from lrp_dynamics.recording.store import open_relevance
 
-from .pages import PAGES, ROOT, blocks, name_of, programs
+from .pages import PAGES, ROOT, blocks, commands, name_of, programs
 
 # Which test runs the code of a page; a page that is not here, and has code, fails.
 HERE = {
     "docs/evaluation.md",
     "docs/exchange.md",
+    "docs/explorer.md",
     "docs/how-to/rule.md",
     "docs/lrp.md",
     "docs/recorder.md",
+    "docs/your-own-network.md",
 }
 SESSIONS = [path for path in PAGES if any(block.text.startswith(">>>") for block in blocks(path))]
 AFTER_DEMO = "tests/workflow/test_readme.py"
@@ -27,12 +32,14 @@ ELSEWHERE = {
     "README.md": AFTER_DEMO,
     "docs/cluster.md": AFTER_DEMO,
     "docs/data.md": AFTER_DEMO,
+    "docs/explaining.md": "tests/explain/test_explain.py",  # with networks that need no download
     "docs/file-format.md": AFTER_DEMO,
     "docs/gallery.md": AFTER_DEMO,
     "docs/how-to/figures.md": AFTER_DEMO,
     "docs/how-to/study.md": AFTER_DEMO,
     "docs/index.md": AFTER_DEMO,
     "docs/loops.md": "tests/recording/test_loops.py",
+    "docs/notebooks.md": "tests/test_studies.py",
     "docs/parameters.md": "tests/base/test_parameters.py",
     "docs/reading-the-results.md": AFTER_DEMO,
     "docs/start.md": AFTER_DEMO,
@@ -49,12 +56,27 @@ def test_a_test_runs_the_code_of_every_page():
     assert [test for test in set(ELSEWHERE.values()) if not (ROOT / test).exists()] == []
 
 
-@pytest.mark.parametrize("path", SESSIONS, ids=name_of)
+LONG = [pytest.param(path, marks=pytest.mark.long) for path in SESSIONS if path.name == "study.md"]
+
+
+@pytest.mark.parametrize("path", [path for path in SESSIONS if path.name != "study.md"] + LONG, ids=name_of)
 def test_sessions(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = "\n\n".join(block.text for block in blocks(path) if block.text.startswith(">>>"))
     session = doctest.DocTestParser().get_doctest(text, {}, name_of(path), str(path), 0)
     assert doctest.DocTestRunner().run(session).failed == 0
+
+
+def test_commands_are_those_that_there_are():
+    """Every `lrp-dynamics` command of every page has arguments that the command takes."""
+    found = 0
+    for path in PAGES:
+        for line in commands(path):
+            words = shlex.split(line, comments=True)
+            if words[:1] == ["lrp-dynamics"] and "--help" not in words:
+                assert cli.parser(words[1]).parse_args(words[1:]).command == words[1]
+                found += 1
+    assert found > 10
 
 
 def network() -> nn.Module:
@@ -149,8 +171,6 @@ def test_other_packages(tmp_path, monkeypatch):
     exec(recording, names)
     exec(importing, names | {"images": np.zeros((2, 3, 4, 4), np.uint8)})
     assert (tmp_path / "relevance.h5").exists()
-    from lrp_dynamics.commands import cli
-
     (command,) = (block.text for block in blocks("docs/exchange.md") if block.language == "bash")
     assert cli.main([*command.replace("relevance.h5", "imported.h5").split()[1:]]) == 0
     assert "my-rule" in open_attributes(tmp_path / "imported.h5")["composite"]
@@ -159,3 +179,35 @@ def test_other_packages(tmp_path, monkeypatch):
 def open_attributes(path: Path) -> dict:
     with open_relevance(path) as recording:
         return recording.attrs
+
+
+@pytest.mark.long
+def test_from_a_loop_to_the_page_and_the_explorer(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model, samples, targets = network(), torch.rand(4, 3, 8, 8), torch.tensor([0, 1, 2, 0])
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def train_step(model, x, y):
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    names = {"model": model, "samples": samples, "targets": targets, "train_step": train_step}
+    names["batches"] = [(samples, targets)] * 5
+    record, study, compare, notebook = programs("docs/your-own-network.md")
+    exec(record, names)
+    for folder in ("a", "b"):
+        Path(folder).mkdir()
+        shutil.copy("relevance.h5", folder)
+    exec(study, names)
+    assert Path("study/index.html").exists()
+    shutil.rmtree("study")
+    for program in (compare, notebook, *programs("docs/explorer.md")):
+        exec(program, names)
+    assert Path("study/index.html").exists()
+    (lines,) = (block.text for block in blocks("docs/explorer.md") if block.text.startswith("lrp-dynamics"))
+    for line in lines.splitlines():
+        assert cli.main(shlex.split(line)[1:]) == 0
+    assert Path("rules.html").exists()
