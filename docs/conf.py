@@ -83,14 +83,15 @@ def _formulas(app, what, name, obj, options, lines) -> None:
     for start, line in enumerate(text := text.split("\n")):
         if not line.lstrip().startswith((">>>", "...", ".. ")):
             parts = re.split(r"(`+[^`]*`+)", line)
-            parts[::2] = [re.sub(r"\||(?<!\*)\*(?=\w)", r"\\\g<0>", part) for part in parts[::2]]
+            parts[::2] = [re.sub(r"\||(?<!\*)\*(?=[\w.])", r"\\\g<0>", part) for part in parts[::2]]
             text[start] = "".join(parts)
     lines[:] = text
 
 
 def _beside(app, name, source) -> None:
-    """Lead links to the files beside this folder, which code hosts show, to the pages that include them here."""
+    """Lead links to files beside this folder, which code hosts show, to pages that include them, or to their names."""
     source[0] = re.sub(r"\]\((?:\.\./)+(CONTRIBUTING|CHANGELOG)\.md", lambda f: f"](/{f[1].lower()}.md", source[0])
+    source[0] = re.sub(r"\[[^\]]*\]\((?:\.\./)+(examples/[^)]*\.ipynb)\)", r"`\1`", source[0])
 
 
 class CommandHelp(SphinxDirective):
