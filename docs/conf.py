@@ -83,7 +83,7 @@ def _formulas(app, what, name, obj, options, lines) -> None:
     for start, line in enumerate(text := text.split("\n")):
         if not line.lstrip().startswith((">>>", "...", ".. ")):
             parts = re.split(r"(`+[^`]*`+)", line)
-            parts[::2] = [re.sub(r"\||(?<!\*)\*(?=[\w.])", r"\\\g<0>", part) for part in parts[::2]]
+            parts[::2] = [re.sub(r"\||(?<!\*)\*(?=[\w.])(?![^*\s]+\*)", r"\\\g<0>", part) for part in parts[::2]]
             text[start] = "".join(parts)
     lines[:] = text
 
@@ -101,7 +101,8 @@ class CommandHelp(SphinxDirective):
         """Return the sections."""
         from lrp_dynamics.commands import cli
 
-        os.environ["COLUMNS"] = "100"  # which help is set for
+        self.env.note_reread()
+        os.environ["COLUMNS"] = "84"  # which help is set for
         (commands,) = (action for action in cli.parser()._actions if action.dest == "command")
         found = []
         for name, parser in sorted(commands.choices.items()):
