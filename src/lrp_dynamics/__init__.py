@@ -22,7 +22,7 @@ The public names are loaded on first use, so that stages which need no torch do 
 
 from importlib import import_module
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["Recorder", "UserError", "__version__", "lrp", "open_relevance", "study"]
 
 _LAZY = {
