@@ -13,6 +13,7 @@ A second table looks at a training of a network with BatchNorm during which each
 
     python benchmarks/comparison.py --output benchmarks/results/comparison.json
     python benchmarks/comparison.py --table docs/comparison.json [--into docs/comparison.md]
+    python benchmarks/comparison.py --table docs/comparison.json --summary [--into README.md]
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -356,15 +358,36 @@ def table(results: dict) -> str:
     return "\n".join(lines)
 
 
+def summary(results: dict) -> str:
+    """Return a line for each package as Markdown."""
+    lines = [
+        "| | networks explained | of these LRP-0 | forwards, median | a training beside it |",
+        "|---|---|---|---|---|",
+    ]
+    for package in results["packages"]:
+        cells = [results["cells"][f"{package}: {name}"] for name in results["networks"]]
+        found = [c for c in cells if "forwards" in c]
+        tried = [c for c in cells if "left out" not in c]
+        judged = [c for c in found if c["off"] is not None]
+        exact = sum(c["off"] < CLOSE for c in judged)
+        cost = f"{statistics.median(c['forwards'] for c in found):.1f}" if found else ""
+        effect = results["training"].get(package, {})
+        told = "the same bits" if not any(effect.values()) else "fails" if FAILED in effect else "other weights"
+        told = told if effect else ""
+        lines.append(f"| {package} | {len(found)} of {len(tried)} | {exact} of {len(judged)} | {cost} | {told} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/comparison.json"))
     parser.add_argument("--network", nargs="+", choices=NETWORKS, default=NETWORKS, help="only these")
     parser.add_argument("--cell", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--summary", action="store_true", help="a line for each package, with --table")
     pages.add_options(parser)
     arguments = parser.parse_args()
-    if pages.shown(arguments, table):
+    if pages.shown(arguments, summary if arguments.summary else table):
         return
     if arguments.cell:
         torch.set_num_threads(1)

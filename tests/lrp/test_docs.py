@@ -19,14 +19,16 @@ def test_every_name_is_documented(page, names):
     assert set(names) <= found
 
 
-TABLE = re.compile(r"<!-- table: python (\S+) --table (\S+) --into")
-PAGES = {path: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").rglob("*.md"))}
+TABLE = re.compile(r"<!-- table: python (\S+) --table (\S+)( --summary)? --into")
+PAGES = {
+    path: path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+}
 MARKED = [(path, *found) for path, text in PAGES.items() for found in TABLE.findall(text)]
 
 
-@pytest.mark.parametrize(("page", "script", "results"), MARKED, ids=[script for _, script, _ in MARKED])
-def test_a_table_is_that_of_its_result_file(page, script, results):
-    command = [sys.executable, "-X", "utf8", script, "--table", results]
+@pytest.mark.parametrize(("page", "script", "results", "option"), MARKED, ids=[f"{m[1]}{m[3]}" for m in MARKED])
+def test_a_table_is_that_of_its_result_file(page, script, results, option):
+    command = [sys.executable, "-X", "utf8", script, "--table", results, *option.split()]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=True)
     assert done.stdout.strip() in PAGES[page]
 

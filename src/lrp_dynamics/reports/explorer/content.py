@@ -12,6 +12,7 @@ import numpy as np
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.names import shown
 from lrp_dynamics.base.tables import read_csv
+from lrp_dynamics.base.typeset import rule_name
 from lrp_dynamics.measures.outliers import flag
 from lrp_dynamics.measures.parameters import Outliers
 from lrp_dynamics.measures.samples import forgetting_events
@@ -216,7 +217,8 @@ def about(item: Source) -> dict[str, Any]:
     median = float(np.median(logs)) if len(logs) else 0.0
     return {
         "name": shown(item.name),
-        **{name: shown(attrs[name]) for name in ("composite", "model", "dataset_title", "target")},
+        "composite": shown(rule_name(str(attrs["composite"]))),
+        **{name: shown(attrs[name]) for name in ("model", "dataset_title", "target")},
         "seed": shown(attrs["seed"]),
         "complete": recording.complete,
         "steps": recording.steps,
