@@ -111,6 +111,8 @@ def _from_file(model: str, weights: Path | None) -> Network:
     """Return the network of a file that says what it is."""
     path = Path(model)
     if not path.is_file():
+        if path.suffix == ".safetensors":
+            raise UserError(f"model: there is no file {model!r}; expected a .safetensors file of the pipeline")
         close = get_close_matches(model, known(), 3)
         hint = f"perhaps {' or '.join(close)}" if close else "such as vgg16, resnet18 or blog_cnn"
         raise UserError(

@@ -19,6 +19,7 @@ file that opens, in which `/accum/<valid_slot>/n` steps are whole (`lrp_dynamics
 """
 
 import json
+import time
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,7 @@ LAYOUT = Layout(
 )
 
 
+LOOKS = 5  # again, at a recording that is being written
 _REMEDY = "restore it from a copy, or record again"
 
 
@@ -185,6 +187,18 @@ class RelevanceFile:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
+        # While it is written, what is known of its parts may be of two moments.
+        for rest in range(LOOKS, -1, -1):
+            problem = self._open()
+            if not problem:
+                return
+            self.close()
+            if not (rest and self.writer):
+                raise UserError(f"{self.path}: {problem}: it is damaged, or was made by something else")
+            time.sleep(0.1)
+
+    def _open(self) -> str | None:
+        """Open the file and read what all else needs; return what cannot be in a recording."""
         self.file = open_hdf5(self.path, LAYOUT)
         self.attrs = dict(self.file.attrs)
         self.attrs["classes"] = json.loads(self.attrs["classes"])
@@ -193,9 +207,7 @@ class RelevanceFile:
         slot = int(self.file["accum/valid_slot"][()])
         self._slot = "AB"[slot % 2]
         self.steps = int(self.file[f"accum/{self._slot}/n"][()])
-        if problem := self._contradiction(slot):
-            self.close()
-            raise UserError(f"{self.path}: {problem}: it is damaged, or was made by something else")
+        return self._contradiction(slot)
 
     def _contradiction(self, slot: int) -> str | None:
         """Return what cannot be in a recording, whenever its writer was stopped."""

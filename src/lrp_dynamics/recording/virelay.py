@@ -89,7 +89,7 @@ def principal_components(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Examples
     --------
     >>> points, variance = principal_components(np.array([[0.0, 0.0], [2.0, 0.0], [4.0, 0.0]]))
-    >>> np.abs(points[:, 0]).tolist(), variance[0].round(6).item()
+    >>> np.abs(points[:, 0]).round(6).tolist(), variance[0].round(6).item()
     ([2.0, 0.0, 2.0], 4.0)
     """
     centred = rows - rows.mean(axis=0)

@@ -35,7 +35,7 @@ def sparkline(values: np.ndarray, width: int = WIDTH, blocks: str = BLOCKS) -> s
     Examples
     --------
     >>> sparkline(np.array([0.0, 1.0, 2.0, np.nan, 7.0])), sparkline(np.ones(3)), sparkline(np.arange(8.0), 4)
-    ('▁▂▃ █', '▁▁▁', '▁▃▅█')
+    ('▁▂▃ █', '▁▁▁', '▁▃▆█')
     """
     parts = np.array_split(np.asarray(values, dtype=np.float64), max(1, min(width, len(values))))
     kept = [part[np.isfinite(part)] for part in parts]

@@ -1,8 +1,12 @@
 """Follow a recording that another process is writing, in a terminal or a log."""
 
 import shutil
+import signal
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from lrp_dynamics.base.errors import StorageError, UserError
@@ -31,6 +35,27 @@ def watch(path: str | Path, every: float) -> None:
     UserError
         If there is no such recording, or it is not complete and nobody is writing it.
     """
+    with _ctrl_c() as asked:
+        _follow(path, every, asked)
+
+
+@contextmanager
+def _ctrl_c() -> Iterator[threading.Event]:
+    """Yield what Ctrl-C sets: an exception would be lost where HDF5 calls back into Python."""
+    asked = threading.Event()
+    usual = signal.signal(signal.SIGINT, lambda *_: asked.set())
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
+def _wait(asked: threading.Event, seconds: float) -> None:
+    if asked.wait(seconds):
+        raise KeyboardInterrupt
+
+
+def _follow(path: str | Path, every: float, asked: threading.Event) -> None:
     drawn, before, rate, failed = 0, None, "", 0
     while True:
         try:
@@ -43,7 +68,7 @@ def watch(path: str | Path, every: float) -> None:
             failed += 1
             if before is None or failed > PATIENCE:
                 raise
-            time.sleep(every)
+            _wait(asked, every)
             continue
         failed = 0
         if before is not None and steps > before[0]:
@@ -68,7 +93,7 @@ def watch(path: str | Path, every: float) -> None:
             )
         if before is None or steps > before[0]:
             before = (steps, now)
-        time.sleep(every)
+        _wait(asked, every)
 
 
 def _last(recording) -> str:

@@ -252,4 +252,4 @@ def test_command_line(finished, data, tmp_path, capsys):
         assert sha256(tmp_path / name) == sha256(finished / name)
     words[1] = tmp_path / "nothing.safetensors"
     assert cli.main(["vgg11-classify", *map(str, words)]) == 2
-    assert "expected a .safetensors file" in capsys.readouterr().err
+    assert "expected a .safetensors file of the pipeline" in capsys.readouterr().err

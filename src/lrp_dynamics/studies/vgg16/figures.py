@@ -54,7 +54,7 @@ def flipping(run: PhotoRun) -> Figure:
     curves.plot([], [], "-", color="k", label="most relevant first")
     curves.plot([], [], "--", color="k", label="least relevant first")
     curves.set_xlabel("regions replaced (%)")
-    curves.set_ylabel("change of the predicted class's logit\n(mean over images)")
+    curves.set_ylabel("change of the logit\n(mean over images)")
     curves.yaxis.set_major_formatter(_plain)
     legend_above(curves, 2, fontsize=7)
     _strip(areas, run, "abpc", "ABPC (logit units)")
