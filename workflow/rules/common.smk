@@ -281,8 +281,8 @@ IMAGE = source("containers/lrp-dynamics.sif")
 if in_image(workflow):
     if not Path(IMAGE).exists():
         raise WorkflowError(
-            f"{IMAGE} is not there, expected the image that jobs run in; make it once: "
-            f"apptainer build {IMAGE} {source('containers/lrp-dynamics.def')}"
+            f"{IMAGE} is not there, expected the image that jobs run in; make it once, in {ROOT}: "
+            "apptainer build containers/lrp-dynamics.sif containers/lrp-dynamics.def"
         )
     os.environ.update(PYTHONPATH=str(ROOT / "src"))
 
