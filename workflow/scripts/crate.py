@@ -14,7 +14,7 @@ import mimetypes
 import os
 import sys
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -41,7 +41,13 @@ PROFILES = {
     "https://w3id.org/ro/wfrun/workflow/0.5": ("Workflow Run Crate", "0.5"),
     "https://w3id.org/workflowhub/workflow-ro-crate/1.0": ("Workflow RO-Crate", "1.0"),
 }
-FORMATS = {".h5": "application/x-hdf5", ".ipynb": "application/x-ipynb+json", ".yaml": "application/yaml"}
+FORMATS = {
+    "": "text/plain",
+    ".md": "text/markdown",
+    ".h5": "application/x-hdf5",
+    ".ipynb": "application/x-ipynb+json",
+    ".yaml": "application/yaml",
+}
 
 
 def crate(names: list[str], license: str = LICENSE) -> tuple[dict[str, Any], list[str]]:
@@ -91,9 +97,9 @@ def crate(names: list[str], license: str = LICENSE) -> tuple[dict[str, Any], lis
         "image": {"@id": DIAGRAM},
         "softwareRequirements": [{"@id": _software(*one)} for one in software.values()],
     }
-    del main["encodingFormat"]
     parts = [
         main,
+        _file("README.md") | {"about": {"@id": "./"}},
         _file("params.yaml") | {"description": "All parameters; those of the runs are listed one by one, too"},
         _file(DIAGRAM) | {"@type": ["File", "ImageObject"], "about": {"@id": WORKFLOW}},
         *map(_file, files),
@@ -105,6 +111,7 @@ def crate(names: list[str], license: str = LICENSE) -> tuple[dict[str, Any], lis
         "description": f"Data, results and reports of {', '.join(names)}, and the workflow that made them",
         "datePublished": max(action["endTime"] for action in actions),
         "license": {"@id": license},
+        "author": {"@id": AUTHORS},
         "conformsTo": _references(PROFILES),
         "mainEntity": {"@id": WORKFLOW},
         "hasPart": _references(part["@id"] for part in parts),
@@ -124,7 +131,7 @@ def crate(names: list[str], license: str = LICENSE) -> tuple[dict[str, Any], lis
         *({"@id": one, "@type": "CreativeWork", "name": one.rpartition("/")[2]} for one in {LICENSE: 0, license: 0}),
     ]
     content = {"@context": CONTEXT, "@graph": [descriptor, root, *parts, *actions, *things, *context]}
-    return content, [WORKFLOW, "params.yaml", DIAGRAM, *files]
+    return content, [WORKFLOW, "README.md", "params.yaml", DIAGRAM, *files]
 
 
 def _runs(path: Path) -> list[dict[str, Any]]:
@@ -149,7 +156,6 @@ def _action(name: str, runs: list[dict[str, Any]], given: list[str], made: list[
         "endTime": datetime.datetime.fromtimestamp(int(ended), datetime.UTC).isoformat(),
         "object": _references(given),
         "result": _references(map(quote, made)),
-        "actionStatus": {"@id": "http://schema.org/CompletedActionStatus"},
     }
     return action | ({"startTime": min(run["started"] for run in runs)} if runs else {})
 
@@ -175,8 +181,9 @@ def _software(name: str, version: str) -> str:
     return f"#{quote(name)}-{quote(version)}"
 
 
-def _references(ids: Any) -> list[dict[str, str]]:
-    return [{"@id": one} for one in ids]
+def _references(ids: Iterable[str]) -> dict[str, str] | list[dict[str, str]]:
+    found = [{"@id": one} for one in ids]
+    return found[0] if len(found) == 1 else found
 
 
 def main(arguments: list[str] | None = None) -> int:
