@@ -24,7 +24,7 @@ from parameter_file import check_file
 from parameters import check, json_of
 from reading import Reader
 from snakemake.exceptions import WorkflowError
-from snakemake_internals import in_image, keep_logs, moves_files, reads_configfile
+from snakemake_internals import in_image, keep_logs, make_default, moves_files, reads_configfile
 
 from lrp_dynamics import studies
 from lrp_dynamics.base.errors import UserError
@@ -277,8 +277,8 @@ def memory_of(wildcards):
 
 
 # The image that holds the pinned packages; of this project's own code the jobs run what lies here.
-IMAGE = source("containers/lrp-dynamics.sif")
-if in_image(workflow):
+IMAGE = source("containers/lrp-dynamics.sif") if in_image(workflow) else None
+if IMAGE:
     if not Path(IMAGE).exists():
         raise WorkflowError(
             f"{IMAGE} is not there, expected the image that jobs run in; make it once, in {ROOT}: "

@@ -27,6 +27,11 @@ def keep_logs(workflow: Any, root: Path) -> None:
             rule.benchmark = f"logs/benchmarks/{name}.tsv"
 
 
+def make_default(workflow: Any, rule: str) -> None:
+    """Let a rule of an included file be what `snakemake` alone makes."""
+    workflow.default_target = rule
+
+
 def reads_configfile(workflow: Any) -> bool:
     """Whether `configfile` has an effect: not in a module that is given its parameters."""
     return not workflow.modifier.skip_configfile
