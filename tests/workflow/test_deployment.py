@@ -8,12 +8,17 @@ import zipfile
 import pytest
 import yaml
 
-from .conftest import ROOT, Project, copy_of_project
+from .conftest import ROOT, TINY_DATA, TINY_EXPERIMENT, Project, copy_of_project
 
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 import parameters
 import reference
 
+TINY = {
+    "storage": {},
+    "datasets": {"shapes": {"kind": "shapes10"} | TINY_DATA},
+    "experiments": {"mine": {"kind": "dynamics", "dataset": "shapes"} | TINY_EXPERIMENT},
+}
 MODULE = """
 configfile: "config/relevance.yaml"
 
@@ -43,7 +48,7 @@ def other(clone: Project, tmp_path) -> Project:
     """Another project, with parameters of its own; of the clone it has the environment alone."""
     project = Project(tmp_path / "änother")
     project.path("config").mkdir(parents=True)
-    project.path("config/relevance.yaml").write_text(yaml.safe_dump(reference.SHORTEST), encoding="utf-8")
+    project.path("config/relevance.yaml").write_text(yaml.safe_dump(TINY), encoding="utf-8")
     project.env["PYTHONPATH"] = clone.env["PYTHONPATH"]
     return project
 
@@ -113,7 +118,7 @@ def test_a_prefix_of_a_module_is_refused(clone, other):
 
 @pytest.mark.long
 def test_the_workflow_runs_from_another_folder(clone, other):
-    other.write_params(reference.SHORTEST)
+    other.write_params(TINY)
     snakefile = str(clone.path("Snakefile"))
     other.snakemake("--snakefile", snakefile, "--cores", "1", "data/shapes.h5")
     assert other.path("data/shapes.h5").exists()
