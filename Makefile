@@ -6,7 +6,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constr
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: bench help setup demo all test test-long peers lint format dvc reference clean
+.PHONY: bench help setup demo all test test-long peers lint format dvc reference docs clean
 
 help:
 	@echo "make demo       set up, then the whole pipeline on embedded data (no download of data)"
@@ -19,6 +19,7 @@ help:
 	@echo "make dvc        rewrite dvc.yaml after a change of the workflow; EXPERIMENTS=blog: add what is not made yet"
 	@echo "make bench      time and count everything, beside other packages; results in benchmarks/results"
 	@echo "make reference  rewrite the lists of parameters and the picture of the rules after a change of either"
+	@echo "make docs       build the site of the documentation, docs/_build/html/index.html, without a network"
 	@echo "make clean      delete what the pipeline made, but neither $(VENV) nor downloads"
 
 setup: $(BIN)/.workflow
@@ -36,6 +37,10 @@ $(BIN)/.workflow: pyproject.toml constraints.txt | $(BIN)/python
 
 $(BIN)/.test: $(BIN)/.workflow
 	$(PIP) -e '.[workflow,test,lint,xcheck]'
+	@touch $@
+
+$(BIN)/.docs: $(BIN)/.workflow
+	$(PIP) -e '.[workflow,docs]'
 	@touch $@
 
 demo: $(BIN)/.workflow
@@ -82,5 +87,8 @@ reference: $(BIN)/.workflow
 	$(BIN)/python workflow/scripts/reference.py
 	$(BIN)/python workflow/scripts/rulegraph.py
 
+docs: $(BIN)/.docs
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --jobs auto -d docs/_build/doctrees docs docs/_build/html
+
 clean:
-	rm -rf results reports logs .cache data/*.h5
+	rm -rf results reports logs .cache docs/_build data/*.h5

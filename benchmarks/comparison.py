@@ -1,6 +1,6 @@
 """Which networks do which packages explain by the epsilon rule, at what cost, and how exactly?
 
-Each package explains each network, with random weights, biases and BatchNorm statistics, in a process of its own, as
+Each package explains each network, with random weights and BatchNorm statistics, in a process of its own, as
 its documentation tells: with canonizers where it has them for the family, one rule for all layers with weights. Told is
 
 - whether a map comes out;
@@ -131,7 +131,12 @@ def build(name: str) -> tuple[nn.Module, torch.Tensor, torch.Tensor]:
         net, side = getattr(torchvision.models, name)(weights=None, **options), SIDES.get(name, 64)
         shape = (3, side, side)
     x = torch.randn(4, *shape, dtype=torch.float64)
-    return randomised(net, x.float()).double(), x, torch.arange(4)
+    net = randomised(net, x.float()).double()
+    with torch.no_grad():
+        for module in net.modules():
+            if isinstance(module, nn.Linear | nn.modules.conv._ConvNd) and module.bias is not None:
+                module.bias.zero_()  # packages differ in what a bias takes
+    return net, x, torch.arange(4)
 
 
 Way = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor | None]]

@@ -16,13 +16,12 @@ PROCESSORS = {
         "MKL_ENABLE_INSTRUCTIONS": "SSE4_2",
         "OMP_NUM_THREADS": "2",
     },
-    "with AVX2": {
+    "with AVX2 and four threads": {
         "ATEN_CPU_CAPABILITY": "avx2",
         "ONEDNN_MAX_CPU_ISA": "AVX2",
-        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
-        "OMP_NUM_THREADS": "1",
+        "MKL_CBWR": "COMPATIBLE",
+        "OMP_NUM_THREADS": "4",
     },
-    "of four threads": {"MKL_CBWR": "COMPATIBLE", "OMP_NUM_THREADS": "4"},
 }
 TESTS = [f"lrp/test_{name}.py" for name in ("laws", "float32", "batch_norm", "oracles")]
 TESTS += [f"recording/test_{name}.py" for name in ("recorder", "shards", "explainers")]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # for checkers of types, which do not see what is loaded on f
     from lrp_dynamics.recording.store import open_relevance
     from lrp_dynamics.reports.study import study
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["Recorder", "UserError", "__version__", "lrp", "open_relevance", "study"]
 
 _LAZY = {

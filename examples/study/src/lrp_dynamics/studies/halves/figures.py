@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from lrp_dynamics.reports.style import BLUE, VERMILION, new_figure
+from lrp_dynamics.base.style import BLUE, VERMILION, new_figure
 from lrp_dynamics.studies.halves.results import Results
 
 
