@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from lrp_dynamics import Recorder, open_relevance
+from lrp_dynamics import Recorder, lrp, open_relevance
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.commands import cli
 from lrp_dynamics.recording.recovery import recover, validate
@@ -21,6 +21,12 @@ def arguments(outputs: int = 3, **change):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(72, outputs))
     return {"model": model, "samples": torch.rand(2, 1, 8, 8), "targets": torch.tensor([0, outputs - 1])} | change
+
+
+def flat(samples: torch.Tensor, targets: torch.Tensor) -> lrp.Relevance:
+    """Attribute, but without the axes of images."""
+    nothing = torch.zeros(len(samples))
+    return lrp.Relevance(samples.flatten(1) * 0, torch.zeros(len(samples), 3), nothing, nothing, {}, nothing)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +77,8 @@ def arguments(outputs: int = 3, **change):
         ({"details": {"label": [[0], [1, 2]]}}, r"details\['label'\] has shape"),
         ({"details": {"factors": {"a/b": [0, 1]}}}, "has the name 'a/b'"),
         ({"details": {"factors": [0, 1]}}, r"details\['factors'\] is a list"),
-        ({"composite": lambda samples, targets: Wrong()}, "maps of shape"),
+        ({"composite": flat}, "maps of shape"),
+        ({"composite": lambda samples, targets: object()}, "an object of type object, expected a tensor or an array"),
         ({"resume": "state.pt"}, "resume is not what `state"),
     ],
 )
@@ -79,10 +86,6 @@ def test_refused_before_a_file_is_touched(tmp_path, change, message):
     with pytest.raises((UserError), match=message):
         Recorder(tmp_path / "r.h5", **arguments(**change))
     assert not any(tmp_path.iterdir())
-
-
-class Wrong:
-    input, output = torch.zeros(1, 64), torch.zeros(1, 3)
 
 
 def test_what_can_be_converted_is(tmp_path):

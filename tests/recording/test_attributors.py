@@ -126,3 +126,11 @@ def test_an_explainer_may_be_given(tmp_path):
     with open_relevance(tmp_path / "a.h5") as a, open_relevance(tmp_path / "b.h5") as b:
         np.testing.assert_array_equal(a.maps(), b.maps())
         assert a.attrs["composite"] == b.attrs["composite"] == "epsilon"
+
+
+@pytest.mark.parametrize("found", [object(), "map", [[1.0], [1.0, 2.0]], None])
+def test_what_is_no_tensor_is_told_in_a_sentence(found):
+    with pytest.raises(
+        UserError, match=f"'mine' returned an object of type {type(found).__name__}, expected a tensor or an array"
+    ):
+        attributors.as_map(found, torch.rand(2, 1, 3, 3), "mine")

@@ -271,7 +271,7 @@ def replaced(file: h5py.File, name: str, values: np.ndarray) -> None:
 def test_what_is_not_known_or_not_finite_is_left_out(walk, tmp_path):
     def edit(file):
         file.attrs["classes"] = "[]"
-        for name in ("dataset_title", "model", "composite", "seed"):
+        for name in ("dataset", "dataset_title", "model", "composite", "seed"):
             file.attrs[name] = "unknown"
         file["samples/label"][:] = -1
         for name in ("margin", "probability", "logit", "r_sum"):

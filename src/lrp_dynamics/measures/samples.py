@@ -33,7 +33,8 @@ def sample_table(
     margin, probability = (recording.scalar(name).astype(np.float64) for name in ("margin", "probability"))
     worst = steps.argmax(axis=0)
     # Right or wrong needs a label, and classes to choose from.
-    known = (label >= 0) & ~np.isnan(margin).all(axis=0)
+    scored = ~np.isnan(margin).all(axis=0)
+    known = (label >= 0) & scored
     return {
         **{name: recording.sample(name) for name in ("index", "split", "label", "label_clean")},
         "divergence": sum_of_maps(dynamics),
@@ -44,13 +45,13 @@ def sample_table(
         "min_abs_z": recording.scalar("min_abs_z").min(axis=0),
         **conservation(recording),
         "logit": recording.scalar("logit")[-1],
-        "probability": probability[-1],
+        "probability": _where(probability[-1], scored),
         "predicted": predicted[-1],
         "correct": _where((predicted == label)[-1], known),
         "forgetting_events": _where(forgetting_events(predicted == label), known),
         "aum": margin.mean(axis=0),
-        "confidence": probability.mean(axis=0),
-        "variability": probability.std(axis=0),
+        "confidence": _where(probability.mean(axis=0), scored),
+        "variability": _where(probability.std(axis=0), scored),
         **placement(dynamics, recording.accumulated("abs_sum")),
         **_from_maps(again, len(label), dynamics),
     }

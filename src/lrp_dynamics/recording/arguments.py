@@ -191,6 +191,7 @@ def check_details(samples: Tensor, targets: Tensor | None, details: Mapping[str,
             raise UserError(f"Recorder: details['factors'][{name!r}] must be {count} numbers, one a sample")
         if not isinstance(name, str) or name in ("", ".") or set(name) & set("/\0"):
             raise UserError(f"Recorder: details['factors'] has the name {name!r}, expected text without a slash")
+    known["label_clean"] = checked.get("label", label)
     result = known | {"image": _image(samples)} | checked
     own = targets is not None and np.array_equal(target, result["label"])
     return result | {"target": None if own else target}

@@ -98,7 +98,11 @@ class Plots:
             raise UserError(f"{recording.path}: found no stored maps; record with `maps=` of 1 or more")
         if samples is None:
             return None
-        chosen = [int(position) for position in np.atleast_1d(samples)]
+        positions = np.atleast_1d(samples)
+        whole = positions.dtype.kind in "iu"
+        chosen = positions.tolist() if whole else []
+        if positions.size and not whole:
+            raise UserError(f"{recording.path}: found samples {samples!r}, expected a position, or a list of positions")
         if wrong := [position for position in chosen if not 0 <= position < known] or ([] if chosen else ["none"]):
             what = "samples whose maps are stored" if maps else "samples"
             raise UserError(f"{recording.path}: found sample {wrong[0]}, expected positions 0 to {known - 1} of {what}")

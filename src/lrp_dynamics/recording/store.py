@@ -261,6 +261,12 @@ class RelevanceFile:
         return {1: "feature", 2: "position", 3: "pixel"}.get(self.file["samples/image"].ndim - 1, "voxel")
 
     @property
+    def data_title(self) -> str:
+        """What the data are called: the title of the dataset or, where nobody told it, its name, or "unknown"."""
+        told = [self.attrs[name] for name in ("dataset_title", "dataset") if self.attrs[name] not in ("", UNKNOWN)]
+        return str(told[0]) if told else UNKNOWN
+
+    @property
     def drawn(self) -> str:
         """What figures of the maps are to say of how they show them: of a volume, the slice in its middle."""
         return f" · {'×'.join(map(str, self.shape))} voxels, drawn by the central slice" if len(self.shape) > 2 else ""
@@ -277,12 +283,21 @@ class RelevanceFile:
         """Whether outputs of classes are explained, and not another part of the output."""
         return not self.has_sample("target") or self.file["samples/target"].ndim == 1
 
+    @property
+    def scored(self) -> bool:
+        """Whether classes have scores to choose from; a network of one output has none, a part of an output neither."""
+        return not np.isnan(self.scalar("margin", slice(256))).all()
+
     def class_name(self, sample: int) -> str:
-        """Return the name of the class whose output is explained, for one sample."""
-        number, names = int(self.explained[sample]), self.attrs["classes"]
-        if number < 0:
-            return f"sample {sample}"
-        return str(names[number]) if number < len(names) else f"class {number}"
+        """Return the name of the class whose output is explained, for one sample.
+
+        Where no class has a score, that of its label, if both are known.
+        """
+        names = self.attrs["classes"]
+        number = int((self.explained if self.scored else self.sample("label"))[sample])
+        if 0 <= number < len(names):
+            return str(names[number])
+        return f"class {number}" if number >= 0 and self.scored else f"sample {sample}"
 
     def sample(self, name: str) -> np.ndarray:
         """Return one dataset of /samples, such as "label", "image" or "factors/contrast"."""

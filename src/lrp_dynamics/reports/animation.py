@@ -17,7 +17,7 @@ from lrp_dynamics.base.files import atomic, check_output
 from lrp_dynamics.base.names import literal, shown
 from lrp_dynamics.base.style import BLUE, RC, SIGNED, limit_of, short, show_sample, show_signed
 from lrp_dynamics.data.pictures import as_picture
-from lrp_dynamics.recording.store import RelevanceFile, open_relevance
+from lrp_dynamics.recording.store import UNKNOWN, RelevanceFile, open_relevance
 
 FORMATS = (".gif", ".webp", ".mp4")
 MOST_SAMPLES, MOST_FRAMES, DPI = 8, 500, 100
@@ -89,7 +89,7 @@ def _frames(recording: RelevanceFile, samples: Sequence[int], steps: np.ndarray)
     maps = np.stack([recording.maps(samples=n)[steps] for n in samples], axis=1)
     limits = [limit_of(maps[:, k], 99.9) for k in range(len(samples))]
     logits, iterations = recording.scalar("logit")[:, samples], recording.step("iteration")
-    attrs, unit = recording.attrs, " logit" if recording.explains_classes else ""
+    attrs, unit, what = recording.attrs, *((" logit", "class") if recording.scored else ("", "output"))
     # Width and height are even numbers of pixels, as videos need them.
     figure = Figure(figsize=(6.4, 0.76 + 1.74 * len(samples)), dpi=DPI)
     canvas = FigureCanvasAgg(figure)
@@ -98,8 +98,10 @@ def _frames(recording: RelevanceFile, samples: Sequence[int], steps: np.ndarray)
     place |= {"hspace": 0.42, "wspace": 0.22}
     grid = figure.subplots(len(samples), 3, squeeze=False, width_ratios=(1, 1, 1.6), gridspec_kw=place)
     counter = figure.text(0.03, 1 - 0.2 / height, "", fontsize=11, fontweight="bold", va="center")
-    known = [str(attrs[name]) for name in ("dataset_title", "model", "composite") if attrs.get(name) not in ("", None)]
-    told = " · ".join([*map(literal, known), "red: for the class, blue: against it"]) + recording.drawn
+    known = [
+        str(name) for name in (recording.data_title, attrs["model"], attrs["composite"]) if name not in ("", UNKNOWN)
+    ]
+    told = " · ".join([*map(literal, known), f"red: for the {what}, blue: against it"]) + recording.drawn
     figure.text(0.03, 0.1 / height, told, fontsize=7, color="#555555", va="center")
     moving = [counter]
     for row, n in enumerate(samples):

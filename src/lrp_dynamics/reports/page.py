@@ -206,6 +206,7 @@ sup, sub { line-height: 0; }
 table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
 th, td { padding: .28rem .8rem .28rem 0; text-align: left; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { border-bottom: 1.5px solid var(--strong); font-weight: 600; }
+table:has(th:nth-child(10)) :is(th, td) { padding-right: .45rem; font-size: .92em; }
 td.number, th.number { text-align: right; white-space: nowrap; }
 th.number { white-space: normal; }
 code { font: .9em "DejaVu Sans Mono", Menlo, Consolas, monospace; background: var(--raised); padding: .05em .25em; }

@@ -52,7 +52,7 @@ def curves(recording: RelevanceFile) -> dict[str, np.ndarray]:
     found = {"loss of the batch": recording.step("train_loss").astype(np.float64)}
     label = recording.sample("label")
     known = label >= 0
-    if recording.explains_classes and known.any():
+    if recording.scored and known.any():
         found["accuracy, samples"] = _along(
             recording, "predicted", lambda values: (values[:, known] == label[known]).mean(1)
         )
@@ -94,8 +94,12 @@ def overview(recording: RelevanceFile, blocks: str) -> Iterator[str]:
     yield f"  steps      {recording.steps}{span}"
     yield f"  samples    {recording.samples}, maps of {recording.map_samples}, {sizes} {recording.unit}s"
     yield f"  size       {recording.path.stat().st_size / 1e6:.1f} MB, schema version {attrs['schema_version']}"
-    title = attrs.get("dataset_title") or attrs.get("dataset")
-    named = {"data": title, "model": attrs["model"], "composite": attrs["composite"], "target": attrs["target"]}
+    named = {
+        "data": recording.data_title,
+        "model": attrs["model"],
+        "composite": attrs["composite"],
+        "target": attrs["target"],
+    }
     for name, value in (named | {"seed": attrs["seed"], "every": attrs["every"]}).items():
         if str(value) not in ("", "unknown"):
             yield f"  {name:<10} {shown(str(value))}"

@@ -86,8 +86,15 @@ def conserves(m: Metrics) -> bool:
     return m["conservation_error_max"] < 0.1
 
 
-def conservation(m: Metrics) -> list[str]:
-    """Is the sum of a map the output that it explains?"""
+def conservation(m: Metrics, accounted: bool = True) -> list[str]:
+    """Is the sum of a map the output that it explains?
+
+    Parameters
+    ----------
+    m : Metrics
+    accounted : bool
+        Whether the maps are of rules that tell what they absorb, and not of an attribution of which nothing is known.
+    """
     lost, unaccounted = m["conservation_error_max"], m["unaccounted_relevance_max"]
     where = "over all samples and recorded steps"
     if lost < 1e-4:
@@ -105,12 +112,14 @@ def conservation(m: Metrics) -> list[str]:
     else:
         result = [
             f"**Relevance is not conserved**: {where}, up to {percent(lost)} of it does not arrive at the pixels. "
-            "With these rules, the sum of a map is not the output that it explains.",
+            f"{'With these rules' if accounted else 'So'}, the sum of a map is not the output that it explains.",
         ]
     if unaccounted < 1e-3:
         result.append(
             f"Once what the backward pass counts as absorbed is subtracted, {percent(unaccounted)} remains: rounding."
         )
+    elif not accounted:
+        result.append("What became of the rest is not known: this attribution does not tell what it absorbs.")
     else:
         result.append(
             f"Yet {percent(unaccounted)} remains once what the backward pass counts as absorbed is subtracted. That is "

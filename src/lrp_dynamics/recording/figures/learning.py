@@ -117,10 +117,12 @@ def conservation(run: Run) -> Figure:
     left.set(xlabel=f"relevance put in at the output ({run.amount})", ylabel=f"sum of the relevance map ({run.amount})")
     legend_above(left, 1)
     floor = 1e-9  # a logarithmic axis has no zero
+    rest = np.abs(initial - total - absorbed)
+    rounding = (rest / size).max() < 1e-3  # attributions of others do not tell what they absorb
     curves = (
         (np.abs(initial - total), "put in − sum of the map", VERMILION, "-"),
         (np.abs(absorbed), "absorbed (bias, stabilizer, dead units)", "black", ":"),
-        (np.abs(initial - total - absorbed), "unaccounted (rounding)", SKY, "-"),
+        (rest, "unaccounted (rounding)" if rounding else "unaccounted", SKY, "-"),
     )
     for difference, name, color, line in curves:
         worst = np.maximum((difference / size).max(axis=1), floor)

@@ -1,7 +1,6 @@
 """What the figures of a recorded training are drawn from."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -58,7 +57,7 @@ class Run:
         told = np.isfinite(loss["loss"])
         label = recording.sample("label")
         # Right or wrong needs a label, and classes to choose from.
-        known_label = (label >= 0) & ~np.isnan(recording.scalar("margin")).all(axis=0)
+        known_label = (label >= 0) & recording.scored
         correct = np.where(known_label, recording.scalar("predicted")[-1] == label, np.nan)
         own = {
             "dynamics": changes,
@@ -75,9 +74,8 @@ class Run:
     @property
     def title(self) -> str:
         """Title of the dataset, to be written on every figure; the file's name where nobody told it."""
-        attrs = self.recording.attrs
-        told = [attrs[name] for name in ("dataset_title", "dataset") if attrs[name] != UNKNOWN]
-        return literal(str(told[0]) if told else self.recording.path.name)
+        told = self.recording.data_title
+        return literal(told if told != UNKNOWN else self.recording.path.name)
 
     @property
     def origin(self) -> str:
@@ -101,10 +99,10 @@ class Run:
         """Return a scalar of /scalars as float64 (T, N)."""
         return self.recording.scalar(name).astype(np.float64)
 
-    @cached_property
+    @property
     def scored(self) -> bool:
         """Whether classes have scores to choose from, so that their probabilities tell something."""
-        return not np.isnan(self.recording.scalar("margin")).all()
+        return self.recording.scored
 
     @property
     def output(self) -> str:
@@ -121,10 +119,7 @@ class Run:
 
         Where there is one output, or no class is explained, that of the label, if both are known.
         """
-        if self.scored:
-            return literal(self.recording.class_name(sample), width)
-        label, names = int(self.recording.sample("label")[sample]), self.recording.attrs["classes"]
-        return literal(str(names[label]), width) if 0 <= label < len(names) else f"sample {sample}"
+        return literal(self.recording.class_name(sample), width)
 
     def image(self, sample: int) -> np.ndarray:
         """Return a sample: an image as u1 (H, W, 3) or, grey, (H, W); the values of others as recorded.

@@ -256,20 +256,20 @@ def samples(item: Source, numbers: Sequence[int]) -> list[tuple[dict[str, Any], 
             scales[name] = float(known.max(initial=0)) or 1.0
             curves[name] = (values / scales[name]).astype(np.float16)
         predicted = columns["predicted"][:, place]
-        if predicted.max() < 2**15:
+        if recording.scored and predicted.max() < 2**15:
             curves["predicted"] = predicted.astype(np.int16)
         largest = columns["r_max"][:, place].astype(np.float64)
         largest = largest[np.isfinite(largest)]
         margin, probability = (columns[name][:, place].astype(np.float64) for name in ("margin", "probability"))
         label = int(labels[number])
-        known = label >= 0 and not np.isnan(margin).all()
+        known = label >= 0 and recording.scored
         scores = {
             "divergence": item.scores["divergence"][number],
             "z": item.scores["z"][number],
             "aum": margin.mean() if known else None,
             "forgetting": int(forgotten[place]) if known else None,
             "correct": bool(correct[-1, place]) if known else None,
-            "probability": probability[-1],
+            "probability": probability[-1] if recording.scored else None,
             "range": float(np.percentile(largest, RANGE)) if len(largest) else 0.0,
             **{f"scale_{name}": scale for name, scale in scales.items()},
         }
@@ -280,7 +280,7 @@ def samples(item: Source, numbers: Sequence[int]) -> list[tuple[dict[str, Any], 
                     "flagged": bool(item.scores["flagged"][number]),
                     "kind": str(item.scores["kind"][number]),
                     "label": label,
-                    "explained": int(explained[number]),
+                    "explained": int((explained if recording.scored else labels)[number]),
                     "noisy": bool(table[number] != label),
                     "name": shown(recording.class_name(number)),
                 },

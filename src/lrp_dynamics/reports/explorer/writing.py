@@ -17,7 +17,7 @@ from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.files import atomic, check_output
 from lrp_dynamics.base.names import shown
 from lrp_dynamics.base.style import AMOUNT, SIGNED
-from lrp_dynamics.recording.store import open_relevance
+from lrp_dynamics.recording.store import UNKNOWN, open_relevance
 from lrp_dynamics.reports.explorer import content
 from lrp_dynamics.reports.explorer.encoding import BOUND, encode
 from lrp_dynamics.reports.explorer.packing import pack
@@ -79,7 +79,7 @@ def write_explorer(
             content.source(name, stack.enter_context(open_relevance(path)), flags) for name, path in recordings.items()
         ]
         for item in sources if classes is not None else ():
-            item.file.attrs["classes"] = [*classes]
+            item.recording.attrs["classes"] = [*classes]
         page, figures = _page(sources, title, samples)
     with atomic(output) as temporary:
         temporary.write_text(page, encoding="utf-8", newline="\n")
@@ -176,9 +176,9 @@ def _summary(scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _title(sources: Sequence[content.Source]) -> str:
-    attrs = sources[0].recording.attrs
-    known = [shown(attrs[name]) for name in ("dataset_title", "model") if attrs[name] != "unknown"]
-    return " · ".join(known) or shown(sources[0].name)
+    recording = sources[0].recording
+    known = [name for name in (recording.data_title, recording.attrs["model"]) if name != UNKNOWN]
+    return " · ".join(map(shown, known)) or shown(sources[0].name)
 
 
 @cache

@@ -190,7 +190,11 @@ def similarity_compared(several: Several) -> Figure:
             low, high = np.percentile(found["similarity"], [10, 90], axis=1)
             shade = {"color": COLOURS[0], "alpha": 0.2, "linewidth": 0, "label": "80 % of the samples"}
             axes.fill_between(found["iteration"], low, high, **shade)
-    axes.set(xlabel="training step", ylabel="cosine similarity, median of the samples")
+    low, high = axes.get_ylim()
+    if high - low < 0.01:  # maps all but the same: rounding would fill the figure
+        axes.set_ylim((low + high) / 2 - 0.005, (low + high) / 2 + 0.005)
+    axes.ticklabel_format(axis="y", useOffset=False)
+    axes.set(xlabel="training step", ylabel="cosine similarity (median)")
     if len(pairs) <= MOST_PAIRS:
         figure.legend(loc="outside right upper")
     return figure

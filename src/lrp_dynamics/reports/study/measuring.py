@@ -219,6 +219,7 @@ def _about(run: Run) -> dict[str, Any]:
         "shape": recording.shape,
         "unit": recording.unit,
         "amount": run.amount,
+        "accounted": bool(np.isfinite(recording.scalar("min_abs_z", slice(256))).any()),
         "scored": run.scored,
         "output": run.output,
         "first": int(iteration[0]),

@@ -116,7 +116,7 @@ def _sections(teller: _Teller) -> list[str]:
     parts.append("<h2>Relevance and output</h2>")
     parts += figure("prediction_and_relevance")
     if m:
-        parts += tell(words.conservation(m))
+        parts += tell(words.conservation(m, found.about["accounted"]))
     parts += [*figure("conservation"), *figure("step_changes")]
     if not found.about["maps"]:
         parts += tell("No maps were stored, so none can be shown; record with <code>maps</code> of 1 or more.")
@@ -147,7 +147,12 @@ def summary(found: Studied) -> list[str]:
             f"{plural(about['steps'], 'record')} up to step {number(about['last'])}.</p>"
         )
     if m:
-        topics = (words.conservation(m), words.smoothness(m), words.placement(m), outlying(found))
+        topics = (
+            words.conservation(m, found.about["accounted"]),
+            words.smoothness(m),
+            words.placement(m),
+            outlying(found),
+        )
         parts.append("<ul>" + "".join(f"<li>{html(topic[0], about['unit'])}</li>" for topic in topics) + "</ul>")
     return parts
 

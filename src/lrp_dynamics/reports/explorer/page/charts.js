@@ -1,7 +1,7 @@
 // Curves of the chosen samples along training, with one cursor for all.
 const CHARTS = [
   { name: "Logit of the explained output", curves: [["logit", 2]] },
-  { name: "Relevance", unit: "sum over pixels; thin: of absolute values", curves: [["r_sum", 2], ["r_abs_sum", 1]] },
+  { name: "Relevance", unit: `sum over ${meta.unit}s; thin: of absolute values`, curves: [["r_sum", 2], ["r_abs_sum", 1]] },
   { name: "Step divergence", unit: "log scale", curves: [["step_divergence", 1.3]], log: true },
   { name: "Training loss", unit: "of the batch", loss: true },
 ];
