@@ -277,8 +277,9 @@ def memory_of(wildcards):
 
 
 # The image that holds the pinned packages; of this project's own code the jobs run what lies here.
-IMAGE = source("containers/lrp-dynamics.sif") if in_image(workflow) else None
-if IMAGE:
+# Elsewhere its path may have a space, which Snakemake refuses, whether the image is used or not.
+IMAGE = source("containers/lrp-dynamics.sif") if AT_HOME or in_image(workflow) else None
+if in_image(workflow):
     if not Path(IMAGE).exists():
         raise WorkflowError(
             f"{IMAGE} is not there, expected the image that jobs run in; make it once, in {ROOT}: "
