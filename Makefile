@@ -18,7 +18,7 @@ help:
 	@echo "make lint       ruff, snakefmt and snakemake --lint;  make format: let the formatters rewrite"
 	@echo "make dvc        rewrite dvc.yaml after a change of the workflow; EXPERIMENTS=blog: add what is not made yet"
 	@echo "make bench      time and count everything, beside other packages; results in benchmarks/results"
-	@echo "make reference  rewrite the schema and the list of parameters after a change of their declarations"
+	@echo "make reference  rewrite the lists of parameters and the picture of the rules after a change of either"
 	@echo "make docs       build the site of the documentation, docs/_build/html/index.html, without a network"
 	@echo "make clean      delete what the pipeline made, but neither $(VENV) nor downloads"
 
@@ -85,6 +85,7 @@ dvc: $(BIN)/.workflow
 
 reference: $(BIN)/.workflow
 	$(BIN)/python workflow/scripts/reference.py
+	$(BIN)/python workflow/scripts/rulegraph.py
 
 docs: $(BIN)/.docs
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --jobs auto -d docs/_build/doctrees docs docs/_build/html

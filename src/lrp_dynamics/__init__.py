@@ -21,6 +21,14 @@ The public names are loaded on first use, so that stages which need no torch do 
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # for checkers of types, which do not see what is loaded on first use
+    from lrp_dynamics import lrp
+    from lrp_dynamics.base.errors import UserError
+    from lrp_dynamics.recording.recorder import Recorder
+    from lrp_dynamics.recording.store import open_relevance
+    from lrp_dynamics.reports.study import study
 
 __version__ = "0.2.0"
 __all__ = ["Recorder", "UserError", "__version__", "lrp", "open_relevance", "study"]
@@ -33,7 +41,7 @@ _LAZY = {
 }
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name == "lrp":
         return import_module("lrp_dynamics.lrp")
     if name in _LAZY:

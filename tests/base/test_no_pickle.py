@@ -47,7 +47,7 @@ def test_nothing_reads_a_pickle():
 
 def test_the_rules_of_snakemake_read_none():
     """Their words are no Python that can be parsed."""
-    paths = [ROOT / "Snakefile", *(ROOT / "workflow").rglob("*.smk")]
+    paths = [ROOT / "Snakefile", ROOT / "workflow/Snakefile", *(ROOT / "workflow").rglob("*.smk")]
     words = (*MODULES, "torch.load", "allow_pickle", "read_pickle")
     assert [(path.name, word) for path in paths for word in words if word in path.read_text(encoding="utf-8")] == []
 

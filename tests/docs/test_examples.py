@@ -29,6 +29,7 @@ HERE = {
 SESSIONS = [path for path in PAGES if any(block.text.startswith(">>>") for block in blocks(path))]
 AFTER_DEMO = "tests/workflow/test_readme.py"
 ELSEWHERE = {
+    "docs/deployment.md": "tests/workflow/test_deployment.py",
     "README.md": AFTER_DEMO,
     "docs/cluster.md": AFTER_DEMO,
     "docs/data.md": AFTER_DEMO,

@@ -44,6 +44,8 @@ rule first:
 LAST = "a/" + "long" * 50 + "/" + "name" * 50 + ".txt"
 
 LOGGED = """
+from pathlib import Path
+
 from snakemake_internals import keep_logs
 
 rule all:
@@ -63,7 +65,7 @@ use rule first as second with:
     output:
         "c/{name}.txt",
 
-keep_logs(workflow)
+keep_logs(workflow, Path.cwd())
 """
 
 

@@ -7,14 +7,16 @@ from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 
-ROOT = Path(workflow.basedir)
+ROOT = Path(workflow.current_basedir).parents[1]
+# Otherwise a module of another project, or run from another folder: sources are found here, all else lies there.
+AT_HOME = Path.cwd() == ROOT.resolve()
 STARTED = time.time()
 sys.path[:0] = [str(ROOT / "workflow" / "scripts"), str(ROOT / "src")]
 # Jobs find the tools of the environment that Snakemake runs in, activated or not.
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
 
 from bridge import adopt_if_needed, check_stage, hold_run, record_results, refuse_links
-from closure import code_of
+import closure
 from dag import INNER
 from failures import tell_failures
 from kinds import Kind
@@ -22,7 +24,7 @@ from parameter_file import check_file
 from parameters import check, json_of
 from reading import Reader
 from snakemake.exceptions import WorkflowError
-from snakemake_internals import keep_logs
+from snakemake_internals import in_image, keep_logs, make_default, moves_files, reads_configfile
 
 from lrp_dynamics import studies
 from lrp_dynamics.base.errors import UserError
@@ -30,8 +32,14 @@ from lrp_dynamics.base.names import shown
 from lrp_dynamics.base.own_code import files_of, is_own
 from lrp_dynamics.training.search import count as number_of_trials
 
-# Before Snakemake reads it: it would run code that a file may hold.
-check_file(Path("params.yaml"))
+if moves_files(workflow):
+    raise WorkflowError(
+        "module of lrp-dynamics: found prefix or replace_prefix, expected none, as commands name folders; leave it out"
+    )
+
+# Before Snakemake reads it: it would run code that a file may hold. A module may be given its parameters.
+if reads_configfile(workflow):
+    check_file(Path("params.yaml"))
 
 
 configfile: "params.yaml"
@@ -56,6 +64,16 @@ KINDS = {}
 
 NO_NAME = "(?!)"  # fits none
 PATTERN = re.compile("[{}]|<[a-z][a-z0-9_]*>")  # Snakemake would put another text in their place
+
+
+def source(path):
+    """A file of this project, by its path in it; as it is where the workflow runs at home."""
+    return path if AT_HOME else str(ROOT / path)
+
+
+def code_of(command, *scripts):
+    """The source files of a subcommand and of scripts that it runs."""
+    return [source(path) for path in closure.code_of(command, *scripts)]
 
 
 def experiments_of(kind, sharded=None):
@@ -258,10 +276,23 @@ def memory_of(wildcards):
     return 2000 + 3000 * gpus_of(wildcards)
 
 
-# Each tool learns what the other one has done: see workflow/scripts/bridge.py.
-refuse_links()
-if workflow.is_main_process and INNER not in os.environ:
-    adopt_if_needed()
+# The image that holds the pinned packages; of this project's own code the jobs run what lies here.
+# Elsewhere its path may have a space, which Snakemake refuses, whether the image is used or not.
+IMAGE = source("containers/lrp-dynamics.sif") if AT_HOME or in_image(workflow) else None
+if in_image(workflow):
+    if not Path(IMAGE).exists():
+        raise WorkflowError(
+            f"{IMAGE} is not there, expected the image that jobs run in; make it once, in {ROOT}: "
+            "apptainer build containers/lrp-dynamics.sif containers/lrp-dynamics.def"
+        )
+    os.environ.update(PYTHONPATH=str(ROOT / "src"))
+
+
+# Each tool learns what the other one has done: see workflow/scripts/bridge.py. DVC knows of this folder alone.
+if AT_HOME:
+    refuse_links()
+    if workflow.is_main_process and INNER not in os.environ:
+        adopt_if_needed()
 
 
 onstart:
@@ -271,9 +302,11 @@ onstart:
 
 
 onsuccess:
-    record_results()
+    if AT_HOME:
+        record_results()
 
 
 onerror:
-    record_results()
+    if AT_HOME:
+        record_results()
     tell_failures(Path("logs"), since=STARTED)

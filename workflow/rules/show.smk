@@ -33,7 +33,7 @@ for kind, made in KINDS.items():
         input:
             **made.told_from,
             figures=[f"{REPORT}/figures/{name}.png" for name in made.figures],
-            captions=[f"{package}/captions/{name}.rst" for name in made.figures],
+            captions=[source(f"{package}/captions/{name}.rst") for name in made.figures],
             code=code_of("report", f"{package}/notebook.py"),
         output:
             ipynb=f"{REPORT}/report.ipynb",

@@ -119,7 +119,8 @@ def _files(stages: Mapping[str, Any]) -> dict[str, list[int]]:
     # What has come and gone: what lies beside, or in a folder that is an input as a whole.
     folders = {os.path.dirname(path) for path in paths} | paths
     paths.update(os.path.join(folder, name) for folder in filter(os.path.isdir, folders) for name in os.listdir(folder))
-    paths.update(map(str, [LOCK, "dvc.yaml", "params.yaml", "Snakefile", *Path("workflow").glob("*/*.*")]))
+    paths.update(["dvc.yaml", "params.yaml", "Snakefile", "workflow/Snakefile"])
+    paths.update(map(str, [LOCK, *Path("workflow").glob("*/*.*")]))
     states = {}
     for path in paths:
         with contextlib.suppress(OSError):

@@ -30,7 +30,7 @@ FILE = Path("dvc.yaml")
 CHECK_STAGE = {
     "desc": "Whether dvc.yaml has the stages that params.yaml and the Snakefile ask for",
     "cmd": "workflow/stage dvc-yaml",
-    "deps": ["Snakefile", "workflow/rules", "workflow/scripts"],
+    "deps": ["Snakefile", "workflow/Snakefile", "workflow/rules", "workflow/scripts"],
     "params": ["datasets", "experiments", "storage"],
     "outs": [CHECKED],
 }

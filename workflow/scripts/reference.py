@@ -1,4 +1,7 @@
-"""Write what the declarations of parameters say: params.schema.yaml and docs/parameters.md; with --check, compare."""
+"""Write what the declarations of parameters say; with --check, compare.
+
+These are the schema of params.yaml, docs/parameters.md, and config/README.md, which the catalog of workflows shows.
+"""
 
 import argparse
 import sys
@@ -16,9 +19,16 @@ from lrp_dynamics.base.reference import definitions, skeleton
 
 SCHEMA = ROOT / "workflow" / "schemas" / "params.schema.yaml"
 PAGE = ROOT / "docs" / "parameters.md"
+README = ROOT / "config" / "README.md"
 EDIT = (
     "Written by workflow/scripts/reference.py from the declarations in the package: do not edit, run `make reference`"
 )
+# What config/README.md begins with; a test runs it.
+SHORTEST = {
+    "storage": {},
+    "datasets": {"shapes": {"kind": "shapes10", "n_train": 2000, "n_test": 200}},
+    "experiments": {"mine": {"kind": "dynamics", "dataset": "shapes", "training": {"max_steps": 100}}},
+}
 
 
 class _Dumper(yaml.SafeDumper):
@@ -91,7 +101,39 @@ def _block(lines: list[str]) -> list[str]:
     return ["```yaml", *lines, "```", ""]
 
 
-FILES = {SCHEMA: schema_text, PAGE: page_text}
+def readme_text() -> str:
+    """Return what the catalog of workflows shows: where parameters stand, which kinds there are, what they ask for."""
+    lines = [
+        f"<!-- {EDIT} -->",
+        "# Configuration",
+        "",
+        "All parameters stand in `params.yaml`, in the root of a clone. It is checked before anything runs, and a",
+        "mistake is told in one sentence. Most keys have a default, and may be left out;",
+        "[Parameters](../docs/parameters.md) lists all, with their ranges. As a module of another project the workflow",
+        "takes the same keys from its `config`: [Deployment](../docs/deployment.md).",
+        "",
+        "The shortest one, which needs no download:",
+        "",
+        "```yaml",
+        yaml.safe_dump(SHORTEST, sort_keys=False).rstrip(),
+        "```",
+    ]
+    for part, kinds in (("datasets", KINDS), ("experiments", experiments())):
+        lines += ["", f"## {part.capitalize()}", "", "| `kind` | what it is | must be given | may be given |"]
+        lines += ["|---|---|---|---|"]
+        for kind, section in kinds.items():
+            known = definitions(section)[label(section)]
+            needed = known["required"]
+            summary = str(section.__doc__).partition("\n")[0].rstrip(".")
+            keys = [
+                ", ".join(f"`{key}`" for key in some)
+                for some in (needed, [key for key in known["properties"] if key not in needed])
+            ]
+            lines.append(f"| `{kind}` | {summary} | {' | '.join(keys)} |")
+    return "\n".join(lines) + "\n"
+
+
+FILES = {SCHEMA: schema_text, PAGE: page_text, README: readme_text}
 
 
 def main(arguments: list[str] | None = None) -> int:

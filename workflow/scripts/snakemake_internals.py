@@ -13,15 +13,39 @@ from pathlib import Path
 from typing import Any
 
 
-def keep_logs(workflow: Any) -> None:
-    """Give every rule that makes files a log and a benchmark, as its directives would; called after the last rule."""
+def keep_logs(workflow: Any, root: Path) -> None:
+    """Give every rule that makes files a log and a benchmark, as its directives would; called after the last rule.
+
+    Of the rules in files below `root`: where these are a module, other rules are none of theirs.
+    """
     for rule in workflow.rules:
-        if rule.output:
+        if rule.output and Path(rule.snakefile).is_relative_to(root):
             wildcards = dict.fromkeys(re.findall(r"{(\w+)", rule.output[0]))
             name = f"{rule.name}/{'-'.join(f'{{{wildcard}}}' for wildcard in wildcards)}"
             rule.log_modifier = rule.benchmark_modifier = rule.output_modifier
             rule.set_log(f"logs/{name}.log")
             rule.benchmark = f"logs/benchmarks/{name}.tsv"
+
+
+def make_default(workflow: Any, rule: str) -> None:
+    """Let a rule of an included file be what `snakemake` alone makes."""
+    workflow.default_target = rule
+
+
+def reads_configfile(workflow: Any) -> bool:
+    """Whether `configfile` has an effect: not in a module that is given its parameters."""
+    return not workflow.modifier.skip_configfile
+
+
+def moves_files(workflow: Any) -> bool:
+    """Whether the rules are those of a module with `prefix` or `replace_prefix`."""
+    modifier = getattr(workflow.modifier, "path_modifier", None)
+    return modifier is not None and bool(modifier.prefix or modifier.modifies_prefixes)
+
+
+def in_image(workflow: Any) -> bool:
+    """Whether jobs run in a container, by `--software-deployment-method apptainer`."""
+    return any(method.name == "APPTAINER" for method in workflow.deployment_settings.deployment_method)
 
 
 def dag_of(workflow: Any) -> Any:

@@ -8,6 +8,9 @@ from typing import Any
 
 from lrp_dynamics.base.errors import UserError
 
+# What explaining and recording need not: `pip install 'lrp-dynamics[training]'`, and `[workflow]`, bring them.
+OF_TRAINING = ("requests", "safetensors", "torchvision", "urllib3")
+
 
 def needed(name: str, purpose: str) -> Any:
     """Return a package that is not installed with this one.
@@ -29,6 +32,20 @@ def needed(name: str, purpose: str) -> Any:
         if error.name != name:
             raise
         raise UserError(f"the package {name} is needed {purpose}: pip install {name}") from None
+
+
+def missing(error: ModuleNotFoundError) -> str | None:
+    """Return which package of an extra is not there, and what brings it, in one sentence; None for any other.
+
+    Examples
+    --------
+    >>> missing(ModuleNotFoundError(name="safetensors.torch"))
+    "the package safetensors is needed here, and not installed: pip install 'lrp-dynamics[training]'"
+    """
+    package = (error.name or "").partition(".")[0]
+    if package not in OF_TRAINING:
+        return None
+    return f"the package {package} is needed here, and not installed: pip install 'lrp-dynamics[training]'"
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from pkgutil import iter_modules
 
 from lrp_dynamics import __version__, commands, studies
 from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.base.imports import missing
 from lrp_dynamics.base.memory import keep_freed_memory
 
 # What the help shows first, in this order; all other subcommands are steps of the pipeline.
@@ -140,6 +141,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 141
+    except ModuleNotFoundError as error:
+        if not (text := missing(error)):
+            raise
+        print(f"lrp-dynamics: error: {text}", file=sys.stderr)
+        return 2
     except (UserError, OSError) as error:
         # Of HDF5's pages the first line says what was wrong.
         text = str(error) if isinstance(error, UserError) else str(error).partition("\n")[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import isfinite
 from threading import RLock
@@ -139,7 +139,7 @@ class Explainer:
         return {layer.name: {"layer": layer.kind, **rule.describe()} for layer, rule in pairs}
 
     def __call__(
-        self, inputs: Tensor, target: Tensor | str, *, layers: list[str] | Literal["all"] | None = None
+        self, inputs: Tensor, target: Tensor | Sequence[int] | str, *, layers: list[str] | Literal["all"] | None = None
     ) -> Relevance:
         """Return the relevance of inputs; parameters as in :func:`relevance`."""
         modules = paths(self.model)
@@ -151,7 +151,7 @@ class Explainer:
             return none_of(self._explain(modules, given, layers))
 
     def fixed(
-        self, inputs: Tensor, target: Tensor | str, *, layers: list[str] | Literal["all"] | None = None
+        self, inputs: Tensor, target: Tensor | Sequence[int] | str, *, layers: list[str] | Literal["all"] | None = None
     ) -> Callable[[], Relevance]:
         """Return a function that explains these inputs, with the model's weights as they are at each call.
 
@@ -306,7 +306,7 @@ def exact(device: torch.device) -> Iterator[None]:
 def relevance(
     model: nn.Module,
     inputs: Tensor,
-    target: Tensor | str,
+    target: Tensor | Sequence[int] | str,
     composite: str | Mapping[str, Any] | Composite = "z_plus",
     *,
     bounds: tuple[float | Tensor, float | Tensor] | None = None,
