@@ -197,7 +197,7 @@ COMMANDS = {
 }
 # The kernel of a report needs files of its own, in the system's folder for temporary files.
 LIMITED = [name for name in COMMANDS if name != "report"]
-CHANGING = ("provenance.json", "speed.json")  # times
+CHANGING = ("provenance.json", "speed.json", "report.ipynb")  # times, and where inputs lie from the notebook
 
 
 def run(arguments, limit=None):
