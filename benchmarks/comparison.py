@@ -51,6 +51,7 @@ PIECEWISE = (
 SMOOTH = ("mobilenet_v3_small", "efficientnet_b0", "convnext_tiny", "swin_t", "vit_b_16")
 SIDES = {"inception_v3": 75, "vit_b_16": 224}
 FAILED = "fails"
+LONGEST = 180  # seconds
 CLOSE = 0.1  # of its norm: the stabilizer's part stays below, another rule is above
 
 
@@ -320,7 +321,10 @@ def ask(package: str, name: str) -> dict:
     path += [str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-W", "ignore", __file__, "--cell", package, name]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LONGEST, check=False)
+    except subprocess.TimeoutExpired:
+        return {FAILED: f"no map within {LONGEST // 60} minutes"}
     if done.returncode:
         return {FAILED: f"ended with {done.returncode}"}
     return json.loads(done.stdout.splitlines()[-1])

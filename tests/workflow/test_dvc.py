@@ -49,7 +49,7 @@ def large(project: Project) -> Project:
 def test_dvc_speaks_of_what_was_made(large):
     """After `demo`, nothing is said of experiments that nobody has made, by any command."""
     assert_at_ease(large)
-    large.dvc("exp", "run", "-S", "experiments.demo.outliers.threshold=3.0", "report-demo")
+    large.dvc("exp", "run", "-S", "experiments.demo.outliers.threshold=3.0", *whole)
     changed = large.dvc("metrics", "diff")
     assert "failed" not in changed
     assert "never" not in large.dvc("exp", "show")
@@ -66,7 +66,8 @@ def test_a_clone_makes_with_dvc_what_it_is_asked_for(large, tmp_path):
         assert "never" not in clone.dvc(*question)
     assert clone.dirty() == clone.stages.keys()
     other = clone.copy(tmp_path / "other")
-    clone.dvc("repro", "report-demo")
+    whole = ("report-demo", "explorer-demo", "posts-demo")
+    clone.dvc("repro", *whole)
     clone.commit("made")
     assert_at_ease(clone)
     other.dvc("exp", "run", "-S", "experiments.demo.outliers.threshold=3.0", "report-demo")

@@ -73,7 +73,7 @@ def is_named(model: str) -> bool:
     return model in known() or model.startswith(TIMM) or own_code.is_own(model)
 
 
-def load(model: str, weights: Path | None = None, trained_on: str | None = None) -> Network:
+def load(model: str | Path, weights: Path | None = None, trained_on: str | None = None) -> Network:
     """Return a trained network.
 
     Parameters
@@ -93,6 +93,7 @@ def load(model: str, weights: Path | None = None, trained_on: str | None = None)
     UserError
         If there is no such network, no such file, or the weights are of another network or other data.
     """
+    model = str(model)
     if not is_named(model) or (model not in known() and Path(model).is_file()):
         return _from_file(model, weights)
     if weights is None:
