@@ -49,7 +49,7 @@ def large(project: Project) -> Project:
 def test_dvc_speaks_of_what_was_made(large):
     """After `demo`, nothing is said of experiments that nobody has made, by any command."""
     assert_at_ease(large)
-    large.dvc("exp", "run", "-S", "experiments.demo.outliers.threshold=3.0", *whole)
+    large.dvc("exp", "run", "-S", "experiments.demo.outliers.threshold=3.0", "report-demo")
     changed = large.dvc("metrics", "diff")
     assert "failed" not in changed
     assert "never" not in large.dvc("exp", "show")
@@ -71,7 +71,7 @@ def test_a_clone_makes_with_dvc_what_it_is_asked_for(large, tmp_path):
     clone.commit("made")
     assert_at_ease(clone)
     other.dvc("exp", "run", "-S", "experiments.demo.outliers.threshold=3.0", "report-demo")
-    assert other.dirty() == set()
+    assert other.dirty() <= {"explorer-demo", "posts-demo"}  # which were not asked for
 
 
 def test_an_experiment_comes_in_when_it_is_named_or_made(large):
