@@ -43,7 +43,7 @@ def absorption(run: PhotoRun) -> Figure:
 
 def flipping(run: PhotoRun) -> Figure:
     """Show the mean loss of the logit while regions are replaced, and the area between both orders."""
-    figure = new_figure(f"Pixel flipping – {literal(run.title)}", literal(run.origin), 8.6, 3.5)
+    figure = new_figure(f"Pixel flipping – {literal(run.title)}", literal(run.origin), 8.6, 4.2)
     curves, areas = figure.subplots(1, 2, width_ratios=[1.5, 1])
     fraction = 100 * run.flipped()
     for method in run.methods:
