@@ -12,8 +12,7 @@ its documentation tells: with canonizers where it has them for the family, one r
 A second table looks at a training of a network with BatchNorm during which each package explains at every step.
 
     python benchmarks/comparison.py --output benchmarks/results/comparison.json
-    python benchmarks/comparison.py --table docs/comparison.json [--into docs/comparison.md]
-    python benchmarks/comparison.py --table docs/comparison.json --summary [--into README.md]
+    python benchmarks/comparison.py --table benchmarks/results/comparison.json [--summary]
 """
 
 from __future__ import annotations
