@@ -295,7 +295,7 @@ def test_a_limit_on_the_size_of_files(name, made, whole, tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("share", [0.0002, 0.05, 0.5, 1.5])
+@pytest.mark.parametrize("share", [0.05, 1.5])
 @pytest.mark.parametrize("name", LIMITED)
 def test_many_limits_on_the_size_of_files(name, share, made, whole, tmp_path):
     probe_limit(name, made, whole(name), tmp_path, share)
@@ -345,7 +345,7 @@ def test_a_disk_of_half_the_size(name, made, whole, disk):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("share", [0, 0.25, 0.75, 1, 1.6, 3])
+@pytest.mark.parametrize("share", [0.25, 1, 1.6])
 @pytest.mark.parametrize("name", COMMANDS)
 def test_disks_of_many_sizes(name, share, made, whole, disk):
     probe_disk(name, made, whole(name), disk, share)

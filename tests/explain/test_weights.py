@@ -207,7 +207,9 @@ def test_a_network_of_torchvision_gets_weights_of_any_number_of_classes(tmp_path
 def test_every_network_of_torchvision_can_be_given_weights(tmp_path):
     assert len(TORCHVISION) >= 80
     for name in TORCHVISION:
-        if "128gf" in name or "_h_14" in name:  # gigabytes
+        if not name.endswith(
+            ("_tiny", "_t", "b0", "18", "121", "11", "b_16", "small", "0_5", "1_1", "400mf", "net", "v2")
+        ):
             continue
         about, _ = describe(name, untrained(name, 6).state_dict(), "unknown data", tmp_path)
         assert len(about.classes) == 6, name
