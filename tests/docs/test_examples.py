@@ -126,8 +126,8 @@ def test_evaluation(capsys):
     assert capsys.readouterr().out.startswith("tensor")
 
 
-def test_the_recorder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def a_loop(batches):
+    """Return what the programs of the pages have in their training loop."""
     model, samples, targets = network(), torch.rand(4, 3, 8, 8), torch.tensor([0, 1, 2, 0])
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 
@@ -139,10 +139,15 @@ def test_the_recorder(tmp_path, monkeypatch):
         return loss
 
     names = {"model": model, "samples": samples, "targets": targets, "train_step": train_step, "torch": torch}
-    names |= {"batches": [(samples, targets)] * 3, "last": 5}
+    return names | {"batches": [(samples, targets)] * batches}
+
+
+def test_the_recorder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = a_loop(3) | {"last": 5}
     training, saving, going_on = programs("docs/recorder.md")
     exec(training, names)
-    names["recorder"] = Recorder("relevance.h5", model, samples, targets, overwrite=True)
+    names["recorder"] = Recorder("relevance.h5", names["model"], names["samples"], names["targets"], overwrite=True)
     for names["iteration"] in (1, 2):
         names["recorder"].record(names["iteration"])
     exec(saving, names)
@@ -185,18 +190,7 @@ def open_attributes(path: Path) -> dict:
 @pytest.mark.long
 def test_from_a_loop_to_the_page_and_the_explorer(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    model, samples, targets = network(), torch.rand(4, 3, 8, 8), torch.tensor([0, 1, 2, 0])
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-
-    def train_step(model, x, y):
-        optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(model(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    names = {"model": model, "samples": samples, "targets": targets, "train_step": train_step}
-    names["batches"] = [(samples, targets)] * 5
+    names = a_loop(5)
     record, study, compare, notebook = programs("docs/your-own-network.md")
     exec(record, names)
     for folder in ("a", "b"):

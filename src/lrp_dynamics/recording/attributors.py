@@ -144,7 +144,20 @@ def named(name: str, function: Function) -> Function:
 
 
 def captum(attribution: Any, **options: Any) -> Function:
-    """Adapt an attribution of Captum, such as ``captum.attr.DeepLift(model)``; options go to its ``attribute``."""
+    """Adapt an attribution of Captum (Kokhlikyan et al. 2020, arXiv:2009.07896).
+
+    Parameters
+    ----------
+    attribution
+        Such as ``captum.attr.DeepLift(model)``.
+    **options
+        For its ``attribute``.
+
+    Returns
+    -------
+    callable
+        Inputs (n, ...) and classes (n,) to a map shaped as the inputs, in the units of that attribution.
+    """
     return named(
         f"captum {type(attribution).__name__}",
         lambda inputs, target: attribution.attribute(inputs, target=target, **options),
@@ -152,7 +165,21 @@ def captum(attribution: Any, **options: Any) -> Function:
 
 
 def zennit(model: nn.Module, composite: Any) -> Function:
-    """Adapt a composite of zennit: modified gradients, which start at the logit of the target."""
+    """Adapt a composite of zennit (Anders et al. 2021, arXiv:2106.13200).
+
+    Parameters
+    ----------
+    model : nn.Module
+        With outputs (n, K).
+    composite
+        Such as ``zennit.composites.EpsilonPlusFlat()``.
+
+    Returns
+    -------
+    callable
+        Inputs (n, ...) and classes (n,) to relevance shaped as the inputs, in units of the class's logit, from which
+        it starts.
+    """
 
     def attribute(inputs: Tensor, target: Tensor) -> Tensor:
         from zennit.attribution import Gradient
@@ -167,9 +194,19 @@ def zennit(model: nn.Module, composite: Any) -> Function:
 
 
 def grad_cam(cam: Any) -> Function:
-    """Adapt a method of pytorch-grad-cam, such as ``GradCAM(model, [layer])``; its maps lie between 0 and 1.
+    """Adapt a method of pytorch-grad-cam (Grad-CAM: Selvaraju et al. 2017, arXiv:1610.02391).
 
     Its constructor puts the network into eval mode: call ``model.train()`` after it.
+
+    Parameters
+    ----------
+    cam
+        Such as ``pytorch_grad_cam.GradCAM(model, [layer])``.
+
+    Returns
+    -------
+    callable
+        Images (n, C, H, W) and classes (n,) to a map (n, H, W) without unit, between 0 and 1.
     """
 
     def attribute(inputs: Tensor, target: Tensor) -> Any:
@@ -181,7 +218,22 @@ def grad_cam(cam: Any) -> Function:
 
 
 def gradient_times_input(model: nn.Module, name: str = "gradient x input") -> Function:
-    """Attribute by gradient times input of the network as it stands, as networks patched by LXT are explained."""
+    """Attribute by gradient times input of the network as it stands.
+
+    So networks are explained that LXT has patched (AttnLRP: Achtibat et al. 2024, arXiv:2402.05602).
+
+    Parameters
+    ----------
+    model : nn.Module
+        With outputs (n, K).
+    name : str
+        What the recording calls it.
+
+    Returns
+    -------
+    callable
+        Inputs (n, ...) and classes (n,) to a map shaped as the inputs, in units of the class's logit.
+    """
 
     def attribute(inputs: Tensor, target: Tensor) -> Tensor:
         inputs.requires_grad_()
