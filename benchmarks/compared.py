@@ -16,7 +16,7 @@ PIECEWISE = (
     "regnet_x_400mf",
 )  # fmt: skip
 SMOOTH = ("mobilenet_v3_small", "efficientnet_b0", "convnext_tiny", "swin_t", "vit_b_16")
-SIDES = {"inception_v3": 75, "vit_b_16": 224}
+SIDES = {"inception_v3": 75}
 
 
 class Functional(nn.Module):
@@ -95,6 +95,7 @@ def build(name: str) -> tuple[nn.Module, torch.Tensor, torch.Tensor]:
         import torchvision
 
         options = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
+        options |= {"image_size": 64} if name == "vit_b_16" else {}
         net, side = getattr(torchvision.models, name)(weights=None, **options), SIDES.get(name, 64)
         shape = (3, side, side)
     x = torch.randn(4, *shape, dtype=torch.float64)

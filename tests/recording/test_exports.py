@@ -38,7 +38,8 @@ def export(recording, *options):
 
 
 def test_to_zarr_and_npz_alike(recording, tmp_path):
-    zarr = pytest.importorskip("zarr")
+    import zarr
+
     export(recording, "--zarr", tmp_path / "r.zarr", "--npz", tmp_path / "r.npz", "--every", 3)
     group = zarr.open_group(tmp_path / "r.zarr", mode="r")
     with np.load(tmp_path / "r.npz") as arrays, open_relevance(recording) as file:
@@ -50,7 +51,6 @@ def test_to_zarr_and_npz_alike(recording, tmp_path):
 
 
 def test_to_tensorboard(recording, tmp_path):
-    pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     export(recording, "--tensorboard", tmp_path / "logs", "--every", 5)
@@ -64,7 +64,8 @@ def test_to_tensorboard(recording, tmp_path):
 
 
 def test_to_a_table(recording, tmp_path):
-    parquet = pytest.importorskip("pyarrow.parquet")
+    from pyarrow import parquet
+
     export(recording, "--table", tmp_path / "t.parquet")
     export(recording, "--table", tmp_path / "t.csv")
     table = parquet.read_table(tmp_path / "t.parquet")
@@ -110,6 +111,8 @@ def test_a_folder_that_is_there_is_not_written_over(recording, tmp_path, capsys)
     for option in ("--virelay", "--zarr", "--tensorboard"):
         assert cli.main(["export", str(recording), option, str(tmp_path / "mine")]) == 2
         assert "exists already; name another folder" in capsys.readouterr().err
+    assert cli.main(["export", str(recording), "--npz", str(tmp_path / "r.npz"), "--zarr", str(tmp_path / "mine")]) == 2
+    assert not (tmp_path / "r.npz").exists()
     assert list(tmp_path.iterdir()) == [tmp_path / "mine"]
     assert cli.main(["export", str(recording)]) == 2
     assert "say what to write: --npz" in capsys.readouterr().err

@@ -69,8 +69,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         If the disk is full, or is not to be written.
     """
     path = Path(path)
-    if path.is_symlink() or path.exists():
-        raise UserError(f"{path} exists already; name another folder, or delete it first")
+    check_new_folder(path)
     temporary = temporary_of(path)
     try:
         temporary.mkdir(parents=True)
@@ -104,6 +103,12 @@ def temporary_of(path: Path) -> Path:
     if temporary.is_symlink():
         raise UserError(f"{temporary}: found a symbolic link, expected a name to write {path.name} under; delete it")
     return temporary
+
+
+def check_new_folder(path: Path) -> None:
+    """Raise `UserError` if there is something at `path`, where a folder shall be written."""
+    if path.is_symlink() or path.exists():
+        raise UserError(f"{path} exists already; name another folder, or delete it first")
 
 
 def check_output(path: Path) -> None:

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Write what is asked for."""
-    from lrp_dynamics.base.files import check_output
+    from lrp_dynamics.base.files import check_new_folder, check_output
     from lrp_dynamics.recording import exports, virelay
     from lrp_dynamics.recording.store import open_relevance
 
@@ -38,8 +38,8 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError(f"export: say what to write: {', '.join('--' + kind for kind in kinds)}")
     if arguments.every < 1:
         raise UserError(f"export: --every is {arguments.every}; expected 1 or more")
-    for kind in asked.keys() & {"npz", "table"}:
-        check_output(asked[kind])
+    for kind, path in asked.items():
+        (check_output if kind in ("npz", "table") else check_new_folder)(path)
     with open_relevance(arguments.file) as recording:
         if not -recording.steps <= arguments.step < recording.steps:
             raise UserError(f"export: --step is {arguments.step}; expected one of the {recording.steps} steps")
