@@ -61,6 +61,7 @@ bench: peers
 	$(BIN)/python benchmarks/recording.py --output benchmarks/results/recording.json
 	$(BIN)/python benchmarks/scale.py --output benchmarks/results/scale.json --figure benchmarks/results/scale.png
 	$(BIN)/python benchmarks/coverage.py --output benchmarks/results/coverage.json
+	$(BIN)/python benchmarks/comparison.py --output benchmarks/results/comparison.json
 
 # Without their dependencies, which are installed or not needed; zennit asks for a later Python than it needs.
 peers: $(BIN)/.test

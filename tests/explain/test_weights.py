@@ -56,7 +56,7 @@ def test_checkpoints_as_people_save_them(tmp_path, small, kept):
     network = load("blog_cnn", tmp_path / "checkpoint.pt")
     assert all(torch.equal(value, small.state_dict()[name]) for name, value in network.model.state_dict().items())
     assert network.about.trained_on == "unknown data"
-    assert network.assumed == "images of 32×32 pixels, scaled from 0 to 1"
+    assert network.assumed == {"size": "images of 32×32 pixels", "range": "scaled from 0 to 1"}
 
 
 def test_names_of_safetensors_come_in_another_order_than_layers(tmp_path):
@@ -64,7 +64,7 @@ def test_names_of_safetensors_come_in_another_order_than_layers(tmp_path):
     save_file(torchvision.models.resnet18(num_classes=7).state_dict(), tmp_path / "w.safetensors")
     network = load("resnet18", tmp_path / "w.safetensors")
     assert network.about.classes == tuple(f"class {k}" for k in range(7))
-    assert network.assumed == "images of 224×224 pixels, scaled as for torchvision's own weights"
+    assert list(network.assumed.values()) == ["images of 224×224 pixels", "scaled as for torchvision's own weights"]
 
 
 def test_what_is_pickled_beside_weights_is_named_and_not_run(tmp_path, small):
@@ -82,6 +82,23 @@ def test_what_is_pickled_beside_weights_is_named_and_not_run(tmp_path, small):
         load("blog_cnn", tmp_path / "other.pt")
 
 
+def test_what_is_said_is_not_called_assumed(folder, capsys):
+    command = [
+        "explain",
+        folder / "photos" / "one.png",
+        "--model",
+        "blog_cnn",
+        "--weights",
+        folder / "w.pt",
+        "--size",
+        32,
+    ]
+    assert main(list(map(str, [*command, "--out", folder / "out"]))) == 0
+    told = capsys.readouterr()
+    assert "assumed: scaled from 0 to 1; give --range if it was otherwise" in told.err
+    assert "pictures of 1 image," in told.out
+
+
 def test_a_folder_by_several_composites_with_layers(folder, capsys):
     names = folder / "names.json"
     names.write_text(json.dumps({"0": ["n01", "cat"], "1": "dog", "2": "owl", "3": "bee"}), encoding="utf-8")
@@ -93,6 +110,7 @@ def test_a_folder_by_several_composites_with_layers(folder, capsys):
     assert "bad.png is not an image that can be read" in told.err
     assert "notes.txt" not in told.err
     assert "w.pt does not say what its network was shown; assumed: images of 32×32 pixels, scaled from 0" in told.err
+    assert "give --size and --range if it was otherwise" in told.err
     stems = ("one", "a-one", "a-b-two")
     kinds = ("heatmap", "overlay", "layers")
     files = {f"{stem}-{rules}-{kind}.png" for stem in stems for rules in ("z_plus", "epsilon") for kind in kinds}
@@ -184,7 +202,7 @@ def test_a_network_of_timm(tmp_path):
     torch.save({"state_dict": timm.create_model("resnet10t", num_classes=5).state_dict()}, tmp_path / "w.pt")
     network = load("timm:resnet10t", tmp_path / "w.pt")
     assert (len(network.about.classes), network.about.trained_on) == (5, "unknown data")
-    assert network.assumed == "images of 176×176 pixels, scaled as for timm's own weights"
+    assert list(network.assumed.values()) == ["images of 176×176 pixels", "scaled as for timm's own weights"]
     with pytest.raises(
         UserError, match=r"found 'timm:resnet10x', which no network of timm is called; did you mean resnet"
     ):

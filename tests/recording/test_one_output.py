@@ -52,7 +52,10 @@ def test_info_and_the_page_claim_nothing_of_right_and_wrong(path, tmp_path, caps
     assert "this attribution does not tell what it absorbs" in page
     assert "not to be trusted" not in page
     table = read_csv(tmp_path / "out/samples.csv")
-    assert all(np.isnan(table[name]).all() for name in ("correct", "probability", "confidence", "variability", "aum"))
+    assert all(
+        np.isnan(table[name]).all()
+        for name in ("correct", "probability", "confidence", "variability", "aum", "predicted")
+    )
     explorer = (tmp_path / "out/explorer.html").read_text(encoding="utf-8")
     assert '"classes":["calm","storm"]' in explorer
     assert '"name":"storm"' in explorer

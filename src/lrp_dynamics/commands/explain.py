@@ -86,10 +86,12 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(f"--range: found {args.range[0]:g} {args.range[1]:g}, expected LOW to be less than HIGH")
     device, network = device_of(args.device), load(args.model, args.weights)
     about = network.about
-    if network.assumed and (args.size is None or args.range is None):
+    assumed = {option: words for option, words in network.assumed.items() if getattr(args, option) is None}
+    if assumed:
+        options = " and ".join(f"--{option}" for option in assumed)
         print(
-            f"lrp-dynamics: {args.weights} does not say what its network was shown; assumed: {network.assumed}; "
-            "give --size and --range if it was otherwise",
+            f"lrp-dynamics: {args.weights} does not say what its network was shown; assumed: "
+            f"{', '.join(assumed.values())}; give {options} if it was otherwise",
             file=sys.stderr,
         )
     if args.classes:

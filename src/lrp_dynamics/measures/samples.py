@@ -46,7 +46,7 @@ def sample_table(
         **conservation(recording),
         "logit": recording.scalar("logit")[-1],
         "probability": _where(probability[-1], scored),
-        "predicted": predicted[-1],
+        "predicted": _where(predicted[-1], scored),
         "correct": _where((predicted == label)[-1], known),
         "forgetting_events": _where(forgetting_events(predicted == label), known),
         "aum": margin.mean(axis=0),

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
@@ -34,13 +34,13 @@ class Network:
         Maps (N, C, H, W) to (N, K) logits.
     about : Description
         Its name, classes and inputs.
-    assumed : str
-        What of `about` is not known of these weights, as words, or "".
+    assumed : dict of str to str
+        What of `about` is not known of these weights, "size" or "range", and what is taken for it, as words.
     """
 
     model: nn.Module
     about: Description
-    assumed: str = ""
+    assumed: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def bounds(self) -> tuple[Tensor, Tensor]:
@@ -155,7 +155,7 @@ def _undescribed(model: str, state: Mapping[str, Tensor], weights: Path, trained
     _, height, width = about.shape
     of = "torchvision's own weights" if model in TORCHVISION else "timm's own weights" if model.startswith(TIMM) else ""
     scale = f"scaled as for {of}" if of else "scaled from 0 to 1"
-    return replace(network, assumed=f"images of {height}×{width} pixels, {scale}")
+    return replace(network, assumed={"size": f"images of {height}×{width} pixels", "range": scale})
 
 
 def _of_imagenet(title: str) -> bool:

@@ -19,6 +19,7 @@ from lrp_dynamics.data.pictures import open_image
 from lrp_dynamics.lrp import Explainer, Relevance
 from lrp_dynamics.models.trained import Network
 from lrp_dynamics.reports import photos
+from lrp_dynamics.reports.words import plural
 
 TOP = 5
 FEW = 10  # images whose predictions a terminal shows; of more, a bar shows how many are done
@@ -118,7 +119,7 @@ def explain_files(images: Sequence[Path], network: Network, task: Task, out: Pat
         written = results.write(out, origin) if results.predictions else []
     if not written:
         raise UserError("none of the images could be read, so nothing was explained")
-    print(f"{out}: pictures of {len(results.sheet)} images, {', '.join(written)}")
+    print(f"{out}: pictures of {len(results.sheet)} {plural(len(results.sheet), 'image')}, {', '.join(written)}")
 
 
 def explain_image(
