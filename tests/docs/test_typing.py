@@ -38,7 +38,8 @@ Recorder("relevance.h5", model, x, y, every="2")
 
 def checked(folder, script):
     (folder / "mine.py").write_text(script, encoding="utf-8")
-    command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", "--ignore-missing-imports", "mine.py"]
+    options = ["--strict", "--follow-imports=silent", "--ignore-missing-imports"]
+    command = [sys.executable, "-m", "mypy", *options, "mine.py"]
     return subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8", check=False)
 
 
