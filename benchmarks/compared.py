@@ -56,25 +56,35 @@ class Normalized(nn.Module):
         return self.end(self.dropout(self.relu(self.norm(self.conv(x)))).flatten(1))
 
 
+class Chain(nn.Module):
+    """A network of modules in a row and a dense layer, without a module for flattening, which some packages refuse."""
+
+    def __init__(self, *modules: nn.Module, features: int):
+        super().__init__()
+        self.body, self.end = nn.Sequential(*modules), nn.Linear(features, 10)
+
+    def forward(self, x):
+        return self.end(torch.flatten(self.body(x), 1))
+
+
 def small(kind: str) -> tuple[nn.Module, tuple[int, ...]]:
     """Return a small network of one idea, and the shape of its samples."""
-    pooled = [nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10)]
+    pooled = [nn.ReLU(), nn.AdaptiveAvgPool2d(1)]
     if kind == "functions, sums, concatenation":
         return Functional(), (3, 32, 32)
     if kind == "a module called twice":
         return Shared(), (3, 32, 32)
     if kind == "BatchNorm first":
-        return nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 8, 3), *pooled), (3, 32, 32)
+        return Chain(nn.BatchNorm2d(3), nn.Conv2d(3, 8, 3), *pooled, features=8), (3, 32, 32)
     if kind == "BatchNorm between ReLU and convolution":
         middle = [nn.ReLU(), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 3)]
-        return nn.Sequential(nn.Conv2d(3, 8, 3), *middle, *pooled), (3, 32, 32)
+        return Chain(nn.Conv2d(3, 8, 3), *middle, *pooled, features=8), (3, 32, 32)
     if kind == "transposed convolution":
-        return nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.ReLU(), nn.ConvTranspose2d(8, 8, 2, 2), *pooled), (3, 32, 32)
+        body = [nn.Conv2d(3, 8, 3, 2), nn.ReLU(), nn.ConvTranspose2d(8, 8, 2, 2)]
+        return Chain(*body, *pooled, features=8), (3, 32, 32)
     if kind == "signals (N, C, L)":
-        tail = [nn.ReLU(), nn.MaxPool1d(2), nn.Flatten(), nn.Linear(8 * 31, 10)]
-        return nn.Sequential(nn.Conv1d(3, 8, 3), *tail), (3, 64)
-    tail = [nn.ReLU(), nn.MaxPool3d(2), nn.Flatten(), nn.Linear(8 * 27, 10)]
-    return nn.Sequential(nn.Conv3d(1, 8, 3), *tail), (1, 8, 8, 8)
+        return Chain(nn.Conv1d(3, 8, 3), nn.ReLU(), nn.MaxPool1d(2), features=8 * 31), (3, 64)
+    return Chain(nn.Conv3d(1, 8, 3), nn.ReLU(), nn.MaxPool3d(2), features=8 * 27), (1, 8, 8, 8)
 
 
 SMALL = (
