@@ -8,6 +8,7 @@ import pytest
 from .pages import FENCE, PAGES, ROOT, name_of
 
 LINK = re.compile(r"\[(?:[^\[\]]|\[[^\]]*\])*\]\(([^)\s]+)\)")
+ACTIONS = re.compile(r"\.\./\.\./actions/workflows/(\w+\.yml)(?:/badge\.svg)?")  # of the repository's host
 TOC = re.compile(r"```\{toctree\}\n(.*?)```", re.S)
 MOST = 2_000_000  # bytes of all pictures
 
@@ -23,6 +24,9 @@ def slugs(path: Path) -> set[str]:
 def test_links_lead_to_files_and_headings(path):
     for link in LINK.findall(FENCE.sub("", path.read_text(encoding="utf-8"))):
         if "://" in link or link.startswith("mailto:"):
+            continue
+        if workflow := ACTIONS.fullmatch(link):
+            assert (ROOT / ".github" / "workflows" / workflow[1]).exists(), link
             continue
         target, _, anchor = link.partition("#")
         found = path.parent / target if target else path
