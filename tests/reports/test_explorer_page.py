@@ -11,6 +11,7 @@ import pytest
 from synthetic import write_recording
 
 from lrp_dynamics import open_relevance
+from lrp_dynamics.base.style import AMOUNT
 from lrp_dynamics.reports.explorer import write_explorer
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -183,6 +184,25 @@ def test_a_link_opens_the_same_view_and_what_is_not_there_is_passed_over(visit):
     odd.evaluate("location.hash = '#s=5&t=7'")
     settle(odd)
     assert step_of(odd) == 7
+
+
+def test_dynamics_are_added_up_to_the_step(visit, recordings):
+    page = visit("#s=4&r=0")
+    colors = np.rint(matplotlib.colormaps[AMOUNT](np.arange(256))[:, :3] * 255)
+    told = page.locator(".panels figure:nth-child(3) figcaption span")
+    with open_relevance(recordings["first"]) as file:
+        changes = np.abs(np.diff(file.maps(samples=4).astype(np.float64), axis=0))
+    assert told.inner_text().startswith("whole recording, most ")
+    for step in (50, 7, 30, STEPS - 1):
+        page.evaluate(f"location.hash = '#s=4&r=0&t={step}'")
+        settle(page)
+        exact = changes[:step].sum(axis=0)
+        assert told.inner_text().startswith("whole recording" if step == STEPS - 1 else "up to here")
+        shown = float(re.sub(r".*most ", "", told.inner_text()).replace(",", ""))
+        assert shown == pytest.approx(exact.max(), rel=0.02)
+        painted = np.array(page.evaluate(PAINTED, 2)).reshape(64, 4)[:, None, :3]
+        found = np.abs(painted - colors).sum(axis=2).argmin(axis=1)
+        np.testing.assert_allclose(found / 255, exact.ravel() / exact.max(), atol=0.03)
 
 
 def test_samples_are_sorted_and_filtered(visit, recordings):

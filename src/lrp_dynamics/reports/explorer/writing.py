@@ -25,7 +25,10 @@ from lrp_dynamics.reports.explorer.shrinking import VALUES, limit, plan, reduced
 
 STYLES = ("uPlot.min.css", "explorer.css")
 TAG, FURTHER = 700, 60_000  # bytes of the page: of a sample beside its blob, and of what belongs to none
-SCRIPTS = ("uPlot.iife.min.js", "data.js", "paint.js", "state.js", "grid.js", "focus.js", "charts.js", "main.js")
+SCRIPTS = (
+    "uPlot.iife.min.js",
+    *(f"{name}.js" for name in ("data", "paint", "state", "sums", "grid", "focus", "charts", "main")),
+)
 
 
 def write_explorer(

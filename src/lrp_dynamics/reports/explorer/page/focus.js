@@ -68,18 +68,17 @@ function row(sample, run) {
   return made;
 }
 
+// Steps of dynamics that are added up before the screen is shown again.
+const AT_ONCE = 400;
+
+// Paint what belongs to the step; tell whether there is more to add up.
 function paintRows() {
+  let more = false;
   for (const { sample, run, now, relevance, change, dynamics } of rows) {
     relevance.picture.canvas.style.opacity = state.opacity / 100;
     const data = loaded[run][sample], step = stepOf[run][state.step], steps = RUNS[run].steps;
     if (!data) continue;
-    if (!dynamics.done) {
-      dynamics.done = true;
-      const most = largestOf(data.dynamics);
-      dynamics.picture.amount(data.dynamics, most);
-      dynamics.value.textContent = `whole recording, most ${digits(most)}`;
-      dynamics.picture.canvas.setAttribute("aria-label", `${dynamics.text}, ${dynamics.value.textContent}`);
-    }
+    if (paintSum(dynamics, data, step, steps)) more = true;
     if (step < 0 || !frame(data, step, steps, buffer)) {
       relevance.picture.empty();
       change.picture.empty();
@@ -105,8 +104,25 @@ function paintRows() {
       const name = meta.classes[predicted] ?? `class ${predicted}`;
       now.textContent = predicted < 0 ? "" : `predicted: ${name}${label < 0 ? "" : predicted === label ? " ✓" : " ✗"}`;
     }
-    if (!playing) for (const panel of [relevance, change]) panel.picture.canvas.setAttribute("aria-label", `${panel.text}, ${panel.value.textContent}`);
+    if (!playing) for (const panel of [relevance, change, dynamics]) panel.picture.canvas.setAttribute("aria-label", `${panel.text}, ${panel.value.textContent}`);
   }
+  return more;
+}
+
+// Paint the dynamics up to a step; tell whether they are not added up yet.
+function paintSum(panel, data, step, steps) {
+  const most = (data.most ??= largestOf(data.dynamics));
+  const whole = step === steps - 1 || !data.gain;
+  const sum = step < 0 ? null : whole ? data.dynamics : accumulated(data, step, steps, Math.ceil(AT_ONCE / rows.length));
+  if (step < 0) panel.picture.empty();
+  if (step < 0 || !sum) {
+    panel.value.textContent = step < 0 ? "not recorded yet" : "adding up …";
+    return step >= 0;
+  }
+  const largest = whole ? most : largestOf(sum);
+  panel.picture.amount(sum, state.scale === "run" ? most : largest);
+  panel.value.textContent = whole ? `whole recording, most ${digits(most)}` : `up to here, most ${digits(largest)}`;
+  return false;
 }
 
 // Drag across to move through the training.

@@ -33,7 +33,7 @@ function draw(...what) {
     dirty.clear();
     if (now.has("list")) arrange();
     if (now.has("focus")) focus();
-    if (now.has("step") || now.has("focus")) { showStep(); paintRows(); moveCursor(); }
+    if (now.has("step") || now.has("focus")) { showStep(); if (paintRows()) draw("step"); moveCursor(); }
     if (now.size > (now.has("thumbs") ? 1 : 0)) waitingThumbs = new Set(visible);
     if (paintThumbs()) draw("thumbs");
   });
