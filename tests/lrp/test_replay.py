@@ -173,7 +173,7 @@ def test_fixed_inputs_are_looked_at_once_and_cannot_change():
 
 def test_fixed_inputs_are_refused_as_others_are():
     explain = lrp.Explainer(small_cnn(), "epsilon")
-    with pytest.raises(lrp.engine.UserError, match="class outside"):
+    with pytest.raises(lrp.engine.UserError, match="expected classes from 0 to"):
         explain.fixed(images(3, 0), torch.tensor([0, 1, 99]))()
     with pytest.raises(lrp.engine.UserError, match="NaN"):
         explain.fixed(images(3, 0) * torch.nan, torch.tensor([0, 1, 2]))()

@@ -301,7 +301,7 @@ def test_what_cannot_be_right_is_refused(model, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"target": torch.tensor([0, 10])}, "class outside 0 to 9"),
+        ({"target": torch.tensor([0, 10])}, "target 1 is class 10; expected classes from 0 to 9"),
         ({"target": torch.tensor([0])}, "one class per sample"),
         ({"target": torch.zeros(2, 3)}, r"initial relevance has shape \(2, 3\); expected \(2, 10\)"),
         ({"target": "best"}, "predicted"),

@@ -32,12 +32,12 @@ def flat(samples: torch.Tensor, targets: torch.Tensor) -> lrp.Relevance:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"samples": "cat.png"}, "samples is a str, expected a tensor, or an array or list of numbers"),
-        ({"samples": [[0.5], [0.5, 1.0]]}, "samples is a list, expected a tensor"),
+        ({"samples": "cat.png"}, "found a str for samples that does not hold numbers"),
+        ({"samples": [[0.5], [0.5, 1.0]]}, "found a list for samples that does not hold numbers"),
         ({"samples": np.zeros((2, 1, 8, 8), int)}, "samples are torch.int64, expected floats"),
         ({"samples": torch.rand(2)}, r"samples of shape \(2,\), expected \(N, F\), \(N, C, L\), \(N, C, H, W\)"),
         ({"samples": torch.rand(2, 1, 0, 8)}, r"samples of shape \(2, 1, 0, 8\), expected"),
-        ({"targets": ["cat", "dog"]}, "targets is a list, expected a tensor"),
+        ({"targets": ["cat", "dog"]}, "found a list for targets that does not hold numbers"),
         ({"targets": "label"}, "targets is 'label', expected class indices"),
         ({"targets": [[0], [1]]}, r"targets of shape \(2, 1\) and torch.int64, expected class indices of shape"),
         ({"targets": torch.full((2, 3), NAN)}, r"targets of shape \(2, 3\) and torch.float32, expected .* finite"),
@@ -66,8 +66,11 @@ def flat(samples: torch.Tensor, targets: torch.Tensor) -> lrp.Relevance:
         ({"attributes": {"seed": 0.5}}, "'seed'.* is 0.5, expected a whole number"),
         ({"attributes": {"deterministic": 1}}, "'deterministic'.* is 1, expected True or False"),
         ({"attributes": {"dataset_title": 3}}, "'dataset_title'.* is 3, expected text"),
-        ({"attributes": {"weather": "fine"}}, "'weather'.* expected a value of params_json"),
-        ({"attributes": {"seed": None}}, "'seed'.* expected a value of"),
+        ({"attributes": {"weather": "fine"}}, "the key 'weather', expected one of params_json"),
+        ({"attributes": {"classes": ["a", "b"]}}, "has 2 names, but the network has 3 outputs"),
+        ({"composite": "epsilon_plsu"}, "did you mean 'epsilon_plus'"),
+        ({"details": {"labels": [0, 1]}}, "details has the key 'labels', expected one of index"),
+        ({"attributes": {"seed": None}}, "'seed'. is None, expected a whole number"),
         ({"details": {"label": [0.5, 1]}}, r"details\['label'\] has values that are not whole numbers"),
         ({"details": {"label": [0, NAN]}}, r"details\['label'\] has values that are not whole numbers"),
         ({"details": {"split": [0, 256]}}, r"details\['split'\] has values from 0 to 256, expected 0 to 255"),
@@ -103,10 +106,10 @@ def test_what_can_be_converted_is(tmp_path):
         assert recording.sample("label").tolist() == [2, 1]
         assert recording.sample("mask").min() == 1
         np.testing.assert_array_equal(recording.sample("factors/size"), details["factors"]["size"].numpy())
-    with Recorder(tmp_path / "json.h5", **arguments(attributes={"classes": '["a", "b"]'})) as recorder:
+    with Recorder(tmp_path / "json.h5", **arguments(attributes={"classes": '["a", "b", "c"]'})) as recorder:
         recorder.record(0)
     with open_relevance(tmp_path / "json.h5") as recording:
-        assert recording.attrs["classes"] == ["a", "b"]
+        assert recording.attrs["classes"] == ["a", "b", "c"]
 
 
 def test_the_usual_loss_is_taken_as_a_number(tmp_path):

@@ -116,7 +116,7 @@ def test_two_recorders_of_one_process(tmp_path):
 def test_an_existing_file_is_replaced_only_if_asked_for(tmp_path):
     path = record(tmp_path / "r.h5")
     content = path.read_bytes()
-    with pytest.raises(UserError, match=r"r.h5: exists already; .* overwrite=True"):
+    with pytest.raises(UserError, match=r"r.h5: exists already; .*overwrite=True"):
         Recorder(path, **arguments())
     for change in ({"targets": torch.tensor([0, 3])}, {"composite": "no_such"}, {"attributes": {"seed": [1]}}):
         with pytest.raises(UserError):

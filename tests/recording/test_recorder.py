@@ -147,12 +147,33 @@ def test_state_goes_through_a_file_of_weights_only(tmp_path):
         assert recording.step("iteration").tolist() == [0, 1, 2]
 
 
+def test_names_that_a_file_does_not_have_and_files_that_are_closed_are_told(tmp_path):
+    with Recorder(tmp_path / "r.h5", small_net(), *small_data()) as recorder:
+        recorder.record(0)
+    with open_relevance(tmp_path / "r.h5") as recording:
+        for ask, name, among in (
+            (recording.scalar, "logits", "logit, margin"),
+            (recording.step, "loss", "train_loss"),
+            (recording.accumulated, "dynamic", "dynamics, dynamics_normalized"),
+            (recording.sample, "labels", "label_clean"),
+        ):
+            with pytest.raises(UserError, match=rf"r.h5: found no '{name}' in .*, expected one of .*{among}"):
+                ask(name)
+    for ask in (lambda: recording.scalar("logit"), recording.maps, lambda: recording.accumulated("dynamics")):
+        with pytest.raises(UserError, match="is closed"):
+            ask()
+
+
 def test_going_on_with_other_rules_is_refused(tmp_path):
     with Recorder(tmp_path / "r.h5", small_net(), *small_data()) as recorder:
         recorder.record(0)
         state = recorder.state()
     with pytest.raises(UserError, match="begun with other rules"):
         Recorder(tmp_path / "r.h5", small_net(), *small_data(), composite="epsilon", resume=state)
+    x, y = small_data()
+    for others in ((x.flip(0), y), (x, y.flip(0)), (x + 1e-6, y)):
+        with pytest.raises(UserError, match="begun with samples or targets of other values"):
+            Recorder(tmp_path / "r.h5", small_net(), *others, resume=state)
     recorder = Recorder(tmp_path / "r.h5", small_net(), *small_data(), resume=state)
     recorder.close(complete=False)
     with open_relevance(tmp_path / "r.h5") as recording:
@@ -230,10 +251,10 @@ def test_iterations_must_increase(tmp_path):
         ({"every": 0}, "every is 0"),
         ({"composite": "no_such"}, "no_such"),
         ({"details": {"label": np.zeros(3)}}, r"'label'\] has shape \(3,\), expected shape \(5,\)"),
-        ({"details": {"lable": np.zeros(5)}}, r"'lable'\].* expected one of index, split, label"),
+        ({"details": {"lable": np.zeros(5)}}, "details has the key 'lable', expected one of index, split, label"),
         ({"details": {"mask": np.zeros((5, 4, 4))}}, r"'mask'\] has shape \(5, 4, 4\), expected shape \(5, 8, 8\)"),
         ({"details": {"factors": {"name": ["a"] * 5}}}, r"'name'\] must be 5 numbers"),
-        ({"attributes": {"sead": 1}}, r"attributes\['sead'\]"),
+        ({"attributes": {"sead": 1}}, "attributes has the key 'sead'"),
         ({"samples": torch.rand(0, 3, 8, 8), "targets": torch.zeros(0)}, "N at least 1"),
         ({"targets": torch.zeros(5)}, "integer type"),
         ({"maps": -1}, "maps is -1"),

@@ -173,7 +173,7 @@ def test_a_network_that_diverged_at_once_predicts_nothing(tmp_path):
 
 
 def test_the_file_tells_what_is_explained_where_it_is_not_the_label(tmp_path):
-    path = record(tmp_path / "r.h5", net(), X, [1] * 6, details={"label": Y}, attributes={"classes": ["a", "b"]})
+    path = record(tmp_path / "r.h5", net(), X, [1] * 6, details={"label": Y}, attributes={"classes": ["a", "b", "c"]})
     with open_relevance(path) as recording:
         assert (recording.explained.tolist(), recording.sample("label").tolist()) == ([1] * 6, Y)
         assert recording.class_name(0) == "b"

@@ -90,6 +90,22 @@ def open_hdf5(path: str | Path, layout: Layout) -> h5py.File:
     return file
 
 
+def dataset_of(path: str | Path, file: h5py.File, group: str, name: str) -> h5py.Dataset:
+    """Return a dataset of a group of an open file.
+
+    Raises
+    ------
+    UserError
+        If the file is closed, or the group has no dataset of that name.
+    """
+    if not file:
+        raise UserError(f"{path}: is closed; read from it while it is open, inside its `with` block")
+    if not isinstance(name, str) or not isinstance(file[group].get(name), h5py.Dataset):
+        names = ", ".join(name for name, item in file[group].items() if isinstance(item, h5py.Dataset))
+        raise UserError(f"{path}: found no {name!r} in {group}, expected one of {names}")
+    return file[group][name]
+
+
 def tell_damage(path: str | Path, error: BaseException | None) -> None:
     """Say which file was read when HDF5 or the memory failed; to be called where a `with` on the file ends.
 

@@ -80,7 +80,8 @@ def checked_target(target: Any, shape: tuple[int, ...], like: Tensor) -> Tensor 
     if target.shape != shape[:1]:
         raise UserError(f"target has shape {tuple(target.shape)}; expected one class per sample, ({shape[0]},)")
     if len(target) and ((target < 0) | (target >= classes)).any():
-        raise UserError(f"target holds a class outside 0 to {classes - 1}")
+        wrong = int(((target < 0) | (target >= classes)).nonzero()[0])
+        raise UserError(f"target {wrong} is class {int(target[wrong])}; expected classes from 0 to {classes - 1}")
     return target.to(like.device).long()
 
 

@@ -40,7 +40,8 @@ def whole(name: str, value: Any, lowest: int = _INT64.min) -> int:
     if number is None:
         raise UserError(f"Recorder: {name} is {value!r}, expected a whole number")
     if not lowest <= number <= _INT64.max:
-        raise UserError(f"Recorder: {name} is {number}, expected at least {lowest} and at most {_INT64.max}")
+        most = f" and at most {_INT64.max}" if number > _INT64.max else ""
+        raise UserError(f"Recorder: {name} is {number}, expected at least {lowest}{most}")
     return number
 
 
@@ -118,28 +119,38 @@ def _tensor(name: str, value: Any, device: torch.device) -> Tensor:
         return tensor if own else tensor.to(torch.get_default_dtype())
     except (TypeError, ValueError, RuntimeError):  # no numbers, or lists of unequal length
         raise UserError(
-            f"Recorder: {name} is a {type(value).__name__}, expected a tensor, or an array or list of numbers"
+            f"Recorder: found a {type(value).__name__} for {name} that does not hold numbers of one shape, expected a "
+            "tensor, an array, or a list of numbers"
         ) from None
 
 
 def _classes_of(targets: Tensor) -> Tensor:
     if targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool:
-        raise UserError(f"Recorder: targets are {targets.dtype}, expected class indices of an integer type")
+        raise UserError(
+            f"Recorder: targets are {targets.dtype}, expected class indices of an integer type: targets.long()"
+        )
     targets = targets.to(torch.int64)
     if (targets < 0).any():
         raise UserError(f"Recorder: found target {int(targets.min())}, expected class indices, from 0")
     return targets
 
 
-def check_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return attributes as HDF5 holds them: text and numbers, and the classes as JSON."""
+def check_attributes(attributes: Mapping[str, Any], outputs: int = 1) -> dict[str, Any]:
+    """Return attributes as HDF5 holds them: text and numbers, and the names of the outputs' classes as JSON."""
     checked = {}
     for name, value in attributes.items():
-        if name not in ATTRIBUTES or value is None:
-            raise UserError(f"Recorder: attributes[{name!r}] is {value!r}, expected a value of {', '.join(ATTRIBUTES)}")
+        if name not in ATTRIBUTES:
+            raise UserError(f"Recorder: attributes has the key {name!r}, expected one of {', '.join(ATTRIBUTES)}")
+        if value is None:
+            raise UserError(f"Recorder: attributes[{name!r}] is None, expected {ATTRIBUTES[name][0]}; or leave it out")
         kind, _ = ATTRIBUTES[name]
         if kind == NAMES:
             value = _classes(value)
+            count = len(json.loads(value))
+            if count != outputs > 1:  # one output is a score, of one or two classes
+                raise UserError(
+                    f"Recorder: attributes['classes'] has {count} names, but the network has {outputs} outputs"
+                )
         elif isinstance(value, Tensor | np.ndarray | np.generic) and np.ndim(value) == 0:
             value = value.item()
         if value != UNKNOWN and not _IS[kind](value):
@@ -180,10 +191,12 @@ def check_details(samples: Tensor, targets: Tensor | None, details: Mapping[str,
         raise UserError(f"Recorder: details['factors'] is a {type(factors).__name__}, expected names and their numbers")
     checked = {}
     for name, value in details.items():
+        if name not in shapes:
+            known_names = ", ".join([*shapes, "factors"])
+            raise UserError(f"Recorder: details has the key {name!r}, expected one of {known_names}")
         array = _array(value)
-        if name not in shapes or array.shape != shapes[name]:
-            expected = f"shape {shapes[name]}" if name in shapes else f"one of {', '.join([*shapes, 'factors'])}"
-            raise UserError(f"Recorder: details[{name!r}] has shape {array.shape}, expected {expected}")
+        if array.shape != shapes[name]:
+            raise UserError(f"Recorder: details[{name!r}] has shape {array.shape}, expected shape {shapes[name]}")
         checked[name] = _finite(name, array) if name == "image" and array.ndim != 4 else _whole_numbers(name, array)
     checked["factors"] = {name: _array(value) for name, value in factors.items()}
     for name, array in checked["factors"].items():

@@ -19,7 +19,7 @@ def give_way(path: Path, overwrite: bool) -> None:
     if not path.exists():
         return
     if not overwrite:
-        raise UserError(f"{path}: exists already; choose another path, or replace it by overwrite=True (--overwrite)")
+        raise UserError(f"{path}: exists already; choose another path, or replace it (overwrite=True or --overwrite)")
     if is_open(path):
         raise StorageError(f"{path}: is open in this or another process; close it there first, or choose another path")
     path.unlink()  # and not truncated, for those who read it live

@@ -1,6 +1,7 @@
 """What a recorder can record: the rules of a composite, or the plain gradient beside them."""
 
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 import torch
@@ -73,7 +74,10 @@ def make_explainer(
     if isinstance(spec, str) and spec in GRADIENTS:
         return spec, GradientExplainer(model, spec)
     if isinstance(spec, str) and spec not in lrp.COMPOSITES:
-        raise UserError(f"composite: found {spec!r}, expected one of {', '.join([*lrp.COMPOSITES, *GRADIENTS])}")
+        names = [*lrp.COMPOSITES, *GRADIENTS]
+        close = get_close_matches(spec, names, 1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise UserError(f"composite: found {spec!r}, expected one of {', '.join(names)}{hint}")
     if isinstance(spec, lrp.Explainer):
         return spec.composite.name, spec
     if callable(spec):

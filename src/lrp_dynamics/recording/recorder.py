@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from lrp_dynamics import lrp
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.files import canonical_json
+from lrp_dynamics.recording import checksums
 from lrp_dynamics.recording.arguments import (
     check_attributes,
     check_details,
@@ -134,22 +135,24 @@ class Recorder:
         self._targets = None if targets is None else [t.clone() for t in targets.split(batch)]
         name, self._explainer = make_explainer(model, composite, bounds)
         self._explain: list[Callable[[], lrp.Relevance]] = []
-        predicted = self._try(samples[:1].clone(), targets)
+        outputs = self._try(samples[:1].clone(), targets)
         self._pending: list[tuple[dict, dict[str, Tensor]]] = []
         # Calls from several threads are taken one after another; a forked child has no thread to write with.
         self._turn, self._process = threading.RLock(), os.getpid()
         count, shape = len(samples), map_shape(samples)
         self._sums = Sums([len(x) for x in self._samples], shape, samples.device)
         rules = canonical_json(self._explainer.describe() if isinstance(self._explainer, lrp.Explainer) else {})
+        of_bytes = (x.flatten().view(torch.uint8).cpu() for x in (samples, targets) if x is not None)
+        self._values = [checksums.of(x) for x in of_bytes]
         self._identity = [rules, every, batch, count, *shape, *(["predicted"] if targets is None else [])]
         if resume is None:
             reduction = "sum" if samples.ndim > 2 else "none"
             own = {"composite": name, "composite_json": rules, "channel_reduction": reduction, "every": every}
             own |= {"model": type(model).__name__} if isinstance(model, nn.Module) else {}
             own |= {"target": "predicted"} if targets is None else {}
-            attributes = check_attributes(own | dict(attributes or {}))
+            attributes = check_attributes(own | dict(attributes or {}), outputs)
             self._iteration: float = -np.inf
-            options = {"predicted": predicted, "live": live, "overwrite": overwrite}
+            options = {"predicted": class_type(0, outputs - 1), "live": live, "overwrite": overwrite}
             self._writer = RelevanceWriter(path, attributes, details, shape, min(maps, count), **options)
         else:
             check_state(resume)
@@ -157,6 +160,10 @@ class Recorder:
                 raise UserError(
                     f"Recorder: {path} was begun with other rules, samples, targets or `every`; go on with the same, "
                     "or anew"
+                )
+            if list(resume.get("values", self._values)) != self._values:  # states of earlier versions do not tell
+                raise UserError(
+                    f"Recorder: {path} was begun with samples or targets of other values; go on with the same, or anew"
                 )
             self._sums.load(resume)
             self._iteration = resume["iteration"]
@@ -212,7 +219,10 @@ class Recorder:
             if iteration % self.every:
                 return False
             if iteration <= self._iteration:
-                raise UserError(f"Recorder: iteration {iteration} after {self._iteration}; iterations must increase")
+                raise UserError(
+                    f"Recorder: found iteration {iteration} after {self._iteration}, expected a greater number: "
+                    "record a step once, and count on from epoch to epoch"
+                )
             numbers = number("epoch", epoch), number("lr", lr), number("loss", loss)
             if not self._pending:
                 self._writer.make_room()
@@ -256,8 +266,8 @@ class Recorder:
             self.close(complete=False)
             raise
 
-    def _try(self, sample: Tensor, targets: Tensor | None) -> str:
-        """Explain one sample, so that what cannot be explained says so at once; return the type for its classes."""
+    def _try(self, sample: Tensor, targets: Tensor | None) -> int:
+        """Explain one sample, so that what cannot be explained says so at once; return the number of its outputs."""
         if targets is None:
             targets = torch.zeros(1, dtype=torch.int64, device=sample.device)
         relevance = self._explainer(sample, targets[:1].clone())
@@ -274,7 +284,7 @@ class Recorder:
             if outputs == 1:
                 known = "the network has one output, target 0; give the classes as details['label']"
             raise UserError(f"Recorder: found target {int(targets.max())}, but {known}")
-        return class_type(0, outputs - 1)
+        return outputs
 
     def _predicted(self) -> list[Tensor]:
         """The classes that the network predicts now, (n,) of each batch."""
@@ -333,8 +343,8 @@ class Recorder:
         with self._turn:
             self._check_open()
             self.flush()
-            known = {"identity": self._identity, "iteration": self._iteration, "checksum": self._writer.checksum()}
-            return self._sums.state() | known
+            known = {"identity": self._identity, "values": self._values, "iteration": self._iteration}
+            return self._sums.state() | known | {"checksum": self._writer.checksum()}
 
     def close(self, *, complete: bool = True) -> None:
         """Write what is pending and close the file, marked complete unless told otherwise, or nothing was recorded.

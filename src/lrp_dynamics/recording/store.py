@@ -28,7 +28,7 @@ import h5py
 import numpy as np
 
 from lrp_dynamics.base.errors import UserError
-from lrp_dynamics.base.hdf5 import Layout, open_hdf5, tell_damage
+from lrp_dynamics.base.hdf5 import Layout, dataset_of, open_hdf5, tell_damage
 from lrp_dynamics.base.locks import holder
 from lrp_dynamics.recording import checksums
 
@@ -313,7 +313,10 @@ class RelevanceFile:
 
     def sample(self, name: str) -> np.ndarray:
         """Return one dataset of /samples, such as "label", "image" or "factors/contrast"."""
-        return self.file["samples"][name][()]
+        return self._dataset("samples", name)[()]
+
+    def _dataset(self, group: str, name: str) -> h5py.Dataset:
+        return dataset_of(self.path, self.file, group, name)
 
     def has_sample(self, name: str) -> bool:
         """Whether /samples holds such a dataset."""
@@ -329,15 +332,15 @@ class RelevanceFile:
 
     def step(self, name: str) -> np.ndarray:
         """Return one dataset of /steps, shape (T,)."""
-        return self.file["steps"][name][: self.steps]
+        return self._dataset("steps", name)[: self.steps]
 
     def scalar(self, name: str, steps: slice = slice(None)) -> np.ndarray:
         """Return one dataset of /scalars, shape (T, N), or of some steps."""
-        return self.file["scalars"][name][slice(*steps.indices(self.steps))]
+        return self._dataset("scalars", name)[slice(*steps.indices(self.steps))]
 
     def accumulated(self, name: str) -> np.ndarray:
         """Return one of `ACCUMULATORS`, float64, shape (N, H, W), or of other samples (N, *shape)."""
-        return self.file[f"accum/{self._slot}/{name}"][()]
+        return self._dataset(f"accum/{self._slot}", name)[()]
 
     def maps(self, steps: slice | int = slice(None), samples: slice | int = slice(None)) -> np.ndarray:
         """Return stored maps as float32: relevance per pixel, summed over channels, in units of the explained output.
@@ -358,7 +361,7 @@ class RelevanceFile:
             raise IndexError(f"step {steps} of {self.path}: the file holds {self.steps} steps")
         else:
             steps %= self.steps
-        group = self.file["relevance"]
+        group = self._dataset("relevance", "map").parent
         scale = np.expand_dims(group["scale"][steps, samples], tuple(range(-len(self.shape), 0)))
         return group["map"][steps, samples].astype(np.float32) * scale
 
