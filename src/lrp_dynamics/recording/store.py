@@ -53,6 +53,7 @@ ACCUMULATORS = ("dynamics", "dynamics_normalized", "abs_sum", "mean", "m2")
 SAMPLE_FIELDS = {"index": "i8", "split": "u1", "label": "i2", "label_clean": "i2"}
 CLASS_TYPES = ("i2", "i4", "i8")
 UNKNOWN = "unknown"  # what a file says of an attribute that nobody told
+MAPS_ALONE = "maps alone"  # the "target" of maps that were imported without outputs: their sums stand in their place
 TEXT, WHOLE, TRUTH, NAMES = "text", "a whole number", "True or False", "a list of names"
 # Name: what a recorder takes for it, and what it means; what nobody tells is "unknown", and no class has a name.
 ATTRIBUTES = {
@@ -294,6 +295,11 @@ class RelevanceFile:
     def explains_classes(self) -> bool:
         """Whether outputs of classes are explained, and not another part of the output."""
         return not self.has_sample("target") or self.file["samples/target"].ndim == 1
+
+    @property
+    def tells_output(self) -> bool:
+        """Whether the output that is explained is known; of imported maps it need not be."""
+        return self.attrs["target"] != MAPS_ALONE
 
     @property
     def scored(self) -> bool:
