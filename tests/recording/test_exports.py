@@ -47,6 +47,7 @@ def test_to_zarr_and_npz_alike(recording, tmp_path):
         for name in arrays:
             np.testing.assert_array_equal(group[name][...], arrays[name])
         np.testing.assert_array_equal(group["relevance"][...], file.maps()[::3])
+        np.testing.assert_array_equal(arrays["relevance_iteration"], file.step("iteration")[::3])
         assert group.attrs["classes"] == file.attrs["classes"]
 
 
@@ -124,7 +125,7 @@ def test_a_package_that_is_missing_is_named(recording, tmp_path, capsys, monkeyp
     assert "the package zarr is needed to write Zarr groups: pip install zarr" in capsys.readouterr().err
 
 
-def test_maps_of_others_become_a_recording(recording, tmp_path):
+def test_maps_of_others_become_a_recording(recording, tmp_path, capsys):
     with open_relevance(recording) as file:
         maps, steps = file.maps(), file.step("iteration")
         labels, images = file.sample("label")[:4], np.stack([file.image(k) for k in range(4)])
@@ -136,8 +137,11 @@ def test_maps_of_others_become_a_recording(recording, tmp_path):
         made = tmp_path / f"{name}.h5"
         told = ["--name", "theirs", "--dataset", "three", "--classes", "cat", "dog", "bird"]
         assert cli.main(["import", str(tmp_path / f"{name}.npz"), "--out", str(made), *told]) == 0
+        assert f"{made}: {STEPS} steps, 4 samples, maps of 8×8 pixels (images)\n" in capsys.readouterr().out
         assert validate(made) == []
         with open_relevance(made) as file:
+            assert file.tells_output == bool(more)
+            assert file.attrs["model"] == "unknown"
             np.testing.assert_allclose(file.maps(), maps, atol=2**-10 * np.abs(maps).max())
             np.testing.assert_array_equal(file.step("iteration"), steps * 10)
             np.testing.assert_array_equal(file.sample("label"), labels)
@@ -166,18 +170,38 @@ def test_maps_of_others_become_a_recording(recording, tmp_path):
             {"maps": np.zeros((3, 2, 4, 4)), "logits": np.zeros((3, 2))},
             "logits: found shape (3, 2), expected (3, 2, 2)",
         ),
-        ({"maps": np.full((3, 2, 4, 4), np.nan)}, "not finite"),
+        ({"maps": np.full((3, 2, 4, 4), np.nan)}, "maps: found values that are not finite in step 0"),
+        ({"maps": np.zeros((2, 2, 4, 4)), "iterations": np.array([5, 5])}, "each greater than the one before"),
+        (
+            {"maps": np.zeros((3, 2, 4, 4)), "labels": np.array([0, 2])},
+            "found 2 names and a sample of class 2; expected a name for each class from 0 to 2",
+        ),
     ],
 )
 def test_arrays_that_are_no_maps_are_refused(arrays, message, tmp_path, capsys):
     np.savez(tmp_path / "a.npz", **arrays)
-    assert cli.main(["import", str(tmp_path / "a.npz"), "--out", str(tmp_path / "r.h5")]) == 2
+    out = str(tmp_path / "r.h5")
+    assert cli.main(["import", str(tmp_path / "a.npz"), "--out", out, "--classes", "cat", "dog"]) == 2
     assert message in capsys.readouterr().err
+    assert not (tmp_path / "r.h5").exists()
 
 
 def test_a_file_that_is_no_npz_is_refused(tmp_path, capsys):
     (tmp_path / "a.npz").write_bytes(b"PK\x03\x04 no")
-    np.save(tmp_path / "b.npy", np.zeros(3))
-    for name in ("a.npz", "b.npy", "none.npz"):
+    for name in ("a.npz", "none.npz"):
         assert cli.main(["import", str(tmp_path / name), "--out", str(tmp_path / "r.h5")]) == 2
         assert "expected a NumPy .npz file" in capsys.readouterr().err
+
+
+def test_a_bare_array_is_taken_for_the_maps_and_told_how_it_is_read(tmp_path, capsys):
+    np.save(tmp_path / "maps.npy", np.random.default_rng(0).normal(size=(3, 4, 6)))
+    assert cli.main(["import", str(tmp_path / "maps.npy"), "--out", str(tmp_path / "r.h5")]) == 0
+    assert "3 steps, 4 samples, maps of 6 positions (signals, of three axes" in capsys.readouterr().out
+    with open_relevance(tmp_path / "r.h5") as file:
+        assert file.maps().shape == (3, 4, 6)
+
+
+def test_a_study_wants_a_name_for_every_class(recording, tmp_path, capsys):
+    assert cli.main(["study", str(recording), "--classes", "cat,dog", "--out", str(tmp_path / "s")]) == 2
+    assert "found 2 names and a sample of class 2; expected a name for each class" in capsys.readouterr().err
+    assert not (tmp_path / "s").exists()

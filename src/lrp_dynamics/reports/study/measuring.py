@@ -11,6 +11,7 @@ import numpy as np
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.files import write_json
 from lrp_dynamics.base.kinds import Mistake
+from lrp_dynamics.base.names import check_class_names
 from lrp_dynamics.base.style import draw_each
 from lrp_dynamics.base.tables import read_csv, write_csv
 from lrp_dynamics.measures.outliers import outlier_table
@@ -116,6 +117,8 @@ def opened(path: Path, options: Options) -> Iterator[RelevanceFile]:
         if options.title is not None:
             recording.attrs["dataset_title"] = options.title
         if options.classes is not None:
+            for classes in (recording.sample("label"), recording.explained, recording.scalar("predicted")):
+                check_class_names(options.classes, classes)
             recording.attrs["classes"] = options.classes
         yield recording
 
