@@ -41,8 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--weights",
         type=Path,
         metavar="FILE",
-        help="state_dict of a named model, .safetensors or of torch.save, alone or in a checkpoint, but no whole pickled "
-        "network; default: the weights that torchvision or timm publishes",
+        help="state_dict of a named model, .safetensors or of torch.save, alone or in a checkpoint, but no whole "
+        "pickled network; default: the weights that torchvision or timm publishes",
     )
     parser.add_argument(
         "--classes", type=Path, metavar="FILE", help="names of the classes: text with a name a line, or JSON"
