@@ -23,7 +23,7 @@ from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.lrp.program import Count, Program, arguments, dependencies
 from lrp_dynamics.lrp.recording import Recording, is_users, record
 from lrp_dynamics.lrp.samples import axis_of, outer_of
-from lrp_dynamics.lrp.structure import hooked, refuse_lazy
+from lrp_dynamics.lrp.structure import hooked, refuse_lazy, takes_more
 
 FEW, MORE = 2, 3  # samples of the two runs
 
@@ -62,7 +62,7 @@ def capture(model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) -> Pro
         except (UserError, torch.OutOfMemoryError):
             raise
         except Exception as error:
-            raise failure(error, recording, shape) from error
+            raise failure(error, recording, shape, model) from error
         if not isinstance(output, Tensor):
             raise UserError(
                 f"the model returns a {type(output).__name__}, no single tensor; wrap it in a module that returns the "
@@ -154,7 +154,7 @@ def needed(program: Program) -> Program:
     return replace(program, calls=calls[::-1], sources=sources, axes=axes, outer=outer)
 
 
-def failure(error: Exception, recording: Recording, shape: tuple[int, ...]) -> UserError:
+def failure(error: Exception, recording: Recording, shape: tuple[int, ...], model: nn.Module) -> UserError:
     """Return the error for a forward that fails, with the layer and the line where it does."""
     layer, line, trace = "", "", error.__traceback__
     while trace is not None:
@@ -166,4 +166,4 @@ def failure(error: Exception, recording: Recording, shape: tuple[int, ...]) -> U
         trace = trace.tb_next
     told = (str(error).strip() or type(error).__name__).splitlines()[0]
     sizes = ", ".join(map(str, (FEW, *shape)))
-    return UserError(f"{layer}the model fails for an input of shape ({sizes}){line}: {told}")
+    return UserError(f"{layer}the model fails for an input of shape ({sizes}){line}: {told}{takes_more(model, error)}")

@@ -83,5 +83,11 @@ def make_explainer(
     if callable(spec):
         explainer = Attributor(model, spec)
         return explainer.name, explainer
+    if not isinstance(spec, str | Mapping | lrp.Composite):
+        raise UserError(
+            f"composite: found an object of type {type(spec).__name__}; expected a name, a mapping, an lrp.Composite, "
+            "or a function of inputs and targets; lrp_dynamics.recording.attributors makes such functions of the "
+            "attributions of other packages, as attributors.captum(DeepLift(model))"
+        )
     explainer = lrp.Explainer(model, spec, bounds=bounds, as_eval=True)
     return explainer.composite.name, explainer
