@@ -133,7 +133,8 @@ def _save_sheet(path: Path, entries: Sequence[Entry], title: str, origin: str) -
     columns = min(len(entries), max(1, 1000 // width))
     rows, height, top = -(-len(entries) // columns), TILE + TEXT + GAP, 34
     # Titles need some room, however few images there are.
-    canvas = np.full((top + rows * height + 30, max(columns * width + GAP, 620), 3), 255, np.uint8)
+    foot = 15 * (origin.count("\n") + 2)
+    canvas = np.full((top + rows * height + foot, max(columns * width + GAP, 620), 3), 255, np.uint8)
     places = [(top + n // columns * height, GAP + n % columns * width) for n in range(len(entries))]
     for entry, (y, x) in zip(entries, places, strict=True):
         for n, tile in enumerate(entry.tiles):
