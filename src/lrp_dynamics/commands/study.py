@@ -32,9 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the page and what belongs to it."""
+    from lrp_dynamics.base.files import check_folder
     from lrp_dynamics.reports.naming import of_words
     from lrp_dynamics.reports.study import study
 
+    check_folder(args.out)
     page = study(
         of_words(args.recordings),
         args.out,
