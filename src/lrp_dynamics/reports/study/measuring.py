@@ -113,7 +113,8 @@ def opened(path: Path, options: Options) -> Iterator[RelevanceFile]:
             held = {name: recording.accumulated(name) for name in ACCUMULATORS}
             recording.accumulated = held.__getitem__
         if not recording.steps:
-            raise UserError(f"{path}: found a recording of no step yet; record some, or wait until a block is written")
+            more = "wait until a block is written" if live else "nobody is writing it: record anew"
+            raise UserError(f"{path}: found a recording of no step; {more}")
         if options.title is not None:
             recording.attrs["dataset_title"] = options.title
         if options.classes is not None:
