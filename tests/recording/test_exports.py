@@ -3,6 +3,7 @@
 import importlib.util
 import sys
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -126,6 +127,8 @@ def test_a_package_that_is_missing_is_named(recording, tmp_path, capsys, monkeyp
 
 
 def test_maps_of_others_become_a_recording(recording, tmp_path, capsys):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
     with open_relevance(recording) as file:
         maps, steps = file.maps(), file.step("iteration")
         labels, images = file.sample("label")[:4], np.stack([file.image(k) for k in range(4)])
@@ -155,7 +158,14 @@ def test_maps_of_others_become_a_recording(recording, tmp_path, capsys):
             else:
                 np.testing.assert_allclose(file.scalar("logit"), maps.sum((2, 3)), rtol=1e-4, atol=1e-6)
                 assert np.isnan(file.scalar("margin")).all()
-        export(made, "--table", tmp_path / f"{name}.csv")
+                assert (file.scalar("predicted") == -1).all()
+        export(made, "--table", tmp_path / f"{name}.csv", "--virelay", tmp_path / f"{name}-virelay")
+    with h5py.File(tmp_path / "plain-virelay" / "attributions.h5") as file:
+        assert not file["prediction"][...].any()
+    export(tmp_path / "plain.h5", "--tensorboard", tmp_path / "logs", "--every", 10)
+    tags = EventAccumulator(str(tmp_path / "logs")).Reload().Tags()["scalars"]
+    assert "sample 1: dog/r_sum" in tags
+    assert not any("logit" in tag for tag in tags)
 
 
 @pytest.mark.parametrize(

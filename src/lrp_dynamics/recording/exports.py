@@ -98,7 +98,7 @@ def to_tensorboard(recording: RelevanceFile, folder: Path, every: int = 1) -> No
             for step, image in zip(steps, maps, strict=True):
                 picture = colours(0.5 + 0.5 * image / limit, bytes=True)[..., :3]
                 writer.add_image(f"{tag}/relevance", picture, int(iterations[step]), dataformats="HWC")
-                for name in ("logit", "step_divergence"):
+                for name in ("logit" if recording.tells_output else "r_sum", "step_divergence"):
                     value = recording.file["scalars"][name][step, sample]
                     if np.isfinite(value):
                         writer.add_scalar(f"{tag}/{name}", value, int(iterations[step]))

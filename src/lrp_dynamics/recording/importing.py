@@ -84,7 +84,8 @@ def import_maps(
     told = {"model": UNKNOWN} | ({} if classes else {"target": MAPS_ALONE}) | dict(attributes or {})
     if np.asarray(labels).dtype.kind in "iu" and not isinstance(told.get("classes", ()), str):
         check_class_names(told.get("classes", ()), np.asarray(labels))
-    known = np.asarray(labels) if classes else np.ones((count, np.shape(logits)[-1] if logits is not None else 1))
+    # Without logits the sum stands for an output of no classes, of which nothing is predicted.
+    known = np.asarray(labels) if classes else np.ones((count, *([1, 1] if logits is None else np.shape(logits)[-1:])))
     details: dict[str, Any] = {"label": np.full(count, -1) if labels is None else np.asarray(labels)}
     details |= {} if images is None else {"image": np.asarray(images)}
     now = {"step": 0, "first": 0}
@@ -93,7 +94,9 @@ def import_maps(
         step, members = now["step"], slice(now["first"], now["first"] + len(inputs))
         values = as_map(np.array(maps[step, members], dtype=np.float32), inputs, "imported")
         total = values.flatten(1).sum(1)
-        output = total[:, None] if logits is None else torch.as_tensor(np.array(logits[step, members], np.float32))
+        output = (
+            total[:, None, None] if logits is None else torch.as_tensor(np.array(logits[step, members], np.float32))
+        )
         explained = output.gather(1, target[:, None])[:, 0] if classes else total
         nothing = torch.full_like(total, torch.inf)
         return lrp.Relevance(values, output, explained, explained - total, {}, nothing)
