@@ -2,12 +2,7 @@
 
 import hashlib
 import unicodedata
-from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
-
-from lrp_dynamics.base.errors import UserError
 
 
 def shown(name: str | Path) -> str:
@@ -57,18 +52,3 @@ def literal(text: str, width: int = 80) -> str:
     """
     text = shown(text)
     return (text if len(text) <= width else text[: width - 1] + "…").replace("$", r"\$")
-
-
-def check_class_names(names: Sequence[str], classes: np.ndarray) -> None:
-    """Refuse names that are fewer than the classes (N,) that they are for; no names at all are fine.
-
-    Raises
-    ------
-    UserError
-    """
-    highest = int(np.max(classes, initial=-1))
-    if 0 < len(names) <= highest:
-        raise UserError(
-            f"classes: found {len(names)} {'name' if len(names) == 1 else 'names'} and a sample of class {highest}; "
-            f"expected a name for each class from 0 to {highest}, in this order"
-        )

@@ -9,7 +9,6 @@ import torch
 
 from lrp_dynamics import lrp
 from lrp_dynamics.base.errors import UserError
-from lrp_dynamics.base.names import check_class_names
 from lrp_dynamics.recording.attributors import as_map
 from lrp_dynamics.recording.recorder import Recorder
 from lrp_dynamics.recording.store import MAPS_ALONE, UNKNOWN
@@ -82,8 +81,12 @@ def import_maps(
     samples = torch.zeros(count, channels, *shape)
     classes = logits is not None and labels is not None  # else it is not known which output a map explains
     told = {"model": UNKNOWN} | ({} if classes else {"target": MAPS_ALONE}) | dict(attributes or {})
-    if np.asarray(labels).dtype.kind in "iu" and not isinstance(told.get("classes", ()), str):
-        check_class_names(told.get("classes", ()), np.asarray(labels))
+    names = told.get("classes", ())
+    if np.asarray(labels).dtype.kind in "iu" and not isinstance(names, str) and 0 < len(names) <= np.max(labels):
+        raise UserError(
+            f"classes: found {len(names)} {'name' if len(names) == 1 else 'names'} and a sample of class "
+            f"{np.max(labels)}; expected a name for each class from 0, in this order"
+        )
     # Without logits the sum stands for an output of no classes, of which nothing is predicted.
     known = np.asarray(labels) if classes else np.ones((count, *([1, 1] if logits is None else np.shape(logits)[-1:])))
     details: dict[str, Any] = {"label": np.full(count, -1) if labels is None else np.asarray(labels)}
