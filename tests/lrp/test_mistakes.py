@@ -149,6 +149,17 @@ def test_a_network_of_two_inputs_is_to_be_wrapped(explain):
         explain(Two(), torch.ones(1, 2), "predicted")
 
 
+class Dict(nn.Module):
+    def forward(self, x):
+        return {"scores": x}
+
+
+@pytest.mark.parametrize("explain", [lrp.relevance, lrp.sensitivity])
+def test_an_output_that_is_no_tensor_is_to_be_wrapped(explain):
+    with pytest.raises(UserError, match="the model returns a dict, no single tensor; wrap it"):
+        explain(Dict(), torch.ones(1, 2), "predicted")
+
+
 def test_a_branch_is_to_be_chosen_by_where():
     with pytest.raises(UserError, match=r"line \d+; compute both branches and choose by torch\.where"):
         lrp.relevance(Branch(), torch.ones(1, 2), "predicted")

@@ -130,6 +130,12 @@ def test_options_that_an_attribution_of_captum_needs_are_asked_for_and_passed_on
         Recorder(tmp_path / "s.h5", net(), X, Y, composite=occlusion)
 
 
+@pytest.mark.parametrize("spec", [lambda inputs: inputs, nn.Linear(2, 2)])
+def test_a_function_of_inputs_alone_is_refused(spec, tmp_path):
+    with pytest.raises(UserError, match=r"expected a function of two arguments, inputs and targets"):
+        Recorder(tmp_path / "r.h5", net(), X, Y, composite=spec)
+
+
 def test_of_a_map_that_is_not_finite_the_attribution_is_named(tmp_path):
     broken = attributors.named("mine", lambda inputs, target: inputs * torch.nan)
     with (

@@ -28,6 +28,15 @@ def refuse_input(inputs: Tensor) -> None:
         raise UserError(f"the input has dtype {inputs.dtype}; expected floats, scaled as in training")
 
 
+def refuse_output(output: Any) -> None:
+    """Refuse what a model returned if it is no tensor."""
+    if not isinstance(output, Tensor):
+        raise UserError(
+            f"the model returns a {type(output).__name__}, no single tensor; wrap it in a module that returns the "
+            "scores"
+        )
+
+
 def limits(bounds: tuple[float | Tensor, float | Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
     """Return the bounds of an input as tensors that broadcast to it."""
     try:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.lrp.arguments import refuse_output
 from lrp_dynamics.lrp.program import Count, Program, arguments, dependencies
 from lrp_dynamics.lrp.recording import Recording, is_users, record
 from lrp_dynamics.lrp.samples import axis_of, outer_of
@@ -63,11 +64,7 @@ def capture(model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) -> Pro
             raise
         except Exception as error:
             raise failure(error, recording, shape, model) from error
-        if not isinstance(output, Tensor):
-            raise UserError(
-                f"the model returns a {type(output).__name__}, no single tensor; wrap it in a module that returns the "
-                "scores"
-            )
+        refuse_output(output)
         outputs.append(recording.index.get(id(output)))
         few, more = (recording, None) if few is None else (few, recording)
     if [call.op for call in few.calls] != [call.op for call in more.calls] or outputs[0] != outputs[1]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lrp_dynamics.base.errors import UserError
-from lrp_dynamics.lrp.arguments import checked_target, initial_relevance, refuse_input
+from lrp_dynamics.lrp.arguments import checked_target, initial_relevance, refuse_input, refuse_output
 from lrp_dynamics.lrp.structure import eval_copy, refuse_quantized, takes_more, unwrapped
 
 
@@ -37,6 +37,7 @@ def with_logits(model: nn.Module, inputs: Tensor, target) -> tuple[Tensor, Tenso
             if isinstance(error, TypeError) and not more:
                 raise
             raise UserError(f"the model fails for an input of shape {tuple(x.shape)}: {told}{more}") from error
+        refuse_output(logits)
         if isinstance(target, Tensor) and target.dtype == torch.bool:  # the gradient of the sum of what it marks
             target = target.to(logits.dtype)
         logits_now = logits.detach()
