@@ -146,10 +146,11 @@ def explain_image(
     why = "chosen" if fixed is not None else task.target
     likely = heading(about.classes[explained], why, logits.softmax(0)[explained].item())
     below = logits[explained].item() < 0 and any(e.composite.initial == "logit" for e in explainers.values())
-    maps, table, title = {}, {}, likely
+    maps, units, table, title = {}, {}, {}, likely
     for composite, explainer in explainers.items():
         result = explainer(inputs, torch.tensor([explained], device=device), layers=_wanted(task.layers))
         together = explainer.composite.initial == "softmax"
+        unit = units[composite] = photos.UNITS.get(explainer.composite.initial, photos.UNIT)
         title = "all classes, by their softmax" if together else likely
         origin = " · ".join(literal(text) for text in (label, f"{about.model} ({about.trained_on})", composite))
         origin += f"\n{balance(explainer.composite.initial, result)}"
@@ -157,16 +158,18 @@ def explain_image(
         _extend(results.predictions, table)
         maps[composite] = result.input[0].cpu().double().sum(0).numpy()
         stem = name if len(explainers) == 1 else f"{name}-{composite}"
-        photos.save_heatmap(out / f"{stem}-heatmap.png", maps[composite], title, origin)
-        photos.save_overlay(out / f"{stem}-overlay.png", pixels, maps[composite], title, origin)
+        photos.save_heatmap(out / f"{stem}-heatmap.png", maps[composite], title, origin, unit)
+        photos.save_overlay(out / f"{stem}-overlay.png", pixels, maps[composite], title, origin, unit)
         if task.layers:
             _extend(results.layers, layer_table(label, composite, result))
             if shaped := layer_maps(result):
-                photos.save_layers(out / f"{stem}-layers.png", shaped, title, origin)
+                photos.save_layers(out / f"{stem}-layers.png", shaped, title, origin, unit)
     if len(explainers) > 1:
         origin = " · ".join(literal(text) for text in (label, f"{about.model} ({about.trained_on})"))
         origin += f"\n{BELOW}" if below else ""
-        photos.save_side_by_side(out / f"{name}-grid.png", pixels, maps, likely, origin)
+        photos.save_side_by_side(
+            out / f"{name}-grid.png", pixels, maps, likely, origin, "; ".join(dict.fromkeys(units.values()))
+        )
     results.below |= below
     told = likely.replace("\\$", "$") + (", logit < 0" if below else "")
     results.sheet.append(photos.Entry(label, told, photos.tiles(pixels, maps.values())))
