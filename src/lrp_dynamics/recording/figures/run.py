@@ -10,6 +10,11 @@ from lrp_dynamics.data.pictures import as_picture
 from lrp_dynamics.recording.store import UNKNOWN, RelevanceFile, sum_of_maps
 
 
+def has_images(recording: RelevanceFile) -> bool:
+    """Whether any sample shows something: of maps that were imported alone, the samples are all zeros."""
+    return any(recording.image(sample).any() for sample in range(recording.samples))
+
+
 @dataclass(frozen=True)
 class Run:
     """One recorded training.
