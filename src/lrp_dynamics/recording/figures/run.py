@@ -1,6 +1,7 @@
 """What the figures of a recorded training are drawn from."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -95,6 +96,11 @@ class Run:
         parts = [self.title, *(text for value, text in known if value != UNKNOWN), steps]
         return " · ".join(parts) + self.recording.drawn
 
+    @cached_property
+    def has_images(self) -> bool:
+        """Whether there is something to show of the samples."""
+        return has_images(self.recording)
+
     @property
     def iteration(self) -> np.ndarray:
         """Training step of each record (T,); 0 is the network before the training."""
@@ -117,6 +123,8 @@ class Run:
     @property
     def amount(self) -> str:
         """The unit of relevance."""
+        if not self.recording.tells_output:
+            return "units of the maps"
         return "logit units" if self.scored else "output units"
 
     def class_name(self, sample: int, width: int = 40) -> str:
