@@ -91,7 +91,8 @@ def curves_compared(several: Several) -> Figure:
             values = np.median(run.scalar(key)[first:], axis=1)
             highest.append(values.max())
             drawn.append((run.iteration[first:], values))
-            panel.plot(*drawn[-1], label=several.label(number), **_line(number, len(values), len(several.runs)))
+            above = len(several.runs) - 1 - number
+            panel.plot(*drawn[-1], label=several.label(number), **_line(number, len(values), above))
         if len(drawn) > 1 and all(np.array_equal(drawn[0], other) for other in drawn[1:]):
             name += "\n(the same in all)"
         if key != "logit" and max(highest) > 10 * min(highest) > 0:
@@ -102,12 +103,10 @@ def curves_compared(several: Several) -> Figure:
     return figure
 
 
-def _line(number: int, points: int, count: int) -> dict:
-    """Return how the n-th of so many lines is drawn; one that lies below others is wider than they are, or shows
-    between their dashes.
-    """
+def _line(number: int, points: int, above: int = 0) -> dict:
+    """Return how the n-th line is drawn; one with lines above it is wider than they are, or shows between dashes."""
     style = {"color": COLOURS[number % len(COLOURS)], "linestyle": LINES[number % len(LINES)]}
-    style |= {"linewidth": 1.2 + 0.7 * max(0, min(count, 5) - 1 - number)}
+    style |= {"linewidth": 1.2 + 0.6 * min(above, 4)}
     return style | ({"marker": "o"} if points < 3 else {})
 
 
@@ -207,7 +206,7 @@ def similarity_compared(several: Several) -> Figure:
     pairs = list(several.similarity.items())
     for number, ((a, b), found) in enumerate(pairs):
         middle, label = np.median(found["similarity"], axis=1), f"{several.label(a)} and {several.label(b)}"
-        axes.plot(found["iteration"], middle, label=label, **_line(number, len(middle), len(pairs)))
+        axes.plot(found["iteration"], middle, label=label, **_line(number, len(middle)))
         if len(pairs) == 1:
             low, high = np.percentile(found["similarity"], [10, 90], axis=1)
             shade = {"color": COLOURS[0], "alpha": 0.2, "linewidth": 0, "label": "80 % of the samples"}
