@@ -72,6 +72,9 @@ def test_maps_in_units_of_their_own_leave_the_outputs_to_be_seen(tmp_path):
     for name in ("prediction_and_relevance", "step_changes"):
         left, right = figures[name].axes
         assert np.ptp(right.get_ylim()) > 100 * np.ptp(left.get_ylim())
+    alike = drawn(edited(tmp_path / "alike.h5", r_sum=lambda old: old * 3), "step_changes")["step_changes"].axes
+    assert alike[0].get_ylim() == alike[1].get_ylim()
+    assert max(line.get_ydata().max() for line in alike[1].lines) < alike[1].get_ylim()[1]
     dots = figures["conservation"].axes[0]
     values = dots.lines[1].get_xdata()
     assert np.ptp(dots.get_xlim()) < 1.5 * np.ptp(values)

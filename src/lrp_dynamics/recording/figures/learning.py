@@ -111,6 +111,7 @@ def step_changes(run: Run) -> Figure:
     for axes, values, (_, colour, title) in zip(panels, changes, shown, strict=True):
         lines(axes, run.iteration[1:], values, colour)
         axes.set(xlabel=_STEP, title=title)
+    for axes in panels:
         axes.set_ylim(bottom=0)
         legend_above(axes)
     panels[0].set_ylabel(f"change in one step ({run.amount})")
