@@ -294,7 +294,7 @@ ONE_FLAG = {"outliers_flagged": 1, "outliers_persistent": 1}
 @pytest.mark.parametrize(
     ("topic", "change", "says", "says_not"),
     [
-        ("conservation", {}, "same quantity, drawn twice", "absorb on the way back"),
+        ("conservation", {}, "the two are the same quantity", "remains: rounding"),
         ("conservation", {"conservation_error_max": 0.04}, "conserved up to 4.0 %", "not conserved"),
         ("conservation", {"conservation_error_max": 0.04}, "units without any input absorb", "not to be trusted"),
         (
@@ -303,7 +303,7 @@ ONE_FLAG = {"outliers_flagged": 1, "outliers_persistent": 1}
             "not to be trusted",
             "units without any input absorb",
         ),
-        ("conservation", {"conservation_error_max": 0.6}, "not conserved", "drawn twice"),
+        ("conservation", {"conservation_error_max": 0.6}, "not conserved", "same quantity"),
         ("conservation", {"unaccounted_relevance_max": 0.02}, "not to be trusted", "remains: rounding"),
         ("likeness", {}, "These rules *conserve*", "keep part"),
         ("likeness", {"conservation_error_max": 0.6}, "keep part of the relevance", "conserve"),
@@ -321,6 +321,13 @@ ONE_FLAG = {"outliers_flagged": 1, "outliers_persistent": 1}
         ("placement", {"dynamics_relevance_spearman_median": 0.1}, "not concentrated", "sits where"),
         ("smoothness", {}, "undone again by later steps", "direct path"),
         ("smoothness", {"successive_correlation_median": 0.95}, "though not abruptly", "jump"),
+        ("smoothness", {"path_to_net_change_median": 1.5}, "part of the change is undone", "direct path"),
+        ("smoothness", {"recorded_steps": 2}, "change smoothly", "first to its last state"),
+        ("spacing", {"largest_step_gap": 5}, "up to 5 training steps apart", "every single"),
+        ("timing", {"worst_step_share_max": 0}, "Was the network trained between them?", "single step"),
+        ("timing", {"worst_step_share_max": 1, "recorded_steps": 2}, "all change is one step", "No single step"),
+        ("outliers", {"worst_step_share_max": 0}, "Nothing changed", "No outlier"),
+        ("outliers", {"divergence_max_over_median": 1.01}, "divergence is hardly more than the median", "times"),
         ("timing", {}, "No single step makes", "towers"),
         ("timing", {"worst_step_share_max": 0.4}, "one step towers", "No single step"),
         ("timing", {"worst_step_share_max": 0.4, "numerical_share": 0.5}, "No single step makes", "towers"),
@@ -340,7 +347,7 @@ ONE_FLAG = {"outliers_flagged": 1, "outliers_persistent": 1}
         ("meaning", {"divergence_spearman_mean_abs_relevance": 0.9}, "mostly follows", "partly"),
         ("meaning", {}, "partly follows", "mostly"),
         ("meaning", {"divergence_spearman_mean_abs_relevance": 0.0}, "hardly follows", "partly"),
-        ("meaning", {"divergence_spearman_mean_abs_relevance": -0.5}, "have less divergence", "follows"),
+        ("meaning", {"divergence_spearman_mean_abs_relevance": -0.5}, "smaller where a sample has much", "follows"),
         ("meaning", {}, "conserved relevance adds up", "median over seeds"),
         ("meaning", {"conservation_error_max": 0.6, "seeds": 2}, "median over seeds", "conserved relevance"),
     ],
@@ -349,6 +356,15 @@ def test_sentences_follow_the_numbers(topic, change, says, says_not):
     text = " ".join(getattr(sentences, topic)(METRICS | change)).lower()
     assert says.lower() in text
     assert says_not.lower() not in text
+
+
+def test_what_is_left_open_is_said_of_the_data_that_were_shown():
+    assert "images are synthetic" in " ".join(sentences.limits(METRICS, "shapes10 (synthetic)"))
+    assert "samples are synthetic" in " ".join(sentences.limits(METRICS, "synthetic signals", "position"))
+    assert "1 sample shows the tail" in " ".join(sentences.limits(METRICS | {"samples": 1}, "photographs"))
+    assert sentences.spacing(METRICS) == []
+    foreign = " ".join(sentences.conservation(METRICS | {"conservation_error_max": 1.8}, accounted=False))
+    assert "The maps do not add up to the output" in foreign
 
 
 def test_every_name_that_the_notebook_reads_must_be_given(made, tmp_path):

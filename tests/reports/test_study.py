@@ -15,6 +15,8 @@ from torch import nn
 from lrp_dynamics import Recorder, UserError, study
 from lrp_dynamics.base.tables import read_csv, write_csv
 from lrp_dynamics.commands import cli
+from lrp_dynamics.recording.importing import import_maps
+from lrp_dynamics.recording.store import MAPS_ALONE
 from lrp_dynamics.reports.naming import named, of_words
 from lrp_dynamics.reports.study import comparing
 
@@ -152,6 +154,28 @@ def test_title_classes_and_a_log_are_told_and_shown_letter_by_letter(tmp_path):
     assert "a$b" in (tmp_path / "out/explorer.html").read_text(encoding="utf-8")
 
 
+def test_the_page_names_the_classes_that_are_explained(tmp_path):
+    model, samples = convolutional(1, 3), torch.rand(12, 1, 8, 8)
+    path = record(tmp_path / "r.h5", model, samples, "predicted")
+    with pytest.raises(UserError, match=r"classes: found 1 name, but .*r.h5 has class \d; name all"):
+        study(path, tmp_path / "out", classes=["cat"])
+    page = Read(study(path, tmp_path / "out", classes=["cat", "dog", "owl"]))
+    assert "Explained is the class that the network predicted at its first record, step 0" in page.words
+    with h5py.File(path) as file:
+        explained = {["cat", "dog", "owl"][k] for k in file["samples/target"][()].tolist()}
+    assert all(name in page.words for name in explained)
+    assert "class -1" not in page.words
+
+
+def test_of_maps_without_outputs_nothing_is_said_about_outputs(tmp_path):
+    import_maps(tmp_path / "r.h5", maps_of_a_walk(6, 12), attributes={"target": MAPS_ALONE})
+    page = Read(study(tmp_path / "r.h5", tmp_path / "out"))
+    assert "imported without the outputs that they explain" in page.words
+    assert "Relevance is" not in page.words
+    assert "prediction" not in page.words.lower().replace("nothing is said here about predictions", "")
+    assert not {name for name in json.loads((tmp_path / "out/metrics.json").read_text()) if "conserv" in name}
+
+
 def test_one_step_is_shown_as_far_as_it_goes(tmp_path):
     path = record(tmp_path / "r.h5", convolutional(3, 2), torch.rand(1, 3, 8, 8), [1], steps=1)
     page = assert_stands_alone(study(path, tmp_path / "out"))
@@ -170,7 +194,7 @@ def test_one_step_is_shown_as_far_as_it_goes(tmp_path):
         ({"out": "log.csv"}, "log.csv: found a file, expected the name of a folder"),
         ({"title": 3}, "title: found 3, expected text"),
         ({"classes": "ab"}, "classes: found 'ab', expected a list of names"),
-        ({"samples": 0}, "samples and moments: found 0 and 8, expected whole numbers, 1 to 10 and 2 to 16"),
+        ({"samples": 0}, "samples: found 0, expected a whole number, 1 to 10"),
         ({"training": ["log.csv", "log.csv"]}, "training: found 2 logs of 1 recordings"),
         ({"training": "log.csv"}, "log.csv: no column iteration"),
     ],

@@ -83,7 +83,7 @@ def points(difference: float) -> str:
 
 def conserves(m: Metrics) -> bool:
     """Whether the sum of every map is the output that it explains, or nearly so."""
-    return m["conservation_error_max"] < 0.1
+    return m.get("conservation_error_max", inf) < 0.1
 
 
 def conservation(m: Metrics, accounted: bool = True) -> list[str]:
@@ -100,21 +100,24 @@ def conservation(m: Metrics, accounted: bool = True) -> list[str]:
     if lost < 1e-4:
         result = [
             f"**Relevance is conserved**: {where}, the sum of a map differs from the relevance put in at the output by "
-            f"at most {percent(lost)} of it. The two are the same quantity, drawn twice."
+            f"at most {percent(lost)}. The two are the same quantity."
         ]
     elif conserves(m):
         result = [
             f"**Relevance is conserved up to {percent(lost)}**, the largest loss {where}. Up to this loss, the sum of "
-            "a map and the relevance put in at the output are the same quantity, drawn twice.",
+            "a map and the relevance put in at the output are the same quantity.",
         ]
         if unaccounted < 1e-3:
             result.append("The loss is what biases, stabilizers and units without any input absorb on the way back.")
     else:
         result = [
-            f"**Relevance is not conserved**: {where}, up to {percent(lost)} of it does not arrive at the pixels. "
-            f"{'With these rules' if accounted else 'So'}, the sum of a map is not the output that it explains.",
+            f"**{'Relevance is not conserved' if accounted else 'The maps do not add up to the output'}**: the sum of "
+            f"a map differs from the relevance put in at the output by up to {percent(lost)} ({where}; of the larger "
+            "of that relevance and the map's Σ|R|). It is not the output that the map explains.",
         ]
-    if unaccounted < 1e-3:
+    if unaccounted < 1e-3 and lost < 1e-4:
+        pass  # there is nothing to subtract
+    elif unaccounted < 1e-3:
         result.append(
             f"Once what the backward pass counts as absorbed is subtracted, {percent(unaccounted)} remains: rounding."
         )
@@ -189,19 +192,16 @@ def smoothness(m: Metrics) -> list[str]:
     result = [
         f"{verdict}: the correlation of a map with its successor is {correlation(r)} (median over steps and samples)."
     ]
-    if "path_to_net_change_median" in m:
+    if "path_to_net_change_median" in m and m["recorded_steps"] > 2:
         ratio = m["path_to_net_change_median"]
-        text = (
-            f"Smooth is not straight, however: summed over the steps, a map moves {times(ratio)} as far as the "
-            "distance between its first and its last state. "
-            if r > 0.9
-            else f"Summed over the steps, a map moves {times(ratio)} as far as the distance between first and last "
-            "state. "
-        )
+        far = f"summed over the steps, a map moves {times(ratio)} as far as from its first to its last state (median). "
+        text = f"Smooth is not straight, however: {far}" if r > 0.9 and ratio > 1.2 else far[0].upper() + far[1:]
         text += (
             "So most of the change is undone again by later steps. How much of it is the noise of single batches, runs "
             "with another learning rate or batch size would have to show."
             if ratio > 2
+            else "So part of the change is undone again by later steps."
+            if ratio > 1.2
             else "It takes a fairly direct path."
         )
         result.append(text)
@@ -211,7 +211,7 @@ def smoothness(m: Metrics) -> list[str]:
 def accuracy_of_measurement(m: Metrics) -> list[str]:
     """How far can the Dynamics be trusted as numbers?"""
     result = [
-        "The sums were formed in double precision while the network was training. The divergences agree with the sum "
+        "The sums were formed in double precision while the maps were recorded. The divergences agree with the sum "
         f"of the separately stored step divergences to within {percent(m['step_sum_difference_max'])}."
     ]
     if "recomputation_difference_max" in m:
@@ -264,14 +264,30 @@ def pace(m: Metrics) -> list[str]:
 def timing(m: Metrics) -> list[str]:
     """Is the change spread over the training or does it come in one step?"""
     share, even = m["worst_step_share_max"], 1 / max(m["recorded_steps"] - 1, 1)
+    if share == 0:
+        return ["No map of any sample differs from one record to the next. Was the network trained between them?"]
+    if m["recorded_steps"] < 3:
+        return ["There are two records, so that all change is one step."]
     towers = share > max(m["numerical_share"], 3 * even)
     return [
         f"Of any sample's divergence, a single step holds at most {percent(share)}; spread evenly, each step would "
         f"hold {percent(even)}.",
-        "In that sample, one step towers over the others. That points to a denominator of the rule rather than to "
-        "learning."
+        "So there are samples in which one step towers over the others. Either relevance met a denominator near zero "
+        "there, or the network as a whole moved far; then other samples have their largest step at the same time."
         if towers
         else "No single step makes a sample's divergence.",
+    ]
+
+
+def spacing(m: Metrics) -> list[str]:
+    """How far apart are the records, and what does that mean for what is measured?"""
+    gap = int(m["largest_step_gap"])
+    if gap == 1:
+        return []
+    return [
+        f"Maps were recorded up to {gap:,} training steps apart. On this page, a step leads from one record to the "
+        "next: what moved to and fro in between is not counted, so divergence and paths are longer in a recording of "
+        "more steps of the same training. Compare recordings of the same spacing only."
     ]
 
 
@@ -280,12 +296,15 @@ def outliers(m: Metrics) -> list[str]:
     flagged, persistent = int(m["outliers_flagged"]), int(m["outliers_persistent"])
     seeds, threshold, expected = int(m["seeds"]), f"{m['outlier_threshold']:.3g}", m["false_flags_expected"]
     total = f"{number(int(m['samples']))} samples" + (f" in each of {seeds} seeds" if seeds > 1 else "")
-    ratio = times(m["divergence_max_over_median"]) if "divergence_max_over_median" in m else "many times"
+    if m["worst_step_share_max"] == 0:
+        return ["**Nothing changed**: all maps of each sample are alike, so that no sample differs from the others."]
+    ratio = m.get("divergence_max_over_median", inf)
+    ratio = "many times" if ratio == inf else times(ratio) if ratio >= 1.05 else "hardly more than"
     rule = (
         f"A sample is flagged if the logarithm of its divergence lies more than {threshold} standard deviations above "
         "the median; the standard deviation is estimated from the median absolute deviation (MAD). If divergence were "
-        f"log-normal, {percent(m['false_positive_rate'])} of ordinary samples would be flagged: {number(expected)} of "
-        "the samples here, on average."
+        f"log-normal, {percent(m['false_positive_rate'])} of ordinary samples would be flagged: on average, "
+        f"{number(expected)} of the {number(int(m['samples']))} here."
     )
     if flagged == 0:
         heavy, tail = _tail(m)
@@ -338,7 +357,7 @@ def meaning(m: Metrics) -> list[str]:
     """What is divergence associated with?"""
     rho = m.get("divergence_spearman_mean_abs_relevance")
     if rho is None:
-        return ["There are too few samples to correlate divergence with anything."]
+        return ["There are too few samples, or they differ too little, to correlate divergence with anything."]
     claim = (
         "Divergence mostly follows how much relevance a sample has"
         if rho > 0.7
@@ -346,7 +365,7 @@ def meaning(m: Metrics) -> list[str]:
         if rho > 0.3
         else "Divergence hardly follows how much relevance a sample has"
         if rho > -0.3
-        else "Samples of much relevance have less divergence"
+        else "Divergence is smaller where a sample has much relevance"
     )
     sums = ", and conserved relevance adds up to the output explained" if conserves(m) else ""
     return [
@@ -356,12 +375,13 @@ def meaning(m: Metrics) -> list[str]:
     ]
 
 
-def limits(m: Metrics, title: str) -> list[str]:
-    """What this run leaves open."""
+def limits(m: Metrics, title: str, unit: str = "pixel") -> list[str]:
+    """What this run leaves open; `unit` is what a map has values of."""
     seeds, samples = int(m["seeds"]), int(m["samples"])
     result = []
     if "synthetic" in title.lower():
-        result.append("The images are synthetic: what holds for them need not hold for photographs.")
+        data, real = ("images", "photographs") if unit == "pixel" else ("samples", "real ones")
+        result.append(f"The {data} are synthetic: what holds for them need not hold for {real}.")
     if seeds == 1:
         result.append(
             "One training was run: nothing here separates what is due to the samples from what is due to chance."
@@ -372,7 +392,8 @@ def limits(m: Metrics, title: str) -> list[str]:
             f"{correlation(m['divergence_spearman_between_seeds'])}; more seeds would make this figure more certain."
         )
     if samples < 1000:
-        result.append(f"{samples} samples show the tail of the distribution to about one in {samples}, and no further.")
+        show = "sample shows" if samples == 1 else "samples show"
+        result.append(f"{samples} {show} the tail of the distribution to about one in {samples}, and no further.")
     result.append("One set of rules was used. Others weigh pixels differently, and meet other small denominators.")
     return result
 

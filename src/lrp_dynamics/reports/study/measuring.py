@@ -22,9 +22,11 @@ from lrp_dynamics.recording.figures.run import Run
 from lrp_dynamics.recording.store import ACCUMULATORS, UNKNOWN, RelevanceFile, open_relevance
 from lrp_dynamics.reports.parameters import AlongTraining
 from lrp_dynamics.reports.study.figures import figures_of
+from lrp_dynamics.reports.words import plural
 
 FEWEST = 10  # samples of which outliers can be told
 _TRIES = 5
+_OF_OUTPUTS = ("conservation_error_max", "unaccounted_relevance_max")
 
 
 @dataclass(frozen=True)
@@ -61,12 +63,15 @@ def checked(title: str | None, classes: Sequence[str] | None, samples: int, mome
         raise UserError(f"title: found {title!r}, expected text")
     if classes is not None and (isinstance(classes, str) or not all(isinstance(name, str) for name in classes)):
         raise UserError(f"classes: found {classes!r}, expected a list of names")
-    try:
-        AlongTraining(samples=samples, snapshots=moments)
-    except Mistake:
-        raise UserError(
-            f"samples and moments: found {samples!r} and {moments!r}, expected whole numbers, 1 to 10 and 2 to 16"
-        ) from None
+    for name, known, most in (
+        ("samples", {"samples": samples}, "1 to 10"),
+        ("moments", {"snapshots": moments}, "2 to 16"),
+    ):
+        try:
+            AlongTraining(**known)
+        except Mistake:
+            found = samples if name == "samples" else moments
+            raise UserError(f"{name}: found {found!r}, expected a whole number, {most}") from None
     return Options(title, None if classes is None else [*classes], samples, moments)
 
 
@@ -112,12 +117,34 @@ def opened(path: Path, options: Options) -> Iterator[RelevanceFile]:
             held = {name: recording.accumulated(name) for name in ACCUMULATORS}
             recording.accumulated = held.__getitem__
         if not recording.steps:
-            raise UserError(f"{path}: found a recording of no step yet; record some, or wait until a block is written")
+            what_to_do = "wait until a block of steps is written" if live else "record again"
+            raise UserError(f"{path}: found a recording of no step; {what_to_do}")
         if options.title is not None:
             recording.attrs["dataset_title"] = options.title
         if options.classes is not None:
+            _check_classes(recording, options.classes)
             recording.attrs["classes"] = options.classes
         yield recording
+
+
+def _explained(recording: RelevanceFile) -> np.ndarray:
+    """Return the classes (N,) that are explained, or the labels where no class is."""
+    return recording.explained if recording.explains_classes else recording.sample("label")
+
+
+def _check_classes(recording: RelevanceFile, names: Sequence[str]) -> None:
+    """Refuse names that are not those of all classes."""
+    used = [
+        _explained(recording),
+        recording.sample("label"),
+        *([recording.scalar("predicted")] if recording.scored else []),
+    ]
+    most = max(int(numbers.max(initial=-1)) for numbers in used)
+    if most >= len(names):
+        raise UserError(
+            f"classes: found {len(names)} {plural(len(names), 'name')}, but {recording.path} has class {most}; name "
+            "all of them, in the order of their indices, from 0"
+        )
 
 
 def study_one(name: str, path: Path, folder: Path, options: Options, training: Path | None) -> Studied:
@@ -201,6 +228,8 @@ def _numbers(recording: RelevanceFile, found: Measured, judged: Mapping[str, np.
     gap = int(np.diff(recording.step("iteration")).max())
     checks = found.checks | {"steps": recording.steps, "largest_step_gap": gap}
     numbers = metrics([found.samples], dict(judged), [checks], [], rules.numerical_share)
+    if not recording.tells_output:
+        numbers = {name: value for name, value in numbers.items() if name not in _OF_OUTPUTS}
     if len(judged["z"]) < FEWEST:
         numbers = {name: value for name, value in numbers.items() if not name.startswith(("outlier", "false_"))}
     return numbers
@@ -221,6 +250,8 @@ def _about(run: Run) -> dict[str, Any]:
         "amount": run.amount,
         "accounted": bool(np.isfinite(recording.scalar("min_abs_z", slice(256))).any()),
         "scored": run.scored,
+        "explained": _explained(recording),
+        "tells_output": recording.tells_output,
         "output": run.output,
         "first": int(iteration[0]),
         "last": int(iteration[-1]),

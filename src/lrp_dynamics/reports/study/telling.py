@@ -15,10 +15,14 @@ from lrp_dynamics.reports.study.measuring import FEWEST, Studied
 from lrp_dynamics.reports.words import correlation, number, percent, plural
 
 TOP = 10  # samples in the table of the largest divergence
+_NO_OUTPUT = (
+    "These maps were imported without the outputs that they explain, so nothing is said here about predictions, or "
+    "about whether relevance is conserved."
+)
 _SCORES = {
     "mean_abs_relevance": "mean |relevance|",
     "divergence_normalized": "normalised divergence (change of shape only)",
-    "confidence": "confidence: mean probability of the label",
+    "confidence": "confidence: mean probability of the explained class",
     "aum": "area under the margin: mean of the explained logit minus the largest other",
     "forgetting_events": "forgetting events: records from right to wrong",
 }
@@ -50,7 +54,7 @@ def page_of(found: Studied, links: Mapping[str, str], footer: str = "") -> str:
 def title_of(found: Studied) -> str:
     """Return what a page on a recording is called."""
     attrs = found.about
-    told = [attrs[name] for name in ("dataset_title", "dataset") if attrs[name] != "unknown"]
+    told = [attrs[name] for name in ("dataset_title", "dataset") if attrs[name] not in ("unknown", "")]
     return f"Relevance along training: {shown(str(told[0]) if told else found.path.name)}"
 
 
@@ -100,7 +104,10 @@ def _story(teller: _Teller) -> list[str]:
     found, m = teller.found, teller.found.metrics
     parts = [*summary(found), *_sections(teller)]
     if m:
-        parts += ["<h2>What this cannot tell</h2>", *teller.tell(words.limits(m, str(found.about["dataset_title"])))]
+        parts += [
+            "<h2>What this cannot tell</h2>",
+            *teller.tell(words.limits(m, str(found.about["dataset_title"]), teller.unit)),
+        ]
     parts += ["<h2>Files</h2>", files(found)]
     if m:
         rows = [(f"<code>{escape(name)}</code>", f"{value:.6g}") for name, value in sorted(m.items())]
@@ -113,18 +120,24 @@ def _sections(teller: _Teller) -> list[str]:
     parts = ["<h2>Samples and training</h2>", *figure("samples"), *figure("training_loss")]
     if "training_loss" not in found.figures and not found.about["loss"]:
         parts += tell("No loss was recorded; give it to <code>record(iteration, loss=...)</code>, or a training log.")
-    parts.append("<h2>Relevance and output</h2>")
-    parts += figure("prediction_and_relevance")
-    if m:
-        parts += tell(words.conservation(m, found.about["accounted"]))
-    parts += [*figure("conservation"), *figure("step_changes")]
+    if found.about["tells_output"]:
+        parts += ["<h2>Relevance and output</h2>", *figure("prediction_and_relevance")]
+        parts += tell(words.conservation(m, found.about["accounted"])) if m else []
+        parts += [*figure("conservation"), *figure("step_changes")]
+    else:
+        parts += ["<h2>Relevance</h2>", *tell(_NO_OUTPUT), *figure("step_changes")]
     if not found.about["maps"]:
         parts += tell("No maps were stored, so none can be shown; record with <code>maps</code> of 1 or more.")
     else:
         parts += ["<h2>Heatmaps</h2>", *figure("heatmaps"), *figure("heatmap_changes")]
     if not m:
         return [*parts, *tell("Dynamics need two recorded steps at least, and there is one.")]
-    parts += [*tell(words.smoothness(m)), "<h2>Dynamics</h2>", *tell(_definition()), *figure("schematic")]
+    parts += [
+        *tell([*words.smoothness(m), *words.spacing(m)]),
+        "<h2>Dynamics</h2>",
+        *tell(_definition()),
+        *figure("schematic"),
+    ]
     parts += [*tell(words.accuracy_of_measurement(m)), *figure("dynamics_maps"), *tell(words.placement(m))]
     parts += [
         *figure("differences"),
@@ -146,13 +159,14 @@ def summary(found: Studied) -> list[str]:
             f"<p><strong>This recording {how}</strong>: this page shows what it holds, {number(about['steps'])} "
             f"{plural(about['steps'], 'record')} up to step {number(about['last'])}.</p>"
         )
-    if m:
-        topics = (
-            words.conservation(m, found.about["accounted"]),
-            words.smoothness(m),
-            words.placement(m),
-            outlying(found),
+    if about["target"] == "predicted":
+        parts.append(
+            f"<p>Explained is the class that the network predicted at its first record, step {number(about['first'])}, "
+            "whatever it predicts later. Of an untrained network, that is a class by chance.</p>"
         )
+    if m:
+        topics = [words.conservation(m, about["accounted"])] if about["tells_output"] else []
+        topics += [words.smoothness(m), words.placement(m), outlying(found)]
         parts.append("<ul>" + "".join(f"<li>{html(topic[0], about['unit'])}</li>" for topic in topics) + "</ul>")
     return parts
 
@@ -196,8 +210,9 @@ def _largest(found: Studied) -> str:
     order = (-values["divergence"]).argsort(kind="stable")[:TOP]
     z = {} if found.outliers is None else _by_sample(found.outliers)
     for i in order.tolist():
-        label = int(values["label"][i])
-        name = names[label] if 0 <= label < len(names) else f"class {label}" if found.about["scored"] else "–"
+        known = found.about["explained"] if found.about["scored"] else values["label"]
+        label = int(known[i])
+        name = names[label] if 0 <= label < len(names) else f"class {label}" if label >= 0 else "–"
         key = (int(values["split"][i]), int(values["index"][i]))
         score, kind = z.get(key, (float("nan"), "–"))
         rows.append(
