@@ -2,6 +2,7 @@
 
 import errno
 import os
+from pathlib import Path
 
 import h5py
 import pytest
@@ -12,7 +13,7 @@ from torch import nn
 from lrp_dynamics import Recorder
 from lrp_dynamics.base import disk
 from lrp_dynamics.base.errors import StorageError, UserError
-from lrp_dynamics.base.files import atomic, temporary_of, write_json
+from lrp_dynamics.base.files import atomic, atomic_folder, check_output, make_folder, temporary_of, write_json
 from lrp_dynamics.base.locks import Lock, holder
 from lrp_dynamics.commands import cli
 
@@ -142,3 +143,18 @@ def _refused(folder):
         return 3
     except StorageError:
         return 0
+
+
+def test_a_folder_that_nothing_can_be_written_into_is_told_first(tmp_path):
+    (tmp_path / "file").touch()
+    for write in (atomic, atomic_folder):
+        with pytest.raises(UserError, match=r"deep: cannot be a folder, since .*file is none; name another"):
+            write(tmp_path / "file" / "deep" / "x.csv").__enter__()
+    if Path("/proc/self").is_dir():
+        with pytest.raises(UserError, match=r"/proc/nothing: cannot be (made|written into)"):
+            make_folder(Path("/proc/nothing"))
+    (tmp_path / "closed").mkdir(mode=0o555)
+    if os.access(tmp_path / "closed", os.W_OK):
+        pytest.skip("root may write everywhere")
+    with pytest.raises(UserError, match=r"since you have no permission to write in .*closed; name another folder"):
+        check_output(tmp_path / "closed" / "deep" / "x.csv")

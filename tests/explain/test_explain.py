@@ -16,7 +16,7 @@ from lrp_dynamics.data.pictures import crop_image, open_image
 from lrp_dynamics.lrp import relevance
 from lrp_dynamics.models.description import Description
 from lrp_dynamics.models.trained import load
-from lrp_dynamics.reports.explaining import class_index, unique_names
+from lrp_dynamics.reports.explaining import BELOW, balance, class_index, unique_names
 from lrp_dynamics.reports.photos import blend
 
 CLASSES = ("disc", "ring", "square", "Star")
@@ -65,6 +65,19 @@ def test_every_kind_of_image_and_a_broken_one(capsys, tmp_path, weights, picture
         assert file.name in text
         assert Image.open(out / f"{file.stem}-heatmap.png").size == Image.open(out / f"{file.stem}-overlay.png").size
     assert len(list(out.iterdir())) == 2 * 5 + 2  # and predictions.csv, contact.png
+
+
+def test_a_picture_says_that_a_negative_logit_was_shared_out():
+    model, inputs = models.build("blog_cnn", n_classes=4, seed=1).eval(), torch.rand(1, 3, 32, 32)
+    for sign in (1, -1):
+        with torch.no_grad():
+            model.fc2.weight.copy_(sign * model.fc2.weight.abs())
+            model.fc2.bias.zero_()
+        result = relevance(model, inputs, torch.tensor([0]), "z_plus")
+        told = balance("logit", result)
+        assert told.startswith(f"sum of the map {result.input.sum():.3g}, logit ".replace("-", "−"))
+        assert (BELOW in told) == (sign < 0)
+        assert BELOW not in balance("one", result)
 
 
 def test_table_adds_up_and_agrees_with_the_library(capsys, tmp_path, weights, picture):

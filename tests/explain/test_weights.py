@@ -49,6 +49,7 @@ def prefixed(prefix, state):
         lambda state: prefixed("module._orig_mod.", state),
         lambda state: {"state_dict": prefixed("net.", state) | {"loss.weight": torch.ones(4)}},
         lambda state: {"model": {"state_dict": state}},
+        lambda state: {"net": state, "epoch": 3, "optimizer": {"state": {}, "param_groups": []}},
     ],
 )
 def test_checkpoints_as_people_save_them(tmp_path, small, kept):
@@ -77,9 +78,21 @@ def test_what_is_pickled_beside_weights_is_named_and_not_run(tmp_path, small):
     torch.jit.script(small).save(tmp_path / "script.pt")
     with pytest.raises(UserError, match=r"is a TorchScript program; expected weights alone"):
         load("blog_cnn", tmp_path / "script.pt")
-    torch.save({"weights": small.state_dict(), "epoch": 1}, tmp_path / "other.pt")
-    with pytest.raises(UserError, match=r"no state_dict but a mapping with the keys 'weights', 'epoch'; expected"):
+    torch.save({"net": small.state_dict(), "ema": small.state_dict()}, tmp_path / "other.pt")
+    told = r"no state_dict but a mapping with the keys 'net', 'ema'; .* save one alone: torch\.save\(checkpoint\['n"
+    with pytest.raises(UserError, match=told):
         load("blog_cnn", tmp_path / "other.pt")
+    (tmp_path / "names.txt").write_text("circle\nsquare\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"names\.txt is neither a \.safetensors file nor a state_dict of torch\.save$"):
+        load("blog_cnn", tmp_path / "names.txt")
+
+
+def test_weights_that_were_halved_one_by_one(tmp_path):
+    state = torchvision.models.resnet18(num_classes=7).state_dict()
+    state["bn1.num_batches_tracked"].fill_(100_000)  # of which half precision makes infinity
+    torch.save({name: value.half() for name, value in state.items()}, tmp_path / "w.pt")
+    network = load("resnet18", tmp_path / "w.pt")
+    torch.testing.assert_close(network.model.fc.weight.detach(), state["fc.weight"], rtol=1e-3, atol=1e-4)
 
 
 def test_what_is_said_is_not_called_assumed(folder, capsys):

@@ -110,10 +110,14 @@ def test_an_input_may_miss_its_bounds_by_a_rounding():
 @pytest.mark.parametrize(
     ("inputs", "target", "options", "told"),
     [
-        (np.ones((1, 2)), "predicted", {}, "type ndarray"),
+        (np.ones((1, 2)), "predicted", {}, r"type ndarray; expected a torch\.Tensor, such as torch\.as_tensor"),
+        ((torch.ones(1, 2), torch.ones(1, 2)), "predicted", {}, "type tuple; .* several inputs are not explained"),
         (torch.ones(1, 2).double().to_sparse(), "predicted", {}, r"torch\.sparse_coo; make it dense"),
         (torch.ones(1, 2).double(), None, {}, "target is a NoneType"),
         (torch.ones(1, 2).double(), ["cat"], {}, "target is a list"),
+        (torch.ones(3, 2).double(), 0, {}, r"expected one class per sample, \(3,\); of one class for all: \[0\] \* 3"),
+        (torch.ones(1, 2).double(), torch.ones(1, 1).long(), {}, "of one-hot labels: target.argmax"),
+        (torch.ones(1, 2).double(), torch.ones(1).bool(), {}, r"the mask of what to explain has shape \(1,\)"),
         (torch.ones(1, 2).double(), torch.tensor([[torch.nan]]), {}, "initial relevance holds NaN"),
         (torch.ones(1, 2).double(), "predicted", {"layers": "foo"}, "no layer 'foo'"),
     ],
@@ -121,6 +125,61 @@ def test_an_input_may_miss_its_bounds_by_a_rounding():
 def test_arguments(inputs, target, options, told):
     with pytest.raises(UserError, match=told):
         lrp.relevance(layer([1.0, 2.0]), inputs, target, **options)
+
+
+def test_of_a_map_of_classes_a_mask_is_of_truth_values():
+    net = nn.Conv2d(1, 2, 1)
+    with pytest.raises(UserError, match=r"truth values \(torch\.bool\), .*, not torch\.uint8 of shape \(2, 4, 4\)"):
+        lrp.relevance(net, torch.rand(2, 1, 4, 4), torch.ones(2, 4, 4, dtype=torch.uint8))
+
+
+class Two(nn.Module):
+    def forward(self, x, other):
+        return x + other
+
+
+class Branch(nn.Module):
+    def forward(self, x):
+        return x if x.sum() > 0 else -x
+
+
+@pytest.mark.parametrize("explain", [lrp.relevance, lrp.sensitivity])
+def test_a_network_of_two_inputs_is_to_be_wrapped(explain):
+    with pytest.raises(UserError, match=r"missing 1 required .*; networks of several inputs are not explained; wrap"):
+        explain(Two(), torch.ones(1, 2), "predicted")
+
+
+class Dict(nn.Module):
+    def forward(self, x):
+        return {"scores": x}
+
+
+@pytest.mark.parametrize("explain", [lrp.relevance, lrp.sensitivity])
+def test_an_output_that_is_no_tensor_is_to_be_wrapped(explain):
+    with pytest.raises(UserError, match="the model returns a dict, no single tensor; wrap it"):
+        explain(Dict(), torch.ones(1, 2), "predicted")
+
+
+def test_a_branch_is_to_be_chosen_by_where():
+    with pytest.raises(UserError, match=r"line \d+; compute both branches and choose by torch\.where"):
+        lrp.relevance(Branch(), torch.ones(1, 2), "predicted")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("explain", [lrp.relevance, lrp.sensitivity])
+def test_quantized_weights(explain):
+    try:
+        net = torch.ao.quantization.quantize_dynamic(nn.Sequential(nn.Linear(2, 2)), {nn.Linear})
+    except (AttributeError, RuntimeError) as error:
+        pytest.skip(f"torch quantizes nothing here: {error}")
+    with pytest.raises(UserError, match=r"layer '0.*' \(LinearPackedParams\) holds quantized weights"):
+        explain(net, torch.ones(1, 2), "predicted")
+
+
+def test_of_many_layers_those_are_told_that_are_called_alike():
+    net = nn.Sequential(*[nn.Linear(2, 2) for _ in range(30)])
+    with pytest.raises(UserError, match=r"the model has no layer '29\.a'; it has 30, such as 29(, \d+){4}$"):
+        lrp.relevance(net, torch.ones(1, 2), "predicted", "epsilon", layers="29.a")
 
 
 def test_a_layer_without_weights_yet():

@@ -105,6 +105,46 @@ def test_a_map_that_is_none_is_refused(tmp_path):
         assert not (tmp_path / "r.h5").exists()
 
 
+@pytest.mark.parametrize(
+    ("adapted", "told"),
+    [
+        (lambda: attributors.captum(net()), "captum: found an object of type Sequential, expected an attribution"),
+        (lambda: attributors.zennit(net(), "EpsilonPlus"), "zennit: found 'EpsilonPlus', expected a composite such as"),
+        (lambda: attributors.grad_cam(net()), "grad_cam: found an object of type Sequential, expected a method"),
+        (lambda: attributors.gradient_times_input("net"), "gradient_times_input: found 'net', expected a torch"),
+    ],
+)
+def test_an_adapter_refuses_what_it_cannot_adapt(adapted, told):
+    with pytest.raises(UserError, match=told):
+        adapted()
+
+
+def test_options_that_an_attribution_of_captum_needs_are_asked_for_and_passed_on(tmp_path):
+    occlusion = pytest.importorskip("captum.attr").Occlusion(net())
+    with pytest.raises(UserError, match=r"Occlusion needs sliding_window_shapes; .*, sliding_window_shapes=\.\.\.\)"):
+        attributors.captum(occlusion)
+    composite = attributors.captum(occlusion, sliding_window_shapes=(3, 8, 8))
+    with Recorder(tmp_path / "r.h5", net(), X, Y, composite=composite) as recorder:
+        recorder.record(0)
+    with pytest.raises(UserError, match=r"found an object of type Occlusion; .* as attributors\.captum"):
+        Recorder(tmp_path / "s.h5", net(), X, Y, composite=occlusion)
+
+
+@pytest.mark.parametrize("spec", [lambda inputs: inputs, nn.Linear(2, 2)])
+def test_a_function_of_inputs_alone_is_refused(spec, tmp_path):
+    with pytest.raises(UserError, match=r"expected a function of two arguments, inputs and targets"):
+        Recorder(tmp_path / "r.h5", net(), X, Y, composite=spec)
+
+
+def test_of_a_map_that_is_not_finite_the_attribution_is_named(tmp_path):
+    broken = attributors.named("mine", lambda inputs, target: inputs * torch.nan)
+    with (
+        Recorder(tmp_path / "r.h5", net(), X, Y, composite=broken) as recorder,
+        pytest.raises(UserError, match="sample 0 is not finite; the attribution 'mine' returned it so"),
+    ):
+        recorder.record(0)
+
+
 def test_an_attribution_that_changes_weights_is_refused(tmp_path):
     model = net()
 

@@ -1,5 +1,7 @@
 """`lrp-dynamics info | validate | recover | export` on real recordings."""
 
+import shlex
+
 import numpy as np
 import pytest
 import torch
@@ -37,6 +39,9 @@ def test_validate(recording, capsys):
     assert cli.main(["validate", str(recording)]) == 2
     error = capsys.readouterr().err
     assert "not complete" in error
+    assert f"`lrp-dynamics recover {shlex.quote(str(recording))}` cuts it to its whole steps" in error
+    assert cli.main(["info", str(recording)]) == 0
+    assert "`lrp-dynamics recover " in capsys.readouterr().out
     assert "/scalars/logit has values that are not finite" in error
 
 

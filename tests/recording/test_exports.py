@@ -3,6 +3,7 @@
 import importlib.util
 import sys
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -47,6 +48,7 @@ def test_to_zarr_and_npz_alike(recording, tmp_path):
         for name in arrays:
             np.testing.assert_array_equal(group[name][...], arrays[name])
         np.testing.assert_array_equal(group["relevance"][...], file.maps()[::3])
+        np.testing.assert_array_equal(arrays["relevance_iteration"], file.step("iteration")[::3])
         assert group.attrs["classes"] == file.attrs["classes"]
 
 
@@ -124,7 +126,9 @@ def test_a_package_that_is_missing_is_named(recording, tmp_path, capsys, monkeyp
     assert "the package zarr is needed to write Zarr groups: pip install zarr" in capsys.readouterr().err
 
 
-def test_maps_of_others_become_a_recording(recording, tmp_path):
+def test_maps_of_others_become_a_recording(recording, tmp_path, capsys):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
     with open_relevance(recording) as file:
         maps, steps = file.maps(), file.step("iteration")
         labels, images = file.sample("label")[:4], np.stack([file.image(k) for k in range(4)])
@@ -136,8 +140,11 @@ def test_maps_of_others_become_a_recording(recording, tmp_path):
         made = tmp_path / f"{name}.h5"
         told = ["--name", "theirs", "--dataset", "three", "--classes", "cat", "dog", "bird"]
         assert cli.main(["import", str(tmp_path / f"{name}.npz"), "--out", str(made), *told]) == 0
+        assert f"{made}: {STEPS} steps, 4 samples, maps of 8×8 pixels (images)\n" in capsys.readouterr().out
         assert validate(made) == []
         with open_relevance(made) as file:
+            assert file.tells_output == bool(more)
+            assert file.attrs["model"] == "unknown"
             np.testing.assert_allclose(file.maps(), maps, atol=2**-10 * np.abs(maps).max())
             np.testing.assert_array_equal(file.step("iteration"), steps * 10)
             np.testing.assert_array_equal(file.sample("label"), labels)
@@ -151,7 +158,14 @@ def test_maps_of_others_become_a_recording(recording, tmp_path):
             else:
                 np.testing.assert_allclose(file.scalar("logit"), maps.sum((2, 3)), rtol=1e-4, atol=1e-6)
                 assert np.isnan(file.scalar("margin")).all()
-        export(made, "--table", tmp_path / f"{name}.csv")
+                assert (file.scalar("predicted") == -1).all()
+        export(made, "--table", tmp_path / f"{name}.csv", "--virelay", tmp_path / f"{name}-virelay")
+    with h5py.File(tmp_path / "plain-virelay" / "attributions.h5") as file:
+        assert not file["prediction"][...].any()
+    export(tmp_path / "plain.h5", "--tensorboard", tmp_path / "logs", "--every", 10)
+    tags = EventAccumulator(str(tmp_path / "logs")).Reload().Tags()["scalars"]
+    assert "sample 1: dog/r_sum" in tags
+    assert not any("logit" in tag for tag in tags)
 
 
 @pytest.mark.parametrize(
@@ -166,18 +180,32 @@ def test_maps_of_others_become_a_recording(recording, tmp_path):
             {"maps": np.zeros((3, 2, 4, 4)), "logits": np.zeros((3, 2))},
             "logits: found shape (3, 2), expected (3, 2, 2)",
         ),
-        ({"maps": np.full((3, 2, 4, 4), np.nan)}, "not finite"),
+        ({"maps": np.full((3, 2, 4, 4), np.nan)}, "maps: found values that are not finite in step 0"),
+        ({"maps": np.zeros((2, 2, 4, 4)), "iterations": np.array([5, 5])}, "each greater than the one before"),
+        (
+            {"maps": np.zeros((3, 2, 4, 4)), "labels": np.array([0, 2])},
+            "found 2 names and a sample of class 2; expected a name for each class from 0",
+        ),
     ],
 )
 def test_arrays_that_are_no_maps_are_refused(arrays, message, tmp_path, capsys):
     np.savez(tmp_path / "a.npz", **arrays)
-    assert cli.main(["import", str(tmp_path / "a.npz"), "--out", str(tmp_path / "r.h5")]) == 2
+    out = str(tmp_path / "r.h5")
+    assert cli.main(["import", str(tmp_path / "a.npz"), "--out", out, "--classes", "cat", "dog"]) == 2
     assert message in capsys.readouterr().err
+    assert not (tmp_path / "r.h5").exists()
 
 
 def test_a_file_that_is_no_npz_is_refused(tmp_path, capsys):
     (tmp_path / "a.npz").write_bytes(b"PK\x03\x04 no")
-    np.save(tmp_path / "b.npy", np.zeros(3))
-    for name in ("a.npz", "b.npy", "none.npz"):
+    for name in ("a.npz", "none.npz"):
         assert cli.main(["import", str(tmp_path / name), "--out", str(tmp_path / "r.h5")]) == 2
         assert "expected a NumPy .npz file" in capsys.readouterr().err
+
+
+def test_a_bare_array_is_taken_for_the_maps_and_told_how_it_is_read(tmp_path, capsys):
+    np.save(tmp_path / "maps.npy", np.random.default_rng(0).normal(size=(3, 4, 6)))
+    assert cli.main(["import", str(tmp_path / "maps.npy"), "--out", str(tmp_path / "r.h5")]) == 0
+    assert "3 steps, 4 samples, maps of 6 positions (signals, of three axes" in capsys.readouterr().out
+    with open_relevance(tmp_path / "r.h5") as file:
+        assert file.maps().shape == (3, 4, 6)

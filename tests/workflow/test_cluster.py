@@ -39,6 +39,8 @@ def why_not() -> str:
         return "only root can start Slurm"
     if CONF.exists():
         return f"{CONF} exists: a Slurm of somebody else's"
+    if " " in sys.executable:
+        return "Snakemake's plugin for Slurm does not quote the path of Python, and that of this one has a space"
     return ""
 
 

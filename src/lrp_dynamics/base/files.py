@@ -43,7 +43,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
     check_output(path)
     temporary = temporary_of(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         try:
             yield temporary
             sync(temporary)
@@ -72,7 +72,8 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     check_new_folder(path)
     temporary = temporary_of(path)
     try:
-        temporary.mkdir(parents=True)
+        make_folder(path.parent)
+        temporary.mkdir()
         try:
             yield temporary
             for file in temporary.rglob("*"):
@@ -105,8 +106,48 @@ def temporary_of(path: Path) -> Path:
     return temporary
 
 
+def check_folder(folder: Path) -> None:
+    """Refuse a folder, there or to be made, that nothing can be written into: told before hours of work, not after.
+
+    Raises
+    ------
+    UserError
+    """
+    there = folder.absolute()
+    while not os.path.lexists(there):
+        there = there.parent
+    if not there.is_dir():
+        raise UserError(f"{folder}: cannot be a folder, since {there} is none; name another folder")
+    full = hasattr(os, "statvfs") and os.statvfs(there).f_flag & os.ST_RDONLY  # told by `no_room`, when it is written
+    if not (full or os.access(there, os.W_OK | os.X_OK)):
+        raise UserError(
+            f"{folder}: cannot be written into, since you have no permission to write in {there}; name another folder, "
+            "or have the permission changed"
+        )
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder to write into, and those above it; there may be one.
+
+    Raises
+    ------
+    UserError
+        As `check_folder` does, or if the system makes no folder there.
+    OSError
+        If the disk is full, or not to be written.
+    """
+    check_folder(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno in FULL:
+            raise
+        raise UserError(f"{folder}: cannot be made ({os.strerror(error.errno)}); name another folder") from None
+
+
 def check_new_folder(path: Path) -> None:
-    """Raise `UserError` if there is something at `path`, where a folder shall be written."""
+    """Raise `UserError` if there is something at `path`, where a folder shall be written, or it cannot be."""
+    check_folder(path.parent)
     if path.is_symlink() or path.exists():
         raise UserError(f"{path} exists already; name another folder, or delete it first")
 
@@ -119,7 +160,9 @@ def check_output(path: Path) -> None:
     Raises
     ------
     UserError
+        Also if nothing can be written in its folder.
     """
+    check_folder(path.parent)
     if path.is_symlink():
         raise UserError(
             f"{path}: found a symbolic link to {os.readlink(path)}, expected the name of a file to be written; delete "

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 from lrp_dynamics.base.errors import StorageError
+from lrp_dynamics.base.files import check_folder
 
 try:
     import fcntl
@@ -46,6 +47,7 @@ class Lock:
                 file = open(self.path, "a+", encoding="utf-8")  # noqa: SIM115
             except PermissionError:
                 if not self.path.exists():
+                    check_folder(self.path.parent)
                     raise
                 if holder(path) is None:
                     self.path.unlink()  # another user's, and held no more

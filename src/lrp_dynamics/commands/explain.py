@@ -41,8 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--weights",
         type=Path,
         metavar="FILE",
-        help="state_dict of a named model, .safetensors or of torch.save, alone or in a checkpoint; default: the "
-        "weights that torchvision or timm publishes",
+        help="state_dict of a named model, .safetensors or of torch.save, alone or in a checkpoint, but no whole "
+        "pickled network; default: the weights that torchvision or timm publishes",
     )
     parser.add_argument(
         "--classes", type=Path, metavar="FILE", help="names of the classes: text with a name a line, or JSON"
@@ -75,6 +75,7 @@ def run(args: argparse.Namespace) -> None:
     """Run the subcommand."""
     import torch
 
+    from lrp_dynamics.base.files import check_folder
     from lrp_dynamics.models.class_names import read_classes
     from lrp_dynamics.models.description import LONGEST
     from lrp_dynamics.models.trained import load
@@ -84,6 +85,7 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(f"--size: found {args.size}, expected 1 to {LONGEST} pixels")
     if args.range is not None and not args.range[0] < args.range[1]:
         raise UserError(f"--range: found {args.range[0]:g} {args.range[1]:g}, expected LOW to be less than HIGH")
+    check_folder(args.out)
     device, network = device_of(args.device), load(args.model, args.weights)
     about = network.about
     assumed = {option: words for option, words in network.assumed.items() if getattr(args, option) is None}

@@ -1,5 +1,6 @@
 """Write a recording in the formats of other software.
 
+Files are replaced; folders must not exist before. A folder or file comes whole or not at all.
 Several may be asked for at once:
 
   lrp-dynamics export relevance.h5 --npz maps.npz --table samples.parquet
@@ -15,14 +16,20 @@ from lrp_dynamics.base.errors import UserError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the subcommand's arguments."""
     parser.add_argument("file", help="a recording, relevance.h5")
-    parser.add_argument("--npz", type=Path, help="all of it, as one NumPy file")
+    parser.add_argument("--npz", type=Path, help="all of it, maps, curves and sums, as one NumPy file")
     parser.add_argument("--zarr", type=Path, help="all of it, as one Zarr group, a folder (needs zarr)")
     parser.add_argument("--tensorboard", type=Path, help="maps and curves, in a folder of logs (needs tensorboard)")
     parser.add_argument("--virelay", type=Path, help="maps of one step and their embedding, a ViRelAy project's folder")
     parser.add_argument(
         "--table", type=Path, help="a row a sample, .csv or .parquet (needs pyarrow), as for cleanlab or FiftyOne"
     )
-    parser.add_argument("--every", type=int, default=1, help="take each n-th step of the maps (default: all)")
+    parser.add_argument(
+        "--every",
+        type=int,
+        default=1,
+        help="take each n-th recorded step of the maps, from the first on; curves are of all steps, and the array "
+        "relevance_iteration tells which iterations the maps are of (default: all)",
+    )
     parser.add_argument("--step", type=int, default=-1, help="for --virelay: the recorded step (default: the last)")
 
 

@@ -16,12 +16,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Print what the recording holds."""
+    from shlex import quote
+
     from lrp_dynamics.base.names import shown
     from lrp_dynamics.recording.store import open_relevance
     from lrp_dynamics.reports.terminal import letters, overview
 
     with open_relevance(arguments.file) as recording:
         print(*overview(recording, letters()), sep="\n")
+        if recording.steps and not (recording.complete or recording.writer):
+            print(f"`lrp-dynamics recover {quote(arguments.file)}` cuts it to its whole steps")
         if arguments.all:
             print()
             for name, value in sorted(recording.attrs.items()):

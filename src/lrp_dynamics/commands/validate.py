@@ -10,12 +10,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Print that the file is valid, or raise with every finding."""
+    from shlex import quote
+
     from lrp_dynamics.base.errors import UserError
     from lrp_dynamics.recording.recovery import validate
     from lrp_dynamics.recording.store import open_relevance
 
     problems = validate(arguments.file)
     if problems:
+        if any("interrupted" in problem for problem in problems):
+            problems.append(f"`lrp-dynamics recover {quote(arguments.file)}` cuts it to its whole steps")
         raise UserError(f"{arguments.file}: " + "; ".join(problems))
     with open_relevance(arguments.file) as recording:
         size, maps = recording.path.stat().st_size / 1e6, recording.steps * recording.map_samples

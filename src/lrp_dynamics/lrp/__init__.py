@@ -1,4 +1,4 @@
-"""Layer-wise relevance propagation for any network whose forward does not branch on values."""
+"""Layer-wise relevance propagation for networks whose forward does not branch on values."""
 
 from lrp_dynamics.lrp.composites import COMPOSITES, Composite
 from lrp_dynamics.lrp.engine import Explainer, Relevance, relevance, try_rule

@@ -8,20 +8,33 @@ import torch
 from torch import Tensor
 
 from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.lrp.structure import ONE_INPUT
 
 EXPECTED = 'class indices (N,), "predicted", or a float or boolean tensor shaped as the output'
 
 
 def refuse_input(inputs: Tensor) -> None:
     """Refuse what cannot be an input, as far as it shows without a look at values."""
+    if isinstance(inputs, (tuple, list, dict)):
+        raise UserError(f"the input is of type {type(inputs).__name__}; expected one torch.Tensor: {ONE_INPUT}")
     if not isinstance(inputs, Tensor):
-        raise UserError(f"the input is of type {type(inputs).__name__}; expected a torch.Tensor")
+        hint = ", such as torch.as_tensor(array)" if hasattr(inputs, "__array__") else ""
+        raise UserError(f"the input is of type {type(inputs).__name__}; expected a torch.Tensor{hint}")
     if inputs.layout != torch.strided:
         raise UserError(f"the input is a tensor of layout {inputs.layout}; make it dense, by to_dense()")
     if inputs.dim() < 2:
         raise UserError(f"the input has shape {tuple(inputs.shape)}; expected (N, ...), samples first, also if one")
     if not inputs.is_floating_point():
         raise UserError(f"the input has dtype {inputs.dtype}; expected floats, scaled as in training")
+
+
+def refuse_output(output: Any) -> None:
+    """Refuse what a model returned if it is no tensor."""
+    if not isinstance(output, Tensor):
+        raise UserError(
+            f"the model returns a {type(output).__name__}, no single tensor; wrap it in a module that returns the "
+            "scores"
+        )
 
 
 def limits(bounds: tuple[float | Tensor, float | Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
@@ -63,22 +76,28 @@ def checked_target(target: Any, shape: tuple[int, ...], like: Tensor) -> Tensor 
             raise UserError(f"target is a {type(target).__name__}; expected {EXPECTED}") from error
         if target.is_floating_point() or target.dtype == torch.bool:
             if target.shape != shape:
-                raise UserError(f"the initial relevance has shape {tuple(target.shape)}; expected {tuple(shape)}")
+                found = "mask of what to explain" if target.dtype == torch.bool else "initial relevance"
+                raise UserError(
+                    f"the {found} has shape {tuple(target.shape)}; expected {tuple(shape)}, that of the output"
+                )
             if not torch.isfinite(target).all():
                 raise UserError("the initial relevance holds NaN or infinite values")
             target = target.detach().to(like.device)
             return target if target.dtype == torch.bool else target.to(like.dtype)
     if len(shape) > 2:
+        found = "" if isinstance(target, str) else f", not {target.dtype} of shape {tuple(target.shape)}"
         raise UserError(
             f"the model's output has shape {tuple(shape)}, and classes are explained of (N, K) scores alone; give a "
-            f"target of shape {tuple(shape)}, of floats (the relevance to start with) or true where the output is to "
-            "be explained"
+            f"target of shape {tuple(shape)}, of floats (the relevance to start with) or of truth values (torch.bool), "
+            f"true where the output is to be explained{found}"
         )
     if isinstance(target, str):
         return None
     classes = shape[1] if len(shape) == 2 else 1
     if target.shape != shape[:1]:
-        raise UserError(f"target has shape {tuple(target.shape)}; expected one class per sample, ({shape[0]},)")
+        hint = f"; of one class for all: [{int(target)}] * {shape[0]}" if target.ndim == 0 else ""
+        hint = "; of one-hot labels: target.argmax(1)" if target.shape == shape else hint
+        raise UserError(f"target has shape {tuple(target.shape)}; expected one class per sample, ({shape[0]},){hint}")
     if len(target) and ((target < 0) | (target >= classes)).any():
         wrong = int(((target < 0) | (target >= classes)).nonzero()[0])
         raise UserError(f"target {wrong} is class {int(target[wrong])}; expected classes from 0 to {classes - 1}")

@@ -20,10 +20,11 @@ import torch
 from torch import Tensor, nn
 
 from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.lrp.arguments import refuse_output
 from lrp_dynamics.lrp.program import Count, Program, arguments, dependencies
 from lrp_dynamics.lrp.recording import Recording, is_users, record
 from lrp_dynamics.lrp.samples import axis_of, outer_of
-from lrp_dynamics.lrp.structure import hooked, refuse_lazy
+from lrp_dynamics.lrp.structure import hooked, refuse_lazy, takes_more
 
 FEW, MORE = 2, 3  # samples of the two runs
 
@@ -62,12 +63,8 @@ def capture(model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) -> Pro
         except (UserError, torch.OutOfMemoryError):
             raise
         except Exception as error:
-            raise failure(error, recording, shape) from error
-        if not isinstance(output, Tensor):
-            raise UserError(
-                f"the model returns a {type(output).__name__}, no single tensor; wrap it in a module that returns the "
-                "scores"
-            )
+            raise failure(error, recording, shape, model) from error
+        refuse_output(output)
         outputs.append(recording.index.get(id(output)))
         few, more = (recording, None) if few is None else (few, recording)
     if [call.op for call in few.calls] != [call.op for call in more.calls] or outputs[0] != outputs[1]:
@@ -154,7 +151,7 @@ def needed(program: Program) -> Program:
     return replace(program, calls=calls[::-1], sources=sources, axes=axes, outer=outer)
 
 
-def failure(error: Exception, recording: Recording, shape: tuple[int, ...]) -> UserError:
+def failure(error: Exception, recording: Recording, shape: tuple[int, ...], model: nn.Module) -> UserError:
     """Return the error for a forward that fails, with the layer and the line where it does."""
     layer, line, trace = "", "", error.__traceback__
     while trace is not None:
@@ -166,4 +163,4 @@ def failure(error: Exception, recording: Recording, shape: tuple[int, ...]) -> U
         trace = trace.tb_next
     told = (str(error).strip() or type(error).__name__).splitlines()[0]
     sizes = ", ".join(map(str, (FEW, *shape)))
-    return UserError(f"{layer}the model fails for an input of shape ({sizes}){line}: {told}")
+    return UserError(f"{layer}the model fails for an input of shape ({sizes}){line}: {told}{takes_more(model, error)}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from math import isfinite
 from threading import RLock
 from typing import Any, Literal, NamedTuple
@@ -24,8 +25,9 @@ from lrp_dynamics.lrp.replay import Graphs
 from lrp_dynamics.lrp.results import Relevance, none_of, one_for_none
 from lrp_dynamics.lrp.rules import Rule, ZBox
 from lrp_dynamics.lrp.signs import annotate, releases
-from lrp_dynamics.lrp.structure import paths, refuse_lazy
+from lrp_dynamics.lrp.structure import paths, refuse_lazy, refuse_quantized
 
+FEW = 20  # names of layers that a message lists
 TURNS = RLock()  # of threads: some settings of torch are those of the process
 
 
@@ -99,6 +101,7 @@ class Explainer:
             raise UserError(f"the model is a {type(model).__name__}; expected a torch.nn.Module")
         self.model, self.composite, self.bounds, self.as_eval = model, make_composite(composite), bounds, as_eval
         refuse_lazy(model)
+        refuse_quantized(model)
         self._modules = [ref(module) for module in paths(model).values()]
         self._plan: Plan | None = None
         self._rules: list[Rule] = []
@@ -265,8 +268,16 @@ class Explainer:
             layers = [layer.name for layer in self._plan.layers] if layers == "all" else [layers]
         for name in layers or []:
             if name not in names:
-                raise UserError(f"the model has no layer {name!r}; it has {', '.join(names)}")
+                raise UserError(f"the model has no layer {name!r}; it has {choice(name, names)}")
         return {name: names[name] for name in layers or []}
+
+
+def choice(name: str, names: Collection[str]) -> str:
+    """Return names to choose from: of many, those that are closest to what was asked for, and how many there are."""
+    if len(names) <= FEW:
+        return ", ".join(names)
+    close = get_close_matches(name, names, 5, 0) or list(names)[:5]
+    return f"{len(names)}, such as {', '.join(close)}"
 
 
 def remade(model: nn.Module, composite: Composite, bounds: Any, as_eval: bool, replay: bool) -> Explainer:

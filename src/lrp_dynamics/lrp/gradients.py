@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from lrp_dynamics.base.errors import UserError
-from lrp_dynamics.lrp.arguments import checked_target, initial_relevance, refuse_input
-from lrp_dynamics.lrp.structure import eval_copy, unwrapped
+from lrp_dynamics.lrp.arguments import checked_target, initial_relevance, refuse_input, refuse_output
+from lrp_dynamics.lrp.structure import eval_copy, refuse_quantized, takes_more, unwrapped
 
 
 def gradient(model: nn.Module, inputs: Tensor, target) -> Tensor:
@@ -23,6 +23,7 @@ def with_logits(model: nn.Module, inputs: Tensor, target) -> tuple[Tensor, Tenso
     refuse_input(inputs)
     if not torch.isfinite(inputs).all():
         raise UserError("the input holds NaN or infinite values; clean it first")
+    refuse_quantized(model)
     model_copy = eval_copy(unwrapped(model))
     with torch.inference_mode(False), torch.enable_grad():
         dtype = next(model_copy.parameters(), inputs).dtype
@@ -31,10 +32,12 @@ def with_logits(model: nn.Module, inputs: Tensor, target) -> tuple[Tensor, Tenso
             logits = model_copy(x * 1)  # not the leaf, which a first layer could not overwrite
         except torch.OutOfMemoryError:
             raise
-        except RuntimeError as error:  # such as for images of a size not meant
-            raise UserError(
-                f"the model fails for an input of shape {tuple(x.shape)}: {str(error).splitlines()[0]}"
-            ) from error
+        except (RuntimeError, TypeError) as error:  # such as for images of a size not meant
+            told, more = str(error).splitlines()[0], takes_more(model, error)
+            if isinstance(error, TypeError) and not more:
+                raise
+            raise UserError(f"the model fails for an input of shape {tuple(x.shape)}: {told}{more}") from error
+        refuse_output(logits)
         if isinstance(target, Tensor) and target.dtype == torch.bool:  # the gradient of the sum of what it marks
             target = target.to(logits.dtype)
         logits_now = logits.detach()

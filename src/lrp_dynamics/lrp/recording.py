@@ -163,7 +163,10 @@ class Recording(TorchDispatchMode):
         kept = mapped((args, kwargs), self.reference)
         active = not self.active.isdisjoint(dependencies(func.overloadpacket.__name__, *kept))
         if active and self.looks_at_values(func, kept[0]):
-            raise UserError(f"the model's forward branches on the values of its input at {users_line()}")
+            raise UserError(
+                f"the model's forward branches on the values of its input at {users_line()}; compute both branches and "
+                "choose by torch.where, or explain what comes before or after as a module of its own"
+            )
         if func._schema.is_mutable:  # functionalization leaves none, but for tensors that it does not know
             raise UserError(f"the model writes into a tensor that has no copy to write into, at {users_line()}")
         result = self.shaped(func, args) if active and not kwargs else None

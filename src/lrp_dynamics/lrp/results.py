@@ -27,7 +27,7 @@ class Relevance:
         Per layer, the relevance (N,) that its bias, its stabilizer and its dead units took; negative where they gave.
     min_abs_z
         Smallest absolute denominator, before stabilizing, that relevance other than 0 was divided by (N,); inf where
-        there was none.
+        there was none. By rules that count contributions of one sign, as z_plus, 0 is harmless: of a unit without any.
     layers
         Relevance that arrived at the output of each layer asked for, shaped as that output.
     output_activation

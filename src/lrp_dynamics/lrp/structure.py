@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import re
 import types
 from collections import OrderedDict
 from collections.abc import Callable
@@ -20,6 +21,10 @@ from lrp_dynamics.base.errors import UserError
 MANY = 1000  # items of a container, or numbers of an array, at most, are looked at one by one
 DEEPEST = 3  # plain objects within plain objects are copied so far; beyond, they are shared
 HOOKS = [name for name in vars(nn.Module()) if name.endswith(("_hooks", "_hooks_with_kwargs", "_hooks_always_called"))]
+ONE_INPUT = (
+    "networks of several inputs are not explained; wrap the network in a module whose forward takes one tensor and "
+    "holds the others as constants"
+)
 INTERNAL = set(vars(nn.Module()))
 SIMPLE = (bool, int, float, str, type(None))
 QUICK = set(SIMPLE)
@@ -234,6 +239,25 @@ def refuse_lazy(model: nn.Module) -> None:
         for key, value in tensors(module).items():
             if nn.parameter.is_lazy(value):
                 raise UserError(f"layer {path!r} has no {key} yet; run the model once, which makes it")
+
+
+def refuse_quantized(model: nn.Module) -> None:
+    """Refuse a network that computes with quantized weights, which neither relevance nor a gradient passes through."""
+    for path, module in paths(model).items():
+        own = () if isinstance(module, torch.jit.ScriptModule) else (*vars(module).values(), *tensors(module).values())
+        if any(isinstance(v, torch.ScriptObject) or (isinstance(v, Tensor) and v.is_quantized) for v in own):
+            raise UserError(
+                f"layer {path!r} ({type(module).__name__}) holds quantized weights, which nothing is passed back "
+                "through; explain the network as it was before it was quantized"
+            )
+
+
+def takes_more(model: nn.Module, error: Exception) -> str:
+    """Return what to say of a forward that failed because it takes more inputs than one; "" of another failure."""
+    forward = getattr(type(unwrapped(model)).forward, "__qualname__", "forward")
+    if not isinstance(error, TypeError) or not re.match(rf"{re.escape(forward)}\(\) missing \d+ required", str(error)):
+        return ""
+    return f"; {ONE_INPUT}"
 
 
 def eval_copy(model: nn.Module) -> nn.Module:

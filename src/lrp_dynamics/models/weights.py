@@ -16,6 +16,7 @@ from lrp_dynamics.base.names import shown
 from lrp_dynamics.models.description import Description
 
 CONTAINERS = ("state_dict", "model_state_dict", "model")  # keys under which checkpoints keep the weights
+COUNTER = "num_batches_tracked"
 PREFIXES = (
     "module.",
     "model.",
@@ -66,20 +67,37 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], Description | None]:
         if isinstance(state[inner], Tensor):  # a weight of that name
             break
         state = state[inner]
-    named = isinstance(state, Mapping) and state and all(isinstance(name, str) for name in state)
-    if not named or not all(isinstance(value, Tensor) for value in state.values()):
-        found = f"a mapping with the keys {', '.join(map(repr, list(state)[:5]))}" if named else type(state).__name__
-        raise UserError(
-            f"{path} holds no state_dict but {shown(found)}; expected a mapping from parameter names to tensors, alone "
-            f"or as {', '.join(CONTAINERS)}"
-        )
+    if isinstance(state, Mapping) and not _is_state(state):
+        inside = [key for key, value in state.items() if _is_state(value)]
+        if len(inside) != 1:  # one alone is meant, whatever it is called, such as "net"
+            named = state and all(isinstance(name, str) for name in state)
+            keys = ", ".join(map(repr, list(state)[:5]))
+            found = f"a mapping with the keys {keys}" if named else type(state).__name__
+            alone = f"; save one alone: torch.save(checkpoint[{inside[0]!r}], FILE)" if inside else ""
+            raise UserError(
+                f"{path} holds no state_dict but {shown(found)}; expected a mapping from parameter names to tensors, "
+                f"alone or as {', '.join(CONTAINERS)}, or the only one in a checkpoint{shown(alone)}"
+            )
+        state = state[inside[0]]
+    elif not isinstance(state, Mapping):
+        raise UserError(f"{path} holds no state_dict but {type(state).__name__}; expected that of a network")
     _check_plain(state, path)
     return dict(state), None
+
+
+def _is_state(value: object) -> bool:
+    """Tell whether it is a mapping from names to tensors."""
+    pairs = value.items() if isinstance(value, Mapping) else ()
+    return bool(pairs) and all(isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in pairs)
 
 
 def _unread(path: Path, error: Exception) -> str:
     """Return why torch does not read a file as plain data, and what to do, in one sentence."""
     text = str(error)
+    with open(path, "rb") as file:
+        start = file.read(2)
+    if start != b"PK" and start[:1] != b"\x80":  # neither of the forms of torch.save: what torch says of it misleads
+        return f"{path} is neither a .safetensors file nor a state_dict of torch.save"
     if named := re.search(r"GLOBAL (\S+) was not an allowed|(?:class|global:)(?: GLOBAL)? (\S+)", text):
         what = next(filter(None, named.groups())).rstrip(".")
         return (
@@ -160,7 +178,10 @@ def compare(model: nn.Module, state: Mapping[str, Tensor], source: Path, name: s
             if found.shape != value.shape:
                 problem = f"has {key!r} of shape {tuple(found.shape)}, expected {tuple(value.shape)}"
             # Any float can be taken for a float; of whole numbers in its place nobody knows what they stand for.
-            elif found.dtype != value.dtype and not (found.is_floating_point() and value.is_floating_point()):
+            # BatchNorm's counter, which `half()` on each tensor rounds, plays no part in eval mode.
+            elif found.dtype != value.dtype and not (
+                found.is_floating_point() and (value.is_floating_point() or key.endswith(COUNTER))
+            ):
                 problem = f"has {key!r} of type {found.dtype}, expected {value.dtype}"
     if problem:
         raise UserError(f"{source}: the weights are not those of {name!r} (it {problem})")

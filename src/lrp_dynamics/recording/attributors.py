@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from inspect import signature
 from typing import Any
 
 import torch
@@ -143,6 +144,12 @@ def named(name: str, function: Function) -> Function:
     return function
 
 
+def _check(adapter: str, found: Any, fits: bool, expected: str) -> None:
+    if not fits:
+        shown = repr(found) if isinstance(found, str) else f"an object of type {type(found).__name__}"
+        raise UserError(f"attributors.{adapter}: found {shown}, expected {expected}")
+
+
 def captum(attribution: Any, **options: Any) -> Function:
     """Adapt an attribution of Captum (Kokhlikyan et al. 2020, arXiv:2009.07896).
 
@@ -151,13 +158,29 @@ def captum(attribution: Any, **options: Any) -> Function:
     attribution
         Such as ``captum.attr.DeepLift(model)``.
     **options
-        For its ``attribute``.
+        For its ``attribute``, such as ``sliding_window_shapes`` of ``Occlusion``.
 
     Returns
     -------
     callable
         Inputs (n, ...) and classes (n,) to a map shaped as the inputs, in the units of that attribution.
+
+    Raises
+    ------
+    UserError
+        If it is no attribution of Captum, or its ``attribute`` needs an option that is not given.
     """
+    _check(
+        "captum", attribution, hasattr(attribution, "attribute"), "an attribution such as captum.attr.DeepLift(model)"
+    )
+    _, *arguments = signature(attribution.attribute).parameters.values()
+    needed = [a.name for a in arguments if a.default is a.empty and a.kind in (a.POSITIONAL_OR_KEYWORD, a.KEYWORD_ONLY)]
+    if missing := [name for name in needed if name not in {"target", *options}]:
+        kind = type(attribution).__name__
+        raise UserError(
+            f"attributors.captum: {kind} needs {', '.join(missing)}; give what its `attribute` takes as keyword "
+            f"arguments: attributors.captum({kind}(model), {missing[0]}=...)"
+        )
     return named(
         f"captum {type(attribution).__name__}",
         lambda inputs, target: attribution.attribute(inputs, target=target, **options),
@@ -180,6 +203,11 @@ def zennit(model: nn.Module, composite: Any) -> Function:
         Inputs (n, ...) and classes (n,) to relevance shaped as the inputs, in units of the class's logit, from which
         it starts.
     """
+
+    _check("zennit", model, isinstance(model, nn.Module), "a torch.nn.Module")
+    _check(
+        "zennit", composite, hasattr(composite, "register"), "a composite such as zennit.composites.EpsilonPlusFlat()"
+    )
 
     def attribute(inputs: Tensor, target: Tensor) -> Tensor:
         from zennit.attribution import Gradient
@@ -209,6 +237,9 @@ def grad_cam(cam: Any) -> Function:
         Images (n, C, H, W) and classes (n,) to a map (n, H, W) without unit, between 0 and 1.
     """
 
+    usable = callable(cam) and not isinstance(cam, nn.Module)
+    _check("grad_cam", cam, usable, "a method such as pytorch_grad_cam.GradCAM(model, [layer])")
+
     def attribute(inputs: Tensor, target: Tensor) -> Any:
         from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
@@ -234,6 +265,8 @@ def gradient_times_input(model: nn.Module, name: str = "gradient x input") -> Fu
     callable
         Inputs (n, ...) and classes (n,) to a map shaped as the inputs, in units of the class's logit.
     """
+
+    _check("gradient_times_input", model, isinstance(model, nn.Module), "a torch.nn.Module")
 
     def attribute(inputs: Tensor, target: Tensor) -> Tensor:
         inputs.requires_grad_()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
+from inspect import signature
 from typing import Any
 
 import torch
@@ -51,6 +52,21 @@ def fixed(explainer: Explainer, inputs: Tensor, target: Tensor) -> Callable[[], 
     return lambda: explainer(inputs, target)
 
 
+def _check_takes_two(function: Callable) -> None:
+    """Refuse a function that cannot be called with inputs and targets."""
+    try:
+        taken = signature(function.forward if isinstance(function, nn.Module) else function)
+    except (TypeError, ValueError):  # of some that are not written in Python
+        return
+    try:
+        taken.bind(None, None)
+    except TypeError:
+        name = getattr(function, "__name__", type(function).__name__)
+        raise UserError(
+            f"composite: found {name}{taken}, expected a function of two arguments, inputs and targets"
+        ) from None
+
+
 def make_explainer(
     model: nn.Module, spec: "str | Mapping[str, Any] | lrp.Composite | Explainer", bounds: tuple | None = None
 ) -> tuple[str, Explainer]:
@@ -81,7 +97,14 @@ def make_explainer(
     if isinstance(spec, lrp.Explainer):
         return spec.composite.name, spec
     if callable(spec):
+        _check_takes_two(spec)
         explainer = Attributor(model, spec)
         return explainer.name, explainer
+    if not isinstance(spec, str | Mapping | lrp.Composite):
+        raise UserError(
+            f"composite: found an object of type {type(spec).__name__}; expected a name, a mapping, an lrp.Composite, "
+            "or a function of inputs and targets; lrp_dynamics.recording.attributors makes such functions of the "
+            "attributions of other packages, as attributors.captum(DeepLift(model))"
+        )
     explainer = lrp.Explainer(model, spec, bounds=bounds, as_eval=True)
     return explainer.composite.name, explainer

@@ -14,11 +14,13 @@ from lrp_dynamics.recording.store import ACCUMULATORS, SAMPLE_FIELDS, SCALARS, S
 def arrays(recording: RelevanceFile, every: int = 1) -> Iterator[tuple[str, np.ndarray]]:
     """Yield all that a recording holds under its names in the file, maps as float32 under "relevance" and last.
 
+    Before them come the iterations that they are of, "relevance_iteration".
+
     Parameters
     ----------
     recording : RelevanceFile
     every : int
-        Take each n-th step of the maps; the first step is the first of them.
+        Take each n-th recorded step of the maps, from the first on; all else is of every step.
     """
     for name in STEPS:
         yield f"steps/{name}", recording.step(name)
@@ -29,6 +31,7 @@ def arrays(recording: RelevanceFile, every: int = 1) -> Iterator[tuple[str, np.n
     fixed = [*SAMPLE_FIELDS, "image", *(name for name in ("mask", "target") if recording.has_sample(name))]
     for name in fixed + [name for name in recording.sample_names() if name.startswith("factors/")]:
         yield f"samples/{name}", recording.sample(name)
+    yield "relevance_iteration", recording.step("iteration")[::every]
     yield "relevance", recording.maps(slice(None, None, every))
 
 
@@ -95,7 +98,7 @@ def to_tensorboard(recording: RelevanceFile, folder: Path, every: int = 1) -> No
             for step, image in zip(steps, maps, strict=True):
                 picture = colours(0.5 + 0.5 * image / limit, bytes=True)[..., :3]
                 writer.add_image(f"{tag}/relevance", picture, int(iterations[step]), dataformats="HWC")
-                for name in ("logit", "step_divergence"):
+                for name in ("logit" if recording.tells_output else "r_sum", "step_divergence"):
                     value = recording.file["scalars"][name][step, sample]
                     if np.isfinite(value):
                         writer.add_scalar(f"{tag}/{name}", value, int(iterations[step]))

@@ -11,6 +11,7 @@ from lrp_dynamics import lrp
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.recording.attributors import as_map
 from lrp_dynamics.recording.recorder import Recorder
+from lrp_dynamics.recording.store import MAPS_ALONE, UNKNOWN
 
 
 def import_maps(
@@ -39,7 +40,8 @@ def import_maps(
         Increasing; default: 0, 1, 2, ...
     logits : ndarray, shape (T, N, K), optional
         The network's outputs. Without them, or without labels, it is not known which output a map explains: the
-        logit is the map's sum then, and what needs right and wrong stays empty.
+        recording says "maps alone" as its attribute "target", the sum of a map stands in place of the logit, and what
+        needs right and wrong stays empty.
     images : ndarray u1, shape (N, C, H, W), optional
         Default: grey.
     labels : ndarray of whole numbers, shape (N,), optional
@@ -47,7 +49,7 @@ def import_maps(
     loss : ndarray, shape (T,), optional
         Training loss.
     attributes : mapping, optional
-        As `Recorder` takes them; "composite" is "imported" by default.
+        As `Recorder` takes them; "composite" is "imported" by default, and "model" is not known.
     overwrite : bool
         Replace an existing recording.
 
@@ -68,11 +70,25 @@ def import_maps(
     for name, (values, expected) in given.items():
         if values is not None and np.shape(values) != expected:
             raise UserError(f"{name}: found shape {np.shape(values)}, expected {expected}, as of maps {maps.shape}")
+    # Looked at before there is a file.
+    if (wrong := next((step for step in range(steps) if not np.isfinite(maps[step]).all()), None)) is not None:
+        raise UserError(f"maps: found values that are not finite in step {wrong}, counted from 0; expected numbers")
     iterations = np.arange(steps) if iterations is None else np.asarray(iterations)
+    whole = iterations.dtype.kind in "iuf" and (iterations == np.floor(iterations)).all()
+    if not whole or (iterations[1:] <= iterations[:-1]).any():
+        raise UserError("iterations: expected whole numbers, each greater than the one before")
     channels = np.shape(images)[1] if np.ndim(images) == len(shape) + 2 else 1
     samples = torch.zeros(count, channels, *shape)
     classes = logits is not None and labels is not None  # else it is not known which output a map explains
-    known = np.asarray(labels) if classes else np.ones((count, np.shape(logits)[-1] if logits is not None else 1))
+    told = {"model": UNKNOWN} | ({} if classes else {"target": MAPS_ALONE}) | dict(attributes or {})
+    names = told.get("classes", ())
+    if np.asarray(labels).dtype.kind in "iu" and not isinstance(names, str) and 0 < len(names) <= np.max(labels):
+        raise UserError(
+            f"classes: found {len(names)} {'name' if len(names) == 1 else 'names'} and a sample of class "
+            f"{np.max(labels)}; expected a name for each class from 0, in this order"
+        )
+    # Without logits the sum stands for an output of no classes, of which nothing is predicted.
+    known = np.asarray(labels) if classes else np.ones((count, *([1, 1] if logits is None else np.shape(logits)[-1:])))
     details: dict[str, Any] = {"label": np.full(count, -1) if labels is None else np.asarray(labels)}
     details |= {} if images is None else {"image": np.asarray(images)}
     now = {"step": 0, "first": 0}
@@ -81,13 +97,15 @@ def import_maps(
         step, members = now["step"], slice(now["first"], now["first"] + len(inputs))
         values = as_map(np.array(maps[step, members], dtype=np.float32), inputs, "imported")
         total = values.flatten(1).sum(1)
-        output = total[:, None] if logits is None else torch.as_tensor(np.array(logits[step, members], np.float32))
+        output = (
+            total[:, None, None] if logits is None else torch.as_tensor(np.array(logits[step, members], np.float32))
+        )
         explained = output.gather(1, target[:, None])[:, 0] if classes else total
         nothing = torch.full_like(total, torch.inf)
         return lrp.Relevance(values, output, explained, explained - total, {}, nothing)
 
     stored.name = "imported"
-    options = {"details": details, "attributes": attributes, "overwrite": overwrite, "maps": count, "batch": count}
+    options = {"details": details, "attributes": told, "overwrite": overwrite, "maps": count, "batch": count}
     with Recorder(path, torch.nn.Identity(), samples, known, composite=stored, **options) as recorder:
         for step in range(steps):
             now["step"] = step

@@ -32,6 +32,7 @@ from lrp_dynamics.recording.arguments import (
     number,
     whole,
 )
+from lrp_dynamics.recording.attributors import Attributor
 from lrp_dynamics.recording.explainers import Explainer, fixed, make_explainer
 from lrp_dynamics.recording.shards import BATCH
 from lrp_dynamics.recording.store import ACCUMULATORS, BLOCK, SCALARS, STEPS, class_type
@@ -254,7 +255,7 @@ class Recorder:
             left -= len(scale)
         step_of = {name: torch.cat(parts) for name, parts in taken.items()}
         if step_of["finite"].device.type == "cpu":  # another device would be waited for: `_write` looks there
-            _check_finite(step_of["finite"].numpy(), step["iteration"])
+            self._check_finite(step_of["finite"].numpy(), step["iteration"])
         if self._targets is None:
             self._writer.put_target(torch.cat(targets).cpu().numpy())
             self._targets = targets
@@ -311,7 +312,7 @@ class Recorder:
         try:
             arrays = parcel.open()
             for step, finite in zip(steps, arrays["finite"], strict=True):
-                _check_finite(finite, step["iteration"])
+                self._check_finite(finite, step["iteration"])
             plain = {name: arrays["plain"][..., k] for k, name in enumerate(_OF_A_MAP)}
             self._writer.append(
                 {name: np.array([step[name] for step in steps]) for name in STEPS},
@@ -362,6 +363,19 @@ class Recorder:
                 self.flush()
                 self._writer.close(complete=complete)
 
+    def _check_finite(self, finite: np.ndarray, iteration: int) -> None:
+        if finite.all():
+            return
+        cause = "the training has probably diverged: lower the learning rate"
+        if isinstance(self._explainer, lrp.Explainer):
+            cause += ", or choose a composite with a larger stabilizer"
+        elif isinstance(self._explainer, Attributor):
+            cause = f"the attribution {self._explainer.name!r} returned it so: look there, or the training diverged"
+        raise UserError(
+            f"Recorder: at iteration {iteration} the relevance of sample {int((~finite).argmax())} is not finite; "
+            f"{cause}"
+        )
+
     def _check_open(self) -> None:
         self._check_process()
         self._writer.background.check()
@@ -375,11 +389,3 @@ class Recorder:
                 f"Recorder: {self.path} is recorded by process {self._process}, of which this one, {os.getpid()}, is a "
                 "copy; record there, or with a recorder of its own here"
             )
-
-
-def _check_finite(finite: np.ndarray, iteration: int) -> None:
-    if not finite.all():
-        raise UserError(
-            f"Recorder: at iteration {iteration} the relevance of sample {int((~finite).argmax())} is not finite; the "
-            "training has probably diverged: lower the learning rate, or choose a composite with a larger stabilizer"
-        )

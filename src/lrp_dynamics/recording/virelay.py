@@ -68,7 +68,7 @@ def to_virelay(recording: RelevanceFile, folder: Path, step: int = -1) -> None:
             # It takes a map of one channel for none, and sums three.
             file["index"] = np.arange(count)
             file["attribution"] = np.pad(maps[:, None], ((0, 0), (0, 2), (0, 0), (0, 0)))
-            file["label"], file["prediction"] = labels, np.eye(max(used) + 1)[predicted]
+            file["label"], file["prediction"] = labels, np.eye(max(0, *used) + 1)[predicted] * (predicted >= 0)[:, None]
         with h5py.File(made / "analysis.h5", "w") as file:
             groups = {"all samples": np.arange(count)}
             groups |= {f"class-{k}": np.flatnonzero(labels == k) for k in used if (labels == k).sum() > 2}

@@ -12,7 +12,7 @@ import numpy as np
 
 from lrp_dynamics.base import disk
 from lrp_dynamics.base.errors import StorageError, UserError
-from lrp_dynamics.base.files import check_output
+from lrp_dynamics.base.files import check_output, make_folder
 from lrp_dynamics.base.locks import Lock, is_open
 from lrp_dynamics.recording import checksums, chunks
 from lrp_dynamics.recording.background import Background
@@ -77,7 +77,7 @@ class RelevanceWriter:
         self.open = True  # told without HDF5, which one thread at a time may use
         self._begun = self._room = 0  # steps that are written or being written, and those that have a place on the disk
         self.count, self.maps = len(samples["image"]), maps
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path.parent)
         self._lock = Lock(self.path)
         self._real = real = self.path.resolve()  # wherever the process works when the file is closed
         try:

@@ -24,6 +24,7 @@ from lrp_dynamics.reports.words import plural
 TOP = 5
 FEW = 10  # images whose predictions a terminal shows; of more, a bar shows how many are done
 MOST_LAYERS = 48  # in a picture
+BELOW = "a logit below 0 is shared out as negative relevance:\nby rules such as z_plus all of the map is blue then"
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Results:
     predictions: dict[str, list] = field(default_factory=dict)
     layers: dict[str, list] = field(default_factory=dict)
     sheet: list[photos.Entry] = field(default_factory=list)
+    below: bool = False  # whether a logit below 0 was explained
 
     def write(self, out: Path, origin: str) -> list[str]:
         """Write them into a folder; return the names of the files."""
@@ -66,6 +68,7 @@ class Results:
             names.append("layers.csv")
         if len(self.sheet) > 1:
             title = f"{len(self.sheet)} images explained"
+            origin += f"\n{BELOW}".replace("relevance:\n", "relevance: ") if self.below else ""
             names += [path.name for path in photos.save_sheets(out, self.sheet, title, origin)]
         return names
 
@@ -140,28 +143,56 @@ def explain_image(
     logits = forward(network, inputs)
     order = logits.argsort(descending=True)
     explained = int(fixed if fixed is not None else order[int(task.target == "runner-up")])
-    likely = f"{literal(about.classes[explained])} ({100 * logits.softmax(0)[explained].item():.1f} %)"
-    maps, table, title = {}, {}, likely
+    why = "chosen" if fixed is not None else task.target
+    likely = heading(about.classes[explained], why, logits.softmax(0)[explained].item())
+    below = logits[explained].item() < 0 and any(e.composite.initial == "logit" for e in explainers.values())
+    maps, units, table, title = {}, {}, {}, likely
     for composite, explainer in explainers.items():
         result = explainer(inputs, torch.tensor([explained], device=device), layers=_wanted(task.layers))
         together = explainer.composite.initial == "softmax"
+        unit = units[composite] = photos.UNITS.get(explainer.composite.initial, photos.UNIT)
         title = "all classes, by their softmax" if together else likely
         origin = " · ".join(literal(text) for text in (label, f"{about.model} ({about.trained_on})", composite))
+        origin += f"\n{balance(explainer.composite.initial, result)}"
         table = predictions(label, composite, logits, None if together else explained, about.classes, result)
         _extend(results.predictions, table)
         maps[composite] = result.input[0].cpu().double().sum(0).numpy()
         stem = name if len(explainers) == 1 else f"{name}-{composite}"
-        photos.save_heatmap(out / f"{stem}-heatmap.png", maps[composite], title, origin)
-        photos.save_overlay(out / f"{stem}-overlay.png", pixels, maps[composite], title, origin)
+        photos.save_heatmap(out / f"{stem}-heatmap.png", maps[composite], title, origin, unit)
+        photos.save_overlay(out / f"{stem}-overlay.png", pixels, maps[composite], title, origin, unit)
         if task.layers:
             _extend(results.layers, layer_table(label, composite, result))
             if shaped := layer_maps(result):
-                photos.save_layers(out / f"{stem}-layers.png", shaped, title, origin)
+                photos.save_layers(out / f"{stem}-layers.png", shaped, title, origin, unit)
     if len(explainers) > 1:
         origin = " · ".join(literal(text) for text in (label, f"{about.model} ({about.trained_on})"))
-        photos.save_side_by_side(out / f"{name}-grid.png", pixels, maps, likely, origin)
-    results.sheet.append(photos.Entry(label, likely.replace("\\$", "$"), photos.tiles(pixels, maps.values())))
+        origin += f"\n{BELOW}" if below else ""
+        photos.save_side_by_side(
+            out / f"{name}-grid.png", pixels, maps, likely, origin, "; ".join(dict.fromkeys(units.values()))
+        )
+    results.below |= below
+    told = likely.replace("\\$", "$") + (", logit < 0" if below else "")
+    results.sheet.append(photos.Entry(label, told, photos.tiles(pixels, maps.values())))
     return table
+
+
+def heading(name: str, why: str, probability: float) -> str:
+    """Return which class a picture explains, why this one, and how likely the network takes it to be.
+
+    Examples
+    --------
+    >>> heading("cross", "runner-up", 0.023)
+    'cross, runner-up (2.3 %)'
+    """
+    return f"{literal(name)}, {why} ({100 * probability:.1f} %)"
+
+
+def balance(initial: str, result: Relevance) -> str:
+    """Return what a map sums up to, beside what was put in at the output."""
+    put = result.initial.item()
+    name = "logit" if initial == "logit" else f"relevance put in ({initial})"
+    text = f"sum of the map {result.input.sum().item():.3g}, {name} {put:.3g}".replace("-", "−")
+    return f"{text}\n{BELOW}" if initial == "logit" and put < 0 else text
 
 
 def find_images(paths: Sequence[Path], out: Path) -> dict[Path, str]:

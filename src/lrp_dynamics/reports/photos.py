@@ -16,6 +16,10 @@ from lrp_dynamics.base.style import RC, SIGNED, bare, limit_of, short, show_imag
 from lrp_dynamics.data.pictures import as_picture
 
 UNIT = "relevance for the class (logit units)"
+UNITS = {  # of a composite that starts with something else than the logit
+    "softmax": "relevance for all classes (in all, their probabilities: 1)",
+    "one": "relevance for the class (in all, 1)",
+}
 OWN_SCALE = "red: for the class, blue: against it; each map has a scale of its own"
 TILE, GAP, TEXT, SHEET = 112, 8, 26, 60  # sizes in pixels of a sheet, and how many images it has at most
 COLUMNS = 6  # of panels of layers
@@ -37,13 +41,15 @@ def blend(pixels: np.ndarray, relevance: np.ndarray, limit: float) -> np.ndarray
     return (1 - opacity) * paper + opacity * colour
 
 
-def save_heatmap(path: Path, relevance: np.ndarray, title: str, origin: str) -> None:
+def save_heatmap(path: Path, relevance: np.ndarray, title: str, origin: str, unit: str = UNIT) -> None:
     """Write a map (H, W) on a signed scale centred at zero."""
     limit = limit_of(relevance)
-    _save_one(path, lambda axes: show_signed(axes, relevance, limit), limit, title, origin)
+    _save_one(path, lambda axes: show_signed(axes, relevance, limit), limit, title, origin, unit)
 
 
-def save_overlay(path: Path, pixels: np.ndarray, relevance: np.ndarray, title: str, origin: str) -> None:
+def save_overlay(
+    path: Path, pixels: np.ndarray, relevance: np.ndarray, title: str, origin: str, unit: str = UNIT
+) -> None:
     """Write a map (H, W) over its image (C, H, W) uint8."""
     limit = limit_of(relevance)
 
@@ -52,10 +58,12 @@ def save_overlay(path: Path, pixels: np.ndarray, relevance: np.ndarray, title: s
         bare(axes)
         return matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(-limit, limit), SIGNED)
 
-    _save_one(path, draw, limit, title, origin)
+    _save_one(path, draw, limit, title, origin, unit)
 
 
-def save_side_by_side(path: Path, pixels: np.ndarray, maps: Mapping[str, np.ndarray], title: str, origin: str) -> None:
+def save_side_by_side(
+    path: Path, pixels: np.ndarray, maps: Mapping[str, np.ndarray], title: str, origin: str, unit: str = UNIT
+) -> None:
     """Write an image (C, H, W) uint8 beside its maps (H, W) by several composites, above themselves on the image."""
 
     def fill(figure: Figure) -> None:
@@ -70,10 +78,10 @@ def save_side_by_side(path: Path, pixels: np.ndarray, maps: Mapping[str, np.ndar
             below.imshow(blend(pixels, relevance, limit))
             bare(below)
 
-    _save(path, fill, (2.2 * (1 + len(maps)), 5.4), title, f"{origin}\n{UNIT}\n{OWN_SCALE}")
+    _save(path, fill, (2.2 * (1 + len(maps)), 5.4), title, f"{origin}\n{unit}\n{OWN_SCALE}")
 
 
-def save_layers(path: Path, maps: Mapping[str, np.ndarray], title: str, origin: str) -> None:
+def save_layers(path: Path, maps: Mapping[str, np.ndarray], title: str, origin: str, unit: str = UNIT) -> None:
     """Write the relevance (H, W), summed over channels, that arrived at each of several layers."""
     columns = min(COLUMNS, len(maps))
     rows = -(-len(maps) // columns)
@@ -88,7 +96,7 @@ def save_layers(path: Path, maps: Mapping[str, np.ndarray], title: str, origin: 
             height, width = relevance.shape
             axes.set_title(f"{literal(name, 26)}\n{height}×{width}, ±{short(limit)}", fontsize=7)
 
-    _save(path, fill, (max(5.2, 1.8 * columns), 1.1 + 2.05 * rows), title, f"{origin}\n{UNIT}\n{OWN_SCALE}")
+    _save(path, fill, (max(5.2, 1.8 * columns), 1.1 + 2.05 * rows), title, f"{origin}\n{unit}\n{OWN_SCALE}")
 
 
 @dataclass(frozen=True)
@@ -133,7 +141,8 @@ def _save_sheet(path: Path, entries: Sequence[Entry], title: str, origin: str) -
     columns = min(len(entries), max(1, 1000 // width))
     rows, height, top = -(-len(entries) // columns), TILE + TEXT + GAP, 34
     # Titles need some room, however few images there are.
-    canvas = np.full((top + rows * height + 30, max(columns * width + GAP, 620), 3), 255, np.uint8)
+    foot = 15 * (origin.count("\n") + 2)
+    canvas = np.full((top + rows * height + foot, max(columns * width + GAP, 620), 3), 255, np.uint8)
     places = [(top + n // columns * height, GAP + n % columns * width) for n in range(len(entries))]
     for entry, (y, x) in zip(entries, places, strict=True):
         for n, tile in enumerate(entry.tiles):
@@ -155,12 +164,12 @@ def _save_sheet(path: Path, entries: Sequence[Entry], title: str, origin: str) -
     _save(path, fill, (canvas.shape[1] / 100, canvas.shape[0] / 100))
 
 
-def _save_one(path: Path, draw: Callable[[Any], Any], limit: float, title: str, origin: str) -> None:
+def _save_one(path: Path, draw: Callable[[Any], Any], limit: float, title: str, origin: str, unit: str) -> None:
     def fill(figure: Figure) -> None:
         axes = figure.subplots()
         bar = figure.colorbar(draw(axes), ax=axes, fraction=0.04, pad=0.02)
         bar.set_ticks([-limit, 0, limit], labels=[f"−{short(limit)}", "0", f"+{short(limit)}"])
-        bar.set_label(UNIT, fontsize=8)
+        bar.set_label(unit, fontsize=8)
         bar.outline.set_visible(False)
 
     _save(path, fill, (5.2, 5.0), title, origin)
