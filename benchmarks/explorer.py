@@ -11,8 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from lrp_dynamics.commands.explorer import named
 from lrp_dynamics.reports.explorer import write_explorer
+from lrp_dynamics.reports.naming import named
 
 # Move the slider at each frame of the screen, from end to end, with what is chosen and the grid in view.
 SCRUB = """async (frames) => {

@@ -6,17 +6,22 @@ import sys
 import numpy as np
 import pytest
 import torch
+from geometry import faults_of
 from torch import nn
 
-from lrp_dynamics import Recorder, UserError, open_relevance, study
+from lrp_dynamics import Recorder, UserError, lrp, open_relevance, study
 
 NAMES = ["cat", "dog $x^{$ & <b>", "ant"]
 KINDS = {"images": (1, 6, 7), "signals": (2, 9), "tables": (5,), "volumes": (1, 3, 4, 5)}
 
 
-def recorder(path, shape, **options):
+def recorder_model(shape):
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Flatten(), nn.Linear(int(np.prod(shape)), 6), nn.ReLU(), nn.Linear(6, 3))
+    return nn.Sequential(nn.Flatten(), nn.Linear(int(np.prod(shape)), 6), nn.ReLU(), nn.Linear(6, 3))
+
+
+def recorder(path, shape, **options):
+    model = recorder_model(shape)
     known = {"classes": NAMES, "dataset_title": "toys"}
     return Recorder(path, model, torch.rand(4, *shape), [0, 1, 2, 0], maps=3, attributes=known, **options), model
 
@@ -58,6 +63,28 @@ def test_every_plot_shows_the_samples_asked_for(recording, tmp_path):
     assert "Divergence of 4 samples" in words(figure)
     figure.savefig(tmp_path / "divergence.pdf")
     assert (tmp_path / "divergence.pdf").stat().st_size > 1000
+
+
+def test_nothing_is_in_the_way_of_what_a_plot_shows(recording):
+    figures = {
+        "heatmaps": recording.plot.heatmaps([0, 1]),
+        "dynamics": recording.plot.dynamics(),
+        "curves": recording.plot.curves([0, 1, 2]),
+    }
+    assert {name: found for name, figure in figures.items() if (found := faults_of(figure))} == {}
+    *tiles, bar = figures["heatmaps"].axes
+    lowest = min(axes.xaxis.get_tightbbox().y0 for axes in tiles if axes.get_xlabel())
+    assert lowest - bar.bbox.y1 > 4  # pixels
+
+
+def test_an_explanation_says_which_output_it_is_of():
+    model, inputs = recorder_model((1, 4, 4)), torch.rand(2, 1, 4, 4)
+    told = words(lrp.plot(lrp.relevance(model, inputs, torch.tensor([2, 1])), inputs))
+    assert "output 2 is" in told
+    assert "output 1 is" in told
+    assert "input 0" in told
+    part = torch.tensor([[True, True, False]] * 2)
+    assert "output" not in words(lrp.plot(lrp.relevance(model, inputs, part), inputs))
 
 
 @pytest.mark.parametrize("samples", [[3], -1, [], "x", [0.5], [True]])

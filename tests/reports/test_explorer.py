@@ -307,6 +307,7 @@ def test_several_recordings_are_of_the_same_samples(walk, tmp_path):
     write_explorer(tmp_path / "e.html", {"a": walk, "b": moved})
     page = Page(tmp_path / "e.html")
     assert [sample["index"] for sample in page.meta["samples"]] == [107, 108, 109]
+    assert page.title == "random walks (synthetic) · none"
     with open_relevance(moved) as file:
         truth = file.maps()[:, 0].reshape(7, -1)
     assert np.percentile(errors(page.frames(1, 0), truth), 95) <= BOUND

@@ -1,10 +1,12 @@
 """The explorer's page in a browser: scrubbed, sorted, filtered, dragged, linked to, by mouse, keys and touch."""
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import h5py
 import matplotlib
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from synthetic import write_recording
 
 from lrp_dynamics import open_relevance
 from lrp_dynamics.base.style import AMOUNT
+from lrp_dynamics.recording.store import MAPS_ALONE
 from lrp_dynamics.reports.explorer import write_explorer
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -89,13 +92,13 @@ def visit(browser, page_file):
     """Open the page; at the end nothing has been asked for, and nothing complained of."""
     contexts, said = [], []
 
-    def opened(link: str = "", **options):
+    def opened(link: str = "", path: Path = page_file, **options):
         contexts.append(browser.new_context(**{"viewport": {"width": 1280, "height": 900}} | options))
         page = contexts[-1].new_page()
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", lambda request: request.url.startswith(page_file.as_uri()) or said.append(request.url))
-        page.goto(page_file.as_uri() + link)
+        page.on("request", lambda request: request.url.startswith(path.as_uri()) or said.append(request.url))
+        page.goto(path.as_uri() + link)
         page.wait_for_selector("html[data-ready] .u-over")
         settle(page)
         return page
@@ -247,6 +250,70 @@ def test_the_threshold_is_dragged_and_divides_the_samples(visit, recordings):
     assert step_of(page) == STEPS - 1
 
 
+def test_labels_of_the_histogram_stand_where_their_values_are(visit):
+    for link in ("", "#th=1000", "#th=0.001", "#r=1"):
+        page = visit(link)
+        low, high, limit = (
+            np.log10(float(page.get_attribute("#histogram", f"aria-value{end}"))) for end in ("min", "max", "now")
+        )
+        width = page.locator("#histogram").bounding_box()["width"]
+        ticks = json.loads(page.get_attribute("#histogram", "data-ticks"))
+        assert len(ticks) >= 2, link
+        values, places = np.transpose(ticks)
+        np.testing.assert_allclose(places, (np.log10(values) - low) / (high - low) * width, atol=0.01)
+        assert low <= limit <= high
+        assert np.diff(places).min() > 20
+
+
+def test_numbers_stand_beside_the_recording_that_they_are_of(visit, recordings):
+    page = visit("#s=2&r=0,1")
+    for row, path in zip(page.locator(".run").all(), recordings.values(), strict=True):
+        with open_relevance(path) as file:
+            divergence = file.accumulated("dynamics")[2].sum()
+            margin = file.scalar("margin")[:, 2].mean()
+        told = row.locator("dl").inner_text().replace("−", "-")
+        found = dict(re.findall(r"(divergence|AUM)\s+(\S+)", told))
+        assert float(found["divergence"].replace(",", "")) == pytest.approx(divergence, rel=0.01)
+        assert float(found["AUM"]) == pytest.approx(margin, rel=0.01)
+    assert page.locator(".who dl").count() == 0
+    assert "first," in page.inner_text("#whose")
+    page.uncheck("#runs label:nth-of-type(1) input")
+    settle(page)
+    assert "second," in page.inner_text("#whose")
+    assert page.inner_text("#axis").endswith("second")
+
+
+def test_a_filter_that_nothing_passes_says_so(visit):
+    page = visit("#only=above&th=100000")
+    assert page.inner_text("#count") == "None of 24 samples is above the threshold."
+
+
+def test_maps_alone_are_shown_without_image_and_logit(visit, tmp_path):
+    path = write_recording(tmp_path / "maps.h5", np.random.default_rng(0).normal(size=(9, 3, 8, 8)).astype(np.float32))
+    with h5py.File(path, "a") as file:
+        file.attrs.update({"target": MAPS_ALONE, "dataset": "unknown", "dataset_title": "unknown"})
+        file["samples/image"][:] = 0
+    write_explorer(tmp_path / "maps.html", {"maps": path})
+    page = visit(path=tmp_path / "maps.html")
+    assert page.inner_text("h1") == "maps.h5"
+    assert "no image" in page.inner_text(".who")
+    assert page.locator(".chart h3").all_inner_texts()[0].startswith("Relevance")
+    assert "logit" not in page.inner_text("#main")
+    assert page.locator("#view option").all_inner_texts() == ["relevance", "accumulated dynamics"]
+    assert page.is_hidden("#overlay")
+    set_range(page, "step", 3)
+    with open_relevance(path) as file:
+        assert np.corrcoef(painted(page, 0), file.maps(3, 0).ravel())[0, 1] > 0.99
+
+
+def test_a_map_of_a_signal_lies_over_no_strips_of_its_channels(visit, tmp_path):
+    maps = np.random.default_rng(0).normal(size=(9, 3, 30)).astype(np.float32)
+    write_explorer(tmp_path / "signals.html", {"signals": write_recording(tmp_path / "signals.h5", maps)})
+    page = visit("#o=40", path=tmp_path / "signals.html")
+    assert page.is_hidden("#overlay")
+    assert page.eval_on_selector(".panels canvas[role=img]", "it => it.style.opacity") == "1"
+
+
 def test_keys(visit):
     page = visit("#s=0&t=10")
     for key, step in {"ArrowRight": 11, "Shift+ArrowRight": 21, "ArrowLeft": 20, "Home": 0, "End": STEPS - 1}.items():
@@ -309,6 +376,8 @@ def test_a_phone_has_all_of_it_without_scrolling_sideways(visit):
     page = visit(viewport={"width": 390, "height": 800}, has_touch=True, is_mobile=True, color_scheme="dark")
     assert page.get_attribute("html", "data-theme") == "dark"
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.locator(".key canvas:visible").count() == 2
+    assert page.evaluate("(it => it.scrollWidth <= it.clientWidth)(document.querySelector('#legend'))")
     page.locator(".thumb").nth(5).tap()
     settle(page)
     assert page.get_attribute(".thumb[data-sample='5']", "aria-pressed") == "true"

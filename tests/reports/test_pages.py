@@ -1,11 +1,14 @@
 """The frame of every page: contents, anchors, large figures, tables, numbers with descriptions, footer."""
 
+import io
 import json
 import re
 from html.parser import HTMLParser
 from shutil import which
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from lrp_dynamics.base.typeset import rule_name
 from lrp_dynamics.reports.footer import find_provenance, made_by
@@ -87,6 +90,15 @@ def test_in_a_browser_nothing_is_wider_than_the_screen_text_has_contrast_and_fig
             page.goto((tmp_path / "page.html").as_uri())
             page.locator("summary").click()
             assert page.evaluate("document.documentElement.scrollWidth") == width
+            # A shadow says that a table goes on; at its end there is none.
+            edges = []
+            for scrolled in (0, 10_000):
+                page.eval_on_selector(".table >> nth=1", "(it, to) => { it.scrollLeft = to; }", scrolled)
+                image = np.asarray(Image.open(io.BytesIO(page.locator(".table").nth(1).screenshot())).convert("L"))
+                edges.append(abs(float(image[3, -2]) - float(image[3, image.shape[1] // 2])))
+            assert edges[0] > 40 > edges[1] + 30
+            told = page.eval_on_selector(".enlarge", "it => getComputedStyle(it, '::after').content")
+            assert ("tap" in told) == (width == 400)
             colours = page.evaluate("['color', 'backgroundColor'].map(name => getComputedStyle(document.body)[name])")
             text, background = (_luminance(colour) for colour in colours)
             assert (text > background) == (scheme == "dark")

@@ -25,13 +25,14 @@ def plot(result: Relevance, images: Any = None, *, names: Sequence[str] | None =
         What to show beside the maps, in the shape of the input: pixels as uint8, or the inputs as the network takes
         them, each stretched to its own range. Default: maps alone.
     names : sequence of str, optional
-        What to write at each row. Default: its number.
+        What to write at each row. Default: "input" and its number.
 
     Returns
     -------
     Figure
         A row for each input: the input, and its relevance summed over channels, red for what is explained and blue
-        against it, on a symmetric scale of its own.
+        against it, on a symmetric scale of its own. Above it, which output is explained, where the relevance put in is
+        the value of just one, and the sum of the map.
 
     Raises
     ------
@@ -60,15 +61,26 @@ def plot(result: Relevance, images: Any = None, *, names: Sequence[str] | None =
     if not len(relevance):
         raise UserError("lrp.plot: found a result of no input, expected one or more")
     initial = result.initial.detach().double().cpu().numpy()
-    return in_house_style(_draw)(relevance, shown, initial, names)
+    output = result.output.detach().double().cpu().numpy()
+    return in_house_style(_draw)(relevance, shown, initial, output, names)
 
 
 def _array(images: Any) -> np.ndarray:
     return np.asarray(images.detach().cpu() if hasattr(images, "detach") else images)
 
 
+def _explained(initial: float, output: np.ndarray) -> int | None:
+    """Return the class whose score was put in as relevance, None where that is not one class for sure."""
+    found = np.flatnonzero(output == initial) if output.ndim == 1 else []
+    return int(found[0]) if len(found) == 1 else None
+
+
 def _draw(
-    relevance: np.ndarray, images: np.ndarray | None, initial: np.ndarray, names: Sequence[str] | None
+    relevance: np.ndarray,
+    images: np.ndarray | None,
+    initial: np.ndarray,
+    output: np.ndarray,
+    names: Sequence[str] | None,
 ) -> "Figure":
     from lrp_dynamics.base.names import literal
     from lrp_dynamics.base.style import limit_of, new_figure, short, show_sample, show_signed
@@ -76,7 +88,9 @@ def _draw(
     count, left = min(len(relevance), MOST), len(relevance) - MOST
     columns = 1 + (images is not None)
     title = "Relevance" + (f" of the first {MOST} of {len(relevance)} inputs" if left > 0 else "")
-    figure = new_figure(title, "red for what is explained, blue against it", 1.2 + 2.1 * columns, 0.7 + 1.7 * count)
+    column = 2.1 if relevance.ndim < 4 else 1.5  # a picture is no wider than its row is high
+    height = 0.7 + 1.8 * count
+    figure = new_figure(title, "red for what is explained, blue against it", max(2.6, 0.8 + column * columns), height)
     grid = figure.subplots(count, columns, squeeze=False)
     for number, row in enumerate(grid):
         if images is not None:
@@ -87,8 +101,11 @@ def _draw(
         bar.set_ticks([-limit, 0, limit], labels=[f"−{short(limit)}", "0", short(limit)])
         bar.ax.tick_params(labelsize=6, length=2)
         bar.outline.set_visible(False)
-        row[-1].set_title(f"Σ R = {short(float(values.sum()), 3)} of {short(float(initial[number]), 3)}", fontsize=8)
-        row[0].set_ylabel(literal(str(names[number]), 30) if names is not None else str(number), fontsize=8)
+        total, put = (short(float(value), 3) for value in (values.sum(), initial[number]))
+        which = _explained(initial[number], output[number])
+        told = f"Σ R = {total} of {put}" if which is None else f"output {which} is {put}\nΣ R = {total}"
+        row[-1].set_title(told, fontsize=8)
+        row[0].set_ylabel(literal(str(names[number]), 30) if names is not None else f"input {number}", fontsize=8)
     return figure
 
 

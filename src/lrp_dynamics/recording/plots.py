@@ -34,8 +34,8 @@ class Plots:
         Parameters
         ----------
         samples : int or sequence of int, optional
-            Positions in the recording, of samples whose maps are stored; by default six, of as many classes as there
-            are.
+            Positions in the recording, of samples whose maps are stored; by default six, of different classes as far as
+            there are such.
         moments : int
             How many moments of the training, from its first record to its last, at most.
 
@@ -63,7 +63,7 @@ class Plots:
         return in_house_style(spread.dynamics_maps)(Run.of(self._recording), self._chosen(samples))
 
     def curves(self, samples: int | Sequence[int] | None = None) -> "Figure":
-        """Draw explained output, sum of the map, step divergence and, where it is known, the loss along the training.
+        """Draw explained output, where it is known, sum of the map, step divergence and, if recorded, the loss.
 
         Parameters
         ----------

@@ -153,10 +153,10 @@ _FRAME = """\
 <title>{{ title }}</title>
 <style>
 :root { color-scheme: light dark; --text: #1c1c1c; --quiet: #555; --page: #fff; --raised: #f4f6f8; --line: #dde1e4;
-        --strong: #888; --link: #0060a0; }
+        --strong: #888; --link: #0060a0; --shade: #0006; }
 @media (prefers-color-scheme: dark) {
   :root { --text: #e4e6e8; --quiet: #a9b0b6; --page: #15181b; --raised: #23282d; --line: #373d43; --strong: #7b838a;
-          --link: #7cc0f5; }
+          --link: #7cc0f5; --shade: #fff6; }
   .frame img { padding: .5rem; border-radius: .4rem; }
 }
 html { scroll-padding-top: 1rem; }
@@ -191,7 +191,10 @@ sup, sub { line-height: 0; }
 .enlarge::after { content: "enlarge"; position: absolute; top: 0; right: 0; padding: .05rem .5rem; opacity: 0;
                   font-size: .75rem; color: #fff; background: #333; }
 :is(.enlarge:hover, .enlarge:focus)::after { opacity: .85; }
-@media (hover: none) { .enlarge::after { opacity: .6; } }
+@media (hover: none), (max-width: 40rem) {
+  .enlarge::after { content: "tap to enlarge"; position: static; display: block; padding: .1rem 0 0; opacity: 1;
+                    text-align: right; color: var(--link); background: none; }
+}
 .zoom:target .enlarge::after { content: none; }
 .close { display: none; }
 .zoom:target { position: fixed; inset: 0; z-index: 1; overflow: auto; background: #fff; }
@@ -202,11 +205,18 @@ sup, sub { line-height: 0; }
 .caption { margin: 0 0 1.6rem; padding-left: .8rem; border-left: 3px solid var(--line); color: var(--quiet);
            font-size: .88rem; line-height: 1.5; }
 .caption p { margin: 0; }
-.table { overflow-x: auto; margin: .8rem 0 1.4rem; }
+/* A shadow at the side on which a table goes on. */
+.table { overflow-x: auto; margin: .8rem 0 1.4rem; background-repeat: no-repeat;
+         background-attachment: local, local, scroll, scroll;
+         background-image: linear-gradient(to right, var(--page) 40%, transparent),
+           linear-gradient(to left, var(--page) 40%, transparent),
+           linear-gradient(to right, var(--shade), transparent), linear-gradient(to left, var(--shade), transparent);
+         background-position: left, right, left, right;
+         background-size: 2.5rem 100%, 2.5rem 100%, 1rem 100%, 1rem 100%; }
 table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
 th, td { padding: .28rem .8rem .28rem 0; text-align: left; border-bottom: 1px solid var(--line); vertical-align: top; }
-th { border-bottom: 1.5px solid var(--strong); font-weight: 600; }
-table:has(th:nth-child(10)) :is(th, td) { padding-right: .45rem; font-size: .92em; }
+th { border-bottom: 1.5px solid var(--strong); font-weight: 600; vertical-align: bottom; }
+table:has(th:nth-child(10)) :is(th, td) { padding-right: .35rem; font-size: .9em; }
 td.number, th.number { text-align: right; white-space: nowrap; }
 th.number { white-space: normal; }
 code { font: .9em "DejaVu Sans Mono", Menlo, Consolas, monospace; background: var(--raised); padding: .05em .25em; }

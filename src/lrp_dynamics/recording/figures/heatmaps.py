@@ -1,28 +1,30 @@
 """Figures of heatmaps along the training, and of their changes from step to step."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from lrp_dynamics.base.style import limit_of, new_figure, short, show_amount, show_sample, show_signed
+from lrp_dynamics.base.style import limit_of, new_figure, short, show_amount, show_signed
 from lrp_dynamics.recording.figures.run import Run
+from lrp_dynamics.recording.figures.tiles import show_tile
 
 _ROWS = 6  # one sample each of so many classes
 _TILE = 0.86  # inches
+_NARROWEST = 6.5  # inches: room for the title
 
 
 def heatmaps(run: Run, samples: Sequence[int] | None = None) -> Figure:
     """Show the relevance maps of a few samples along the training, each sample on its own symmetric scale."""
     moments, chosen = run.moments(), run.one_per_class(_ROWS) if samples is None else samples
     figure, grid = _grid("Heatmaps along training", run, moments, chosen)
-    name, score = ("p", run.scalar("probability")) if run.scored else ("output", run.scalar("logit"))
+    name, score = _score(run)
     for sample, row in zip(chosen, grid, strict=True):
         maps = np.stack([run.recording.maps(int(moment), sample) for moment in moments])
         limit = limit_of(maps)
         for moment, relevance, axes in zip(moments, maps, row[1:], strict=True):
             artist = show_signed(axes, relevance, limit)
-            axes.set_xlabel(f"{name} = {score[moment, sample]:.2f}", fontsize=6.5, labelpad=1.5)
+            axes.set_xlabel(f"{name} = {score(moment, sample)}", fontsize=6.5, labelpad=1.5)
         _scale_note(row[-1], f"±{short(limit)}")
     for moment, axes in zip(moments, grid[0, 1:], strict=True):
         axes.set_title(_step_name(run, moment))
@@ -53,14 +55,25 @@ def heatmap_changes(run: Run, samples: Sequence[int] | None = None) -> Figure:
     return figure
 
 
+def _score(run: Run) -> tuple[str, Callable[[int, int], str]]:
+    """Return what is written below each map: probability, output, or, where neither is known, the map's sum."""
+    if not (run.scored or run.recording.tells_output):
+        total = run.scalar("r_sum")
+        return "Σ", lambda moment, sample: short(total[moment, sample], 3)
+    name, values = ("p", run.scalar("probability")) if run.scored else ("output", run.scalar("logit"))
+    return name, lambda moment, sample: f"{values[moment, sample]:.2f}"
+
+
 def _grid(title: str, run: Run, moments: np.ndarray, chosen: Sequence[int]) -> tuple[Figure, np.ndarray]:
     columns = len(moments) + 1
-    width = max(6.5, 1.1 + _TILE * columns)  # room for the title of a run with few moments
+    width = max(_NARROWEST, 1.1 + _TILE * columns)
     height = 1.2 + (_TILE + 0.17) * len(chosen)
     figure = new_figure(f"{title} – {run.title}", run.origin, width, height)
+    if columns < 6:  # side by side, and not spread over the width of the title
+        figure.get_layout_engine().set(rect=(0, 0, max(3.0, 0.9 + _TILE * columns) / width, 1))
     grid = figure.subplots(len(chosen), columns, squeeze=False)
     for sample, row in zip(chosen, grid, strict=True):
-        show_sample(row[0], run.image(sample))
+        show_tile(row[0], run, sample)
         row[0].set_ylabel(run.class_name(sample), fontsize=8)
     grid[0, 0].set_title("sample")
     return figure, grid
@@ -75,8 +88,11 @@ def _scale_note(axes, text: str) -> None:
 
 
 def _bar(figure: Figure, artist, grid: np.ndarray, labels: list[str], name: str) -> None:
-    bar = figure.colorbar(artist, ax=grid, location="bottom", fraction=0.025, aspect=45, pad=0.015, shrink=0.6)
+    pad = max(0.015, 0.11 / figure.get_figheight())  # not less than what stands below the maps
+    few = grid.shape[1] < 6
+    size = {"fraction": 0.025, "aspect": 20 if few else 45, "pad": pad, "shrink": 0.9 if few else 0.6}
+    bar = figure.colorbar(artist, ax=grid, location="bottom", **size)
     low, high = artist.get_clim()
     bar.set_ticks(np.linspace(low, high, len(labels)), labels=labels)
-    bar.set_label(name, fontsize=8)
+    bar.set_label(name.replace(" (", "\n(", 1).replace("; ", ";\n") if few else name, fontsize=8)
     bar.outline.set_visible(False)

@@ -4,11 +4,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lrp_dynamics.base.style import BLUE, GREEN, SKY, VERMILION, bare, legend_above, new_figure, show_sample
+from lrp_dynamics.base.style import BLUE, GREEN, SKY, VERMILION, bare, legend_above, new_figure
 from lrp_dynamics.recording.figures.run import Run
+from lrp_dynamics.recording.figures.tiles import show_tile
 
 _STEP = "training step"
 _LINES = 500  # in a panel
+_FAR = 20  # between amounts that one axis does not show together
 
 
 def samples(run: Run) -> Figure:
@@ -25,7 +27,7 @@ def samples(run: Run) -> Figure:
     for sample, axes in enumerate(grid.flat):
         bare(axes)
         if sample < count:
-            show_sample(axes, run.image(sample))
+            show_tile(axes, run, sample)
             axes.set_xticks([])
             wrong = not run.samples["correct"][sample]
             axes.set_xlabel(
@@ -75,9 +77,12 @@ def prediction_and_relevance(run: Run) -> Figure:
     count, first = prediction.shape[1], run.iteration[0]
     index = first if first < 10 else f"{{{first}}}"
     figure = new_figure(f"Prediction and relevance of {count} samples – {run.title}", run.origin, 8.6, 3.6)
-    left, right = figure.subplots(1, 2, sharey=True)
-    lines(left, run.iteration, prediction - prediction[0], BLUE)
-    lines(right, run.iteration, relevance - relevance[0], VERMILION)
+    moved = prediction - prediction[0], relevance - relevance[0]
+    left, right = figure.subplots(1, 2, sharey=_alike(*moved))
+    lines(left, run.iteration, moved[0], BLUE)
+    lines(right, run.iteration, moved[1], VERMILION)
+    if not _alike(*moved):
+        right.set_ylabel("change of the sum of the map")
     left.set(
         xlabel=_STEP,
         ylabel=f"change since step {first} ({run.amount})",
@@ -89,18 +94,27 @@ def prediction_and_relevance(run: Run) -> Figure:
     return figure
 
 
+def _alike(*amounts: np.ndarray) -> bool:
+    """Whether amounts can be compared on one axis."""
+    low, high = sorted(np.abs(values).max(initial=0) for values in amounts)
+    return bool(high <= _FAR * low) or low == 0 == high
+
+
 def step_changes(run: Run) -> Figure:
-    """Draw |P_i - P_{i+1}| beside |R_i - R_{i+1}| for all samples."""
-    prediction, relevance = run.scalar("logit"), run.scalar("r_sum")
+    """Draw |P_i - P_{i+1}|, where outputs are known, beside |R_i - R_{i+1}| for all samples."""
+    shown = [("r_sum", VERMILION, r"relevance  $|R_i - R_{i+1}|$  (of the sums over the maps)")]
+    if run.recording.tells_output:
+        shown.insert(0, ("logit", BLUE, r"prediction  $|P_i - P_{i+1}|$"))
+    changes = [np.abs(np.diff(run.scalar(name), axis=0)) for name, *_ in shown]
     figure = new_figure(f"Changes from step to step – {run.title}", run.origin, 8.6, 3.6)
-    left, right = figure.subplots(1, 2, sharey=True)
-    lines(left, run.iteration[1:], np.abs(np.diff(prediction, axis=0)), BLUE)
-    lines(right, run.iteration[1:], np.abs(np.diff(relevance, axis=0)), VERMILION)
-    left.set(xlabel=_STEP, ylabel=f"change in one step ({run.amount})", title=r"prediction  $|P_i - P_{i+1}|$")
-    right.set(xlabel=_STEP, title=r"relevance  $|R_i - R_{i+1}|$  (of the sums over the maps)")
-    left.set_ylim(bottom=0)
-    for axes in (left, right):
+    panels = figure.subplots(1, len(shown), sharey=_alike(*changes[:1], *changes[-1:]), squeeze=False)[0]
+    for axes, values, (_, colour, title) in zip(panels, changes, shown, strict=True):
+        lines(axes, run.iteration[1:], values, colour)
+        axes.set(xlabel=_STEP, title=title)
+    for axes in panels:
+        axes.set_ylim(bottom=0)
         legend_above(axes)
+    panels[0].set_ylabel(f"change in one step ({run.amount})")
     return figure
 
 
@@ -110,7 +124,9 @@ def conservation(run: Run) -> Figure:
     size = np.maximum(np.maximum(np.abs(initial), mass), np.finfo(np.float32).tiny)
     figure = new_figure(f"Conservation of relevance – {run.title}", run.origin, 8.6, 3.9)
     left, right = figure.subplots(1, 2)
-    ends = np.array([min(initial.min(), total.min()), max(initial.max(), total.max())])
+    ends = np.array([initial.min(), initial.max()])
+    if _alike(initial, total):  # else the line would leave no width to the dots
+        ends = np.array([min(ends[0], total.min()), max(ends[1], total.max())])
     left.plot(ends, ends, color="black", linewidth=0.8, label="conserved exactly", zorder=3)  # over the dots
     left.plot(initial.ravel(), total.ravel(), ".", color=BLUE, markersize=2, alpha=0.3, rasterized=True)
     left.plot([], [], ".", color=BLUE, label="a sample at a training step")

@@ -7,10 +7,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 
-from lrp_dynamics.base.style import GREY, limit_of, new_figure, short, show_amount, show_sample, show_signed
+from lrp_dynamics.base.style import GREY, limit_of, new_figure, short, show_amount, show_signed
 from lrp_dynamics.recording.figures.run import Run
+from lrp_dynamics.recording.figures.tiles import show_tile
 
 _WIDTH, _HEIGHT, _TILE = 8.6, 4.75, 0.95  # inches
+_CENTRE = 2.2 + 2.35
 
 
 def schematic(run: Run) -> Figure:
@@ -21,12 +23,13 @@ def schematic(run: Run) -> Figure:
     figure.set_layout_engine("none")  # everything below has its place in inches
     top, middle, bottom = 3.1, 1.72, 0.35
     picture = _axes(figure, 0.08, top)
-    show_sample(picture, run.image(sample))
+    show_tile(picture, run, sample)
     name = run.class_name(sample)
     picture.set_title(name if name.startswith("sample ") else f"sample: {name}")
 
     starts = sorted({0, last // 2, last - 1})
-    centres = [2.2 + 2.35 * k for k in range(len(starts))]
+    first = 2.2 + 2.35 * (3 - len(starts)) / 2
+    centres = [first + 2.35 * k for k in range(len(starts))]
     for start, centre in zip(starts, centres, strict=True):
         maps = run.recording.maps(slice(start, start + 2), sample).astype(np.float64)
         first, second = run.iteration[start : start + 2]
@@ -47,13 +50,13 @@ def schematic(run: Run) -> Figure:
             va="center",
             fontsize=7.5,
         )
-        _arrow(figure, (centre, middle - 0.04), (0.5 * centre + 0.5 * centres[1 % len(centres)], bottom + _TILE + 0.04))
+        _arrow(figure, (centre, middle - 0.04), (0.5 * centre + 0.5 * _CENTRE, bottom + _TILE + 0.04))
     for before, after in pairwise(centres):
         _write(figure, (before + after) / 2, top + _TILE / 2, "…", 15)
     _write(figure, 0.7, middle + _TILE / 2, f"how much\neach {run.recording.unit} changes\nin each step", 8.5)
     _write(figure, 0.7, bottom + _TILE / 2, "summed over\nall steps", 8.5)
 
-    centre = centres[1 % len(centres)]
+    centre = _CENTRE
     total = _axes(figure, centre - _TILE / 2, bottom)
     show_amount(total, run.dynamics[sample], limit_of(run.dynamics[sample]))
     _write(figure, centre - _TILE / 2 - 0.85, bottom + _TILE / 2, "Dynamics\n$= \\Sigma_i\\,|R_i - R_{i+1}|$", 9)

@@ -1,6 +1,7 @@
 """What the figures of a recorded training are drawn from."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -8,6 +9,11 @@ from lrp_dynamics.base.names import literal
 from lrp_dynamics.base.typeset import rule_name
 from lrp_dynamics.data.pictures import as_picture
 from lrp_dynamics.recording.store import UNKNOWN, RelevanceFile, sum_of_maps
+
+
+def has_images(recording: RelevanceFile) -> bool:
+    """Whether any sample shows something: of maps that were imported alone, the samples are all zeros."""
+    return any(recording.image(sample).any() for sample in range(recording.samples))
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,11 @@ class Run:
         parts = [self.title, *(text for value, text in known if value != UNKNOWN), steps]
         return " · ".join(parts) + self.recording.drawn
 
+    @cached_property
+    def has_images(self) -> bool:
+        """Whether there is something to show of the samples."""
+        return has_images(self.recording)
+
     @property
     def iteration(self) -> np.ndarray:
         """Training step of each record (T,); 0 is the network before the training."""
@@ -112,6 +123,8 @@ class Run:
     @property
     def amount(self) -> str:
         """The unit of relevance."""
+        if not self.recording.tells_output:
+            return "units of the maps"
         return "logit units" if self.scored else "output units"
 
     def class_name(self, sample: int, width: int = 40) -> str:

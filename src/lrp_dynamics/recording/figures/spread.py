@@ -18,10 +18,10 @@ from lrp_dynamics.base.style import (
     new_figure,
     short,
     show_amount,
-    show_sample,
     show_signed,
 )
 from lrp_dynamics.recording.figures.run import Run
+from lrp_dynamics.recording.figures.tiles import show_tile
 
 
 def dynamics_maps(run: Run, samples: Sequence[int] | None = None) -> Figure:
@@ -33,7 +33,7 @@ def dynamics_maps(run: Run, samples: Sequence[int] | None = None) -> Figure:
     for axes, title in zip(grid[0], titles, strict=True):
         axes.set_title(title)
     for sample, row in zip(chosen, grid, strict=True):
-        show_sample(row[0], run.image(sample))
+        show_tile(row[0], run, sample)
         row[0].set_ylabel(_name(run, sample), fontsize=8)
         final = run.recording.maps(-1, sample)
         limit = limit_of(final)

@@ -221,6 +221,7 @@ def about(item: Source) -> dict[str, Any]:
         **{name: shown(attrs[name]) for name in ("model", "dataset_title", "target")},
         "seed": shown(attrs["seed"]),
         "complete": recording.complete,
+        "tells_output": recording.tells_output,
         "steps": recording.steps,
         "all_samples": recording.samples,
         "iteration": recording.step("iteration").tolist(),
@@ -249,6 +250,8 @@ def samples(item: Source, numbers: Sequence[int]) -> list[tuple[dict[str, Any], 
     forgotten = forgetting_events(correct)
     table = recording.sample("label_clean")
     found = []
+    if not recording.tells_output:
+        columns["logit"].fill(np.nan)  # the sum of the map stands in its place
     for place, number in enumerate(numbers):
         curves = {}
         scales = {}

@@ -17,6 +17,7 @@ from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.files import atomic, check_output
 from lrp_dynamics.base.names import shown
 from lrp_dynamics.base.style import AMOUNT, SIGNED
+from lrp_dynamics.recording.figures.run import has_images
 from lrp_dynamics.recording.store import UNKNOWN, open_relevance
 from lrp_dynamics.reports.explorer import content
 from lrp_dynamics.reports.explorer.encoding import BOUND, encode
@@ -50,7 +51,7 @@ def write_explorer(
         Name to relevance.h5: of one training, or of seeds, rules or runs to be compared, all of the same samples.
         Those that are not finished are shown as far as they are.
     title : str, optional
-        Default: data and network of the first recording.
+        Default: data and network of the first recording; where the data have no name, that of its file.
     samples : int
         How many samples to show, at most; flagged ones first.
     flags : Path, optional
@@ -113,6 +114,8 @@ def _page(sources: Sequence[content.Source], title: str | None, wanted: int) -> 
         "unit": first.unit,
         "slice": first.drawn,
         "image": [pictures.shape[1], *pictures.shape[2:]],
+        "pictured": has_images(first),
+        "under": has_images(first) and len(first.shape) > 1,  # strips of a signal's channels are not those of its map
         "bound": BOUND,
         "range": content.RANGE,
         "classes": content.classes([item.recording for item in sources]),
@@ -179,9 +182,15 @@ def _summary(scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _title(sources: Sequence[content.Source]) -> str:
-    recording = sources[0].recording
-    known = [name for name in (recording.data_title, recording.attrs["model"]) if name != UNKNOWN]
-    return " · ".join(map(shown, known)) or shown(sources[0].name)
+    """Return data and network, as far as they are told and all recordings have the same."""
+    data = {item.recording.data_title for item in sources}
+    networks = {str(item.recording.attrs["model"]) for item in sources}
+    if len(data) == 1 and UNKNOWN not in data:
+        return " · ".join(shown(*names) for names in (data, networks - {UNKNOWN}) if len(names) == 1)
+    if len(sources) > 1:
+        return f"{len(sources)} recordings"
+    name, path = sources[0].name, sources[0].recording.path
+    return shown(path.name if name == path.stem else name)  # the file's name, as pages of studies have it
 
 
 @cache

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from scipy.stats import rankdata
 
 from lrp_dynamics.base.names import literal
@@ -21,10 +22,10 @@ from lrp_dynamics.base.style import (
     new_figure,
     short,
     show_amount,
-    show_sample,
     show_signed,
 )
 from lrp_dynamics.recording.figures.run import Run
+from lrp_dynamics.recording.figures.tiles import show_tile
 from lrp_dynamics.recording.store import UNKNOWN
 
 COLOURS = (BLUE, VERMILION, GREEN, ORANGE, SKY, GREY, "black")
@@ -64,7 +65,10 @@ class Several:
         forms = {"model": "{}", "composite": "rules: {}", "seed": "seed {}"}
         shared = {name: attrs[0][name] for name in forms if len({str(a[name]) for a in attrs}) == 1}
         parts = [forms[name].format(literal(str(value))) for name, value in shared.items() if value != UNKNOWN]
-        return " · ".join([self.runs[0].title, *parts, f"{len(self.runs)} recordings"])
+        titles = {run.title for run in self.runs}
+        names = ", ".join(self.label(number) for number in range(min(MOST, len(self.runs))))
+        count = f"{len(self.runs)} recordings: {names}{', …' if len(self.runs) > MOST else ''}"
+        return " · ".join([*(titles if len(titles) == 1 else ()), *parts, count])
 
     def label(self, number: int) -> str:
         """Return the name of a recording as matplotlib shows it."""
@@ -74,26 +78,35 @@ class Several:
 def curves_compared(several: Several) -> Figure:
     """Draw output, relevance and step divergence of every recording along its training: medians over its samples."""
     figure = new_figure("Along training: medians over samples", several.origin, 8.6, 3.5)
-    axes = figure.subplots(1, 3)
     names = {"logit": "explained output", "r_abs_sum": "Σ |relevance| of the map", "step_divergence": "step divergence"}
+    if not any(run.recording.tells_output for run in several.runs):
+        del names["logit"]
+    axes = figure.subplots(1, len(names))
     for panel, (key, name) in zip(axes, names.items(), strict=True):
-        highest = []
+        highest, drawn = [], []
         for number, run in enumerate(several.runs):
+            if key == "logit" and not run.recording.tells_output:
+                continue
             first = int(key == "step_divergence" and run.recording.steps > 1)
             values = np.median(run.scalar(key)[first:], axis=1)
             highest.append(values.max())
-            panel.plot(run.iteration[first:], values, label=several.label(number), **_line(number, len(values)))
+            drawn.append((run.iteration[first:], values))
+            above = len(several.runs) - 1 - number
+            panel.plot(*drawn[-1], label=several.label(number), **_line(number, len(values), above))
+        if len(drawn) > 1 and all(np.array_equal(drawn[0], other) for other in drawn[1:]):
+            name += "\n(the same in all)"
         if key != "logit" and max(highest) > 10 * min(highest) > 0:
             panel.set_yscale("log")
         panel.set(xlabel="training step", title=name)
     axes[0].set_ylabel(" / ".join(sorted({run.amount for run in several.runs})))
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower right", ncols=min(4, len(several.runs)))
+    figure.legend(*axes[-1].get_legend_handles_labels(), loc="outside lower right", ncols=min(4, len(several.runs)))
     return figure
 
 
-def _line(number: int, points: int) -> dict:
-    """Return how the n-th line is drawn; dashes show a line that lies below another."""
+def _line(number: int, points: int, above: int = 0) -> dict:
+    """Return how the n-th line is drawn; one with lines above it is wider than they are, or shows between dashes."""
     style = {"color": COLOURS[number % len(COLOURS)], "linestyle": LINES[number % len(LINES)]}
+    style |= {"linewidth": 1.2 + 0.6 * min(above, 4)}
     return style | ({"marker": "o"} if points < 3 else {})
 
 
@@ -107,7 +120,7 @@ def maps_compared(several: Several) -> Figure:
     grid = figure.subplots(len(rows), 1 + 2 * count, squeeze=False)
     for at, row in zip(rows, grid, strict=True):
         first = several.runs[0]
-        show_sample(row[0], first.image(int(several.positions[0, at])))
+        show_tile(row[0], first, int(several.positions[0, at]))
         row[0].set_ylabel(first.class_name(int(several.positions[0, at])), fontsize=8)
         for number, run in enumerate(several.runs[:count]):
             sample = int(several.positions[number, at])
@@ -145,16 +158,24 @@ def divergence_compared(several: Several) -> Figure:
         axes.plot(x, y, "o", color=BLUE, markersize=4, alpha=0.6)
     if all((values > 0).all() for values in pair):
         left.set(xscale="log", yscale="log")
-        for axis in (left.xaxis, left.yaxis):
-            axis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
-            axis.set_minor_formatter(NullFormatter())
-            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    left.set_title("divergence")
+        for axis, values in zip((left.xaxis, left.yaxis), pair, strict=True):
+            _log_ticks(axis, values)
+        left.set_title("divergence, logarithmic axes")
+    else:
+        left.set_title("divergence")
     right.set_title(f"rank, 1 the largest: correlation {several.correlations[0, 1]:.2f}".replace("-", "−"))
     for axes, unit in ((left, several.runs), (right, None)):
         names = [f"{several.label(n)}{f' ({unit[n].amount})' if unit else ''}" for n in (0, 1)]
         axes.set(xlabel=names[0], ylabel=names[1])
     return figure
+
+
+def _log_ticks(axis: Axis, values: np.ndarray) -> None:
+    """Set a few ticks of a logarithmic axis: parts of decades or, where values are close together, even steps."""
+    close = values.max() < 5 * values.min()
+    axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]) if close else LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}" if close else short(value)))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _matrix(several: Several, title: str) -> Figure:
@@ -164,7 +185,7 @@ def _matrix(several: Several, title: str) -> Figure:
         values[a, b] = values[b, a] = value
     figure = new_figure(title, several.origin, 8.6, max(3.6, 1.8 + 0.42 * count))
     axes = figure.subplots()
-    artist = axes.imshow(values, cmap=SIGNED, vmin=-1, vmax=1)
+    artist = axes.imshow(values, cmap=SIGNED, vmin=-1, vmax=1, aspect="auto")
     axes.grid(False)
     for (row, column), value in np.ndenumerate(values):
         colour, word = "white" if abs(value) > 0.6 else "black", "–" if np.isnan(value) else f"{value:.2f}"

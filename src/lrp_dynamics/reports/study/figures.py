@@ -24,6 +24,8 @@ class Drawn:
         Whether it needs stored maps.
     steps : int
         How many recorded steps it needs.
+    output : bool
+        Whether it needs to be known which output is explained.
     """
 
     draw: Callable[[Run], Figure]
@@ -31,6 +33,7 @@ class Drawn:
     caption: str
     maps: bool = False
     steps: int = 2
+    output: bool = False
 
 
 _R, _NEXT, _LAST = "R<sub>i</sub>", "R<sub>i+1</sub>", "R<sub>i−1</sub>"
@@ -50,6 +53,7 @@ FIGURES = {
         "Prediction and relevance",
         "Left: how far the explained output of each sample has moved since the first record. Right: the same for the "
         "sum of its relevance map. One thin line a sample.",
+        output=True,
     ),
     "conservation": Drawn(
         learning.conservation,
@@ -57,18 +61,21 @@ FIGURES = {
         "Left: the sum of each map against the relevance put in at the output; on the line, nothing is lost. Right: "
         "the largest deviation of any sample, as a share of its relevance, and what of it biases, stabilizers and dead "
         "units absorbed. Values below 10<sup>−9</sup> are drawn there.",
+        output=True,
     ),
     "step_changes": Drawn(
         learning.step_changes,
         "Changes from record to record",
-        "Of the explained output, and of the sum of the map. Peaks that many samples share are steps in which the "
-        "network as a whole moved far.",
+        "Of the explained output, where it is known, and of the sum of the map. Peaks that many samples share are "
+        "steps in which the network as a whole moved far.",
     ),
     "heatmaps": Drawn(
         heatmaps.heatmaps,
         "Heatmaps along training",
-        "Samples of as many classes as there are. Red pixels speak for what is explained, blue ones against it, white "
-        "is zero. Each row has one symmetric scale for all its moments, stated at its right.",
+        "Six samples at most, of different classes as far as there are such. Red pixels speak for what is explained, "
+        "blue ones against it, white is zero. Each row has one symmetric scale for all its moments, stated at its "
+        "right. Below each map, p is the probability of the class that is explained; where there is none, the output "
+        "or, where that is not known, the sum of the map.",
         maps=True,
         steps=1,
     ),
@@ -83,8 +90,8 @@ FIGURES = {
         measuring.schematic,
         "How dynamics are measured",
         "On the sample of median divergence: the absolute differences of successive maps are summed over all records, "
-        "pixel by pixel. That is the Dynamics map; its sum over all pixels is the divergence of the sample. Each pair "
-        "of maps and each difference has a colour scale of its own.",
+        "pixel by pixel. That is the Dynamics map; its sum over all pixels is the divergence of the sample. Each map "
+        "and each difference has a colour scale of its own.",
         maps=True,
     ),
     "dynamics_maps": Drawn(
@@ -121,5 +128,7 @@ def figures_of(run: Run) -> dict[str, Drawn]:
         for name, figure in FIGURES.items()
         if recording.steps >= figure.steps
         and (recording.map_samples or not figure.maps)
+        and (recording.tells_output or not figure.output)
+        and (name != "samples" or run.has_images)
         and (name != "training_loss" or (run.training is not None and len(run.training["iteration"]) > 1))
     }

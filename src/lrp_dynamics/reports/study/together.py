@@ -32,7 +32,7 @@ _CAPTIONS = {
     "curves_compared": (
         "Along training",
         "Medians over the samples of each recording: of the explained output, of the amount of relevance in the map, "
-        "and of the step divergence.",
+        "and of the step divergence. Of curves that lie on each other, the lower ones are drawn wider.",
     ),
     "maps_compared": (
         "The same samples",

@@ -1,4 +1,5 @@
 // Curves of the chosen samples along training, with one cursor for all.
+const APART_TOO_FAR = 30; // between recordings, in amount, on a linear axis
 const CHARTS = [
   { name: "Logit of the explained output", curves: [["logit", 2]] },
   { name: "Relevance", unit: `sum over ${meta.unit}s; thin: of absolute values`, curves: [["r_sum", 2], ["r_abs_sum", 1]] },
@@ -37,10 +38,10 @@ async function drawCharts() {
     }
     return series;
   });
-  charts = CHARTS.map((chart, i) => ({ chart, series: tables[i] })).filter(({ chart, series }) => series.some(([values]) => values.some((v) => v !== null)));
-  $("charts").replaceChildren(...charts.map(({ chart }) => {
+  charts = CHARTS.map((chart, i) => ({ chart, series: tables[i], bend: chart.log || chart.loss ? 0 : bendOf(tables[i], lines.length) })).filter(({ chart, series }) => series.some(([values]) => values.some((v) => v !== null)));
+  $("charts").replaceChildren(...charts.map(({ chart, bend }) => {
     const box = element("div", "chart"), title = element("h3", "", chart.name);
-    if (chart.unit) title.append(element("span", "", ` · ${chart.unit}`));
+    for (const text of [chart.unit, bend ? `logarithmic beyond ±${digits(bend)}` : ""].filter(Boolean)) title.append(element("span", "", ` · ${text}`));
     box.append(title, element("div", "plot"));
     return box;
   }));
@@ -49,15 +50,23 @@ async function drawCharts() {
   moveCursor();
 }
 
-function plotted({ chart, series }, place) {
+// Where lines are of amounts too far apart for one linear axis: the amount of the smallest, up to which it stays linear.
+function bendOf(series, lines) {
+  const sizes = Array(lines).fill(0);
+  series.forEach(([values], i) => values.forEach((v) => { sizes[i % lines] = Math.max(sizes[i % lines], Math.abs(v ?? 0)); }));
+  const known = sizes.filter((size) => size > 0), least = Math.min(...known);
+  return known.length > 1 && Math.max(...known) > APART_TOO_FAR * least ? Number(least.toPrecision(1)) : 0;
+}
+
+function plotted({ chart, series, bend }, place) {
   const style = getComputedStyle(document.documentElement);
   const ink = style.getPropertyValue("--soft").trim(), line = style.getPropertyValue("--line").trim();
   const axis = { stroke: ink, grid: { stroke: line, width: 0.6 }, ticks: { stroke: line, width: 0.6, size: 4 }, font: "11px system-ui, sans-serif" };
-  const log = chart.log && series.some(([values]) => values.some((v) => v !== null));
+  const log = chart.log && series.some(([values]) => values.some((v) => v !== null)), filter = powers(bend);
   const plot = new uPlot({
     width: Math.max(200, place.clientWidth), height: 150, legend: { show: false }, cursor: { show: false }, padding: [8, 18, 0, 0],
-    scales: { x: { time: false }, y: log ? { distr: 3 } : {} },
-    axes: [{ ...axis, size: 28, label: undefined }, { ...axis, size: 58, ...(log ? { filter: powers, grid: { ...axis.grid, filter: powers }, ticks: { ...axis.ticks, filter: powers } } : {}), values: (_, ticks) => ticks.map((v) => (v === null ? "" : digits(v))) }],
+    scales: { x: { time: false }, y: log ? { distr: 3 } : bend ? { distr: 4, asinh: bend } : {} },
+    axes: [{ ...axis, size: 28, label: undefined }, { ...axis, size: 58, ...(log || bend ? { filter, grid: { ...axis.grid, filter }, ticks: { ...axis.ticks, filter } } : {}), values: (_, ticks) => ticks.map((v) => (v === null ? "" : digits(v))) }],
     series: [{}, ...series.map(([, own]) => ({ stroke: own.color, dash: own.dash, width: own.width, spanGaps: true, points: { show: timeline.length < 2 } }))],
   }, [timeline, ...series.map(([values]) => values)], place);
   plot.root.setAttribute("role", "img");
@@ -80,9 +89,10 @@ function plotted({ chart, series }, place) {
   return { plot, now, watch };
 }
 
-// Of a logarithmic axis the powers of ten.
-function powers(_, ticks) {
-  return ticks.map((v) => (v > 0 && Math.abs(Math.log10(v) - Math.round(Math.log10(v))) < 1e-6 ? v : null));
+// Of a logarithmic axis the powers of ten; of one that is linear up to `bend` those beyond it, and zero.
+function powers(bend) {
+  const isPower = (size) => size > bend && Math.abs(Math.log10(size) - Math.round(Math.log10(size))) < 1e-6;
+  return (_, ticks) => ticks.map((v) => (v === 0 || isPower(Math.abs(v)) ? v : null));
 }
 
 function nearest(iteration) {
@@ -104,7 +114,8 @@ function moveCursor() {
 
 function drawLegend(lines, data) {
   const table = element("table"), head = element("tr");
-  for (const name of ["", "logit", "Σ R", "Σ |R|", "step divergence"]) {
+  const known = RUNS.some((run) => run.tells_output);
+  for (const name of ["", ...(known ? ["logit"] : []), "Σ R", "Σ |R|", "step divergence"]) {
     const cell = element("th", "", name);
     cell.scope = "col";
     head.append(cell);
@@ -116,9 +127,10 @@ function drawLegend(lines, data) {
     mark.style.borderColor = color;
     if (dash) mark.style.borderTopStyle = "dashed";
     const about = meta.samples[sample];
-    who.append(mark, `${scoresOf(sample).name} ${about.index}${RUNS.length > 1 ? ` · ${RUNS[run].name}` : ""}`);
+    const name = RUNS[run].scores[sample].name, place = `${about.split} ${about.index}`;
+    who.append(mark, `${name}${name === `sample ${about.index}` ? "" : ` (${place})`}${RUNS.length > 1 ? ` · ${RUNS[run].name}` : ""}`);
     const cells = [0, 1, 2, 3].map(() => element("td"));
-    line.append(who, ...cells);
+    line.append(who, ...cells.slice(known ? 0 : 1));
     table.append(line);
     return { cells, data: data[i], run };
   });

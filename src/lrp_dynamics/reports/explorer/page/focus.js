@@ -27,21 +27,30 @@ function group(sample) {
   const made = element("article", "group"), who = element("div", "who"), about = meta.samples[sample], score = scoresOf(sample);
   if (state.samples.length > 1) made.style.setProperty("--own", look(sample, primary()).color);
   const image = imageOf(sample, false), figure = element("figure", "image");
-  figure.append(stack(image));
+  figure.append(meta.pictured ? stack(image) : element("p", "", "no image"));
   image.canvas.setAttribute("role", "img");
   image.canvas.setAttribute("aria-label", `Sample: ${score.name}`);
   who.append(figure, element("h2", "", score.name), element("p", "", `${about.split} ${about.index}`));
-  if (score.flagged) who.append(element("p", "mark", score.kind === "none" ? "⚑ flagged" : `⚑ flagged, ${score.kind}`));
   if (score.noisy) who.append(element("p", "mark", "labelled wrongly"));
-  const facts = { divergence: digits(score.divergence), "log-MAD z": digits(score.z), AUM: digits(score.aum),
-    forgotten: score.forgetting === null ? "–" : `${score.forgetting} ×` };
-  const list = element("dl");
-  for (const [name, value] of Object.entries(facts)) list.append(element("dt", "", name), element("dd", "", value));
-  who.append(list);
+  if (RUNS.length === 1) who.append(...facts(score));
   const runs = element("div", "");
   runs.append(...state.runs.map((run) => row(sample, run)));
   made.append(who, runs);
   return made;
+}
+
+// What a recording tells of a sample as a whole.
+function facts(score) {
+  const known = { divergence: digits(score.divergence), "log-MAD z": digits(score.z), AUM: digits(score.aum),
+    forgotten: score.forgetting === null ? "–" : `${score.forgetting} ×` };
+  const list = element("dl"), flag = element("p", "mark", score.kind === "none" ? "⚑ flagged" : `⚑ flagged, ${score.kind}`);
+  for (const [name, value] of Object.entries(known)) {
+    if (value === "–") continue;
+    const pair = element("div");
+    pair.append(element("dt", "", name), element("dd", "", value));
+    list.append(pair);
+  }
+  return score.flagged ? [flag, list] : [list];
 }
 
 function row(sample, run) {
@@ -62,7 +71,9 @@ function row(sample, run) {
     panels.append(figure);
     own[name] = { picture, value, text };
   }
-  made.append(title, panels);
+  const score = RUNS[run].scores[sample];
+  if (score.name !== scoresOf(sample).name) title.append(element("span", "", ` explained: ${score.name}`));
+  made.append(title, ...(RUNS.length > 1 ? facts(score) : []), panels);
   rows.push(own);
   if (!loaded[run][sample]) load(run, sample).then(() => draw("step"));
   return made;
@@ -75,7 +86,7 @@ const AT_ONCE = 400;
 function paintRows() {
   let more = false;
   for (const { sample, run, now, relevance, change, dynamics } of rows) {
-    relevance.picture.canvas.style.opacity = state.opacity / 100;
+    relevance.picture.canvas.style.opacity = overlay();
     const data = loaded[run][sample], step = stepOf[run][state.step], steps = RUNS[run].steps;
     if (!data) continue;
     if (paintSum(dynamics, data, step, steps)) more = true;

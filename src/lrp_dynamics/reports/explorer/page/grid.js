@@ -10,7 +10,7 @@ const SORTS = {
 const FILTERS = {
   all: ["all", () => true],
   above: ["above the threshold", isAbove],
-  flagged: ["flagged", (s) => RUNS.some((run) => run.scores[s].flagged)],
+  flagged: ["flagged", (s) => scoresOf(s).flagged],
   wrong: ["wrong at the end", (s) => scoresOf(s).correct === false],
   noisy: ["labelled wrongly", (s) => scoresOf(s).noisy],
 };
@@ -67,8 +67,10 @@ function arrange() {
       `${digits(score.divergence)}${isAbove(s) ? ", above the threshold" : ""}${score.flagged ? ", flagged" : ""}`);
   }
   $("grid").replaceChildren(...listed.map((s) => thumbs[s].button));
-  const all = meta.samples.length;
-  $("count").textContent = `${listed.length === all ? "" : `${listed.length} of `}${all} sample${all === 1 ? "" : "s"}`;
+  const all = meta.samples.length, what = [state.only === "all" ? "" : FILTERS[state.only][0], state.class === "all" ? "" : "of this class"];
+  $("count").textContent = listed.length ? `${listed.length === all ? "" : `${listed.length} of `}${all} sample${all === 1 ? "" : "s"}`
+    : `None of ${all} sample${all === 1 ? "" : "s"} is ${what.filter(Boolean).join(" and ")}.`;
+  $("whose").textContent = `Values and maps of ${RUNS[primary()].name}, the first recording that is checked`;
   marked();
   drawHistogram();
 }
@@ -95,7 +97,7 @@ function paintThumbs() {
       load(run, sample).then(() => { waitingThumbs.add(sample); draw("thumbs"); });
       continue;
     }
-    map.canvas.style.opacity = state.view === "relevance" ? state.opacity / 100 : 1;
+    map.canvas.style.opacity = state.view === "relevance" ? overlay() : 1;
     const step = stepOf[run][state.step];
     if (state.view === "dynamics") map.amount(data.dynamics, largestOf(data.dynamics));
     else if (step >= 0 && frame(data, step, RUNS[run].steps, buffer)) map.signed(buffer, scaleOf(run, sample, buffer));
@@ -131,7 +133,7 @@ function drawHistogram() {
   const g = canvas.getContext("2d"), style = getComputedStyle(document.documentElement);
   const color = (name) => style.getPropertyValue(name).trim();
   g.scale(ratio, ratio);
-  const floor = box.height - 18, wide = box.width / bins, most = Math.max(...counts, 1);
+  const floor = box.height - 21, wide = box.width / bins, most = Math.max(...counts, 1);
   const at = (v) => ((v - axis.low) / (axis.high - axis.low)) * box.width;
   counts.forEach((count, i) => {
     if (!count) return;
@@ -148,10 +150,15 @@ function drawHistogram() {
   g.fillRect(0, floor, box.width, 1);
   g.fillStyle = color("--soft");
   g.font = "11px system-ui, sans-serif";
-  const ends = [Math.min(...values), Math.max(...values)];
-  ends.forEach((v, i) => { g.textAlign = i ? "right" : "left"; g.fillText(digits(10 ** v), i ? box.width - 1 : 1, box.height - 2); });
   g.textAlign = "center";
-  g.fillText("divergence (log scale)", box.width / 2, box.height - 2);
+  const ticks = ticksOf(10 ** axis.low, 10 ** axis.high, Math.max(2, Math.floor(box.width / 60)));
+  canvas.dataset.ticks = JSON.stringify(ticks.map((value) => [value, at(Math.log10(value))]));
+  for (const value of ticks) {
+    const text = digits(value), x = at(Math.log10(value)), half = g.measureText(text).width / 2 + 1;
+    g.fillRect(x - 0.5, floor, 1, 4);
+    g.fillText(text, Math.max(half, Math.min(box.width - half, x)), box.height - 2);
+  }
+  $("axis").textContent = `How many samples by divergence, logarithmic${RUNS.length > 1 ? ` · ${RUNS[primary()].name}` : ""}`;
   g.fillStyle = color("--warn");
   const x = at(limit);
   g.fillRect(x - 1, 0, 2, floor);
@@ -164,6 +171,19 @@ function drawHistogram() {
   canvas.setAttribute("aria-valuemax", 10 ** axis.high);
   canvas.setAttribute("aria-valuenow", threshold());
   canvas.setAttribute("aria-valuetext", `${digits(threshold())}, ${above} samples above`);
+}
+
+// Round numbers along a logarithmic axis: powers of ten, or some between them, or even steps; the most that fit.
+function ticksOf(low, high, most) {
+  const within = (values) => values.filter((v) => v >= low && v <= high);
+  const decades = [];
+  for (let p = Math.floor(Math.log10(low)); p <= Math.log10(high); p++) decades.push(p);
+  const logs = [[1, 2, 3, 4, 5, 6, 7, 8, 9], [1, 2, 5], [1, 3], [1]].map((parts) => decades.flatMap((p) => parts.map((part) => part * 10 ** p)));
+  const sets = [...(high > 3 * low ? [] : [5, 2, 1].map((by) => {
+    const size = 10 ** Math.floor(Math.log10((high - low) / 2)), step = size / by, first = Math.ceil(low / step);
+    return Array.from({ length: Math.floor(high / step) - first + 1 }, (_, i) => (first + i) * step);
+  })), ...logs, decades.filter((p) => p % 4 === 0).map((p) => 10 ** p)].map(within);
+  return sets.find((values) => values.length <= most) ?? [];
 }
 
 function setThreshold(log10) {

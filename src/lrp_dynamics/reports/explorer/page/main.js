@@ -55,6 +55,7 @@ function setTheme(dark) {
 // Have the controls show what the state is.
 function showControls() {
   for (const name of ["opacity", "scale", "sort", "class", "only", "view"]) $(name).value = state[name];
+  $("through").hidden = !meta.under || state.opacity === 100;
   $("reverse").setAttribute("aria-pressed", state.reverse);
   $("runs").querySelectorAll("input").forEach((box, run) => { box.checked = state.runs.includes(run); });
 }
@@ -90,11 +91,13 @@ function buildControls() {
     label.append(box, ` ${run.name}`);
     $("runs").append(label);
   });
-  $("runs").hidden = RUNS.length < 2;
+  $("runs").hidden = $("whose").hidden = RUNS.length < 2;
+  $("overlay").hidden = !meta.under;
+  if (!meta.pictured) $("view").querySelector("[value=image]").remove();
   for (const name of ["scale", "sort", "class", "only", "view"]) {
     $(name).addEventListener("change", () => { state[name] = $(name).value; draw("list", "step"); remember(); });
   }
-  $("opacity").addEventListener("input", () => { state.opacity = Number($("opacity").value); draw("step"); remember(); });
+  $("opacity").addEventListener("input", () => { state.opacity = Number($("opacity").value); showControls(); draw("step"); remember(); });
   $("reverse").addEventListener("click", () => { state.reverse = !state.reverse; showControls(); draw("list"); remember(); });
   $("step").addEventListener("input", () => jump(Number($("step").value)));
   $("first").addEventListener("click", () => jump(0));
@@ -156,7 +159,7 @@ function describe() {
   const unfinished = RUNS.filter((run) => !run.complete).length;
   const told = ["dataset_title", "model", "composite"].map(named).filter((text) => !meta.title.includes(text));
   $("subtitle").textContent = [...told, plural(meta.samples.length, "sample"),
-    plural(timeline.length, "step"), unfinished ? "unfinished" : "", `95 % of a sample’s maps within ${percent(meta.bound)}`].filter(Boolean).join(" · ");
+    plural(timeline.length, "step"), unfinished ? "unfinished" : "", `95 % of a sample’s maps are shown within an error of ${percent(meta.bound)}`].filter(Boolean).join(" · ");
   const said = [];
   const [rank, whole] = [(s) => s.rank > 0, (s) => s.rank === 0];
   if (meta.samples.length < meta.all_samples) said.push(`Shown are ${meta.samples.length} of ${meta.all_samples} samples whose maps all recordings have, the flagged ones first and then in the order of the recording: as many as asked for, or as fit into the page.`);
@@ -164,7 +167,7 @@ function describe() {
   if (meta.slice) said.push(`Of maps of volumes one slice is shown${meta.slice}.`);
   if (unfinished) said.push("A recording that is not finished is shown as far as it was when the page was made.");
   said.push(`Every recorded step is here. The maps of a sample are combinations of a few patterns, as many as it takes for the error of 95 % of its steps to stay within ${percent(meta.bound)} (L2 norm of the difference, relative to that of the map). Maps of which that needs more room than they take are stored one by one. Norms of maps and the accumulated dynamics of the whole recording are exact (float32); those up to a step are added up from the maps on this page, each step scaled to its recorded divergence. What is left out of a map weighs more in the small change from one step to the next: that error is given, too; step divergence and all other curves are of the unabridged maps, with three digits or more.`);
-  said.push(`Red speaks for the explained class, blue against it, white is zero; “of each step” sets the strongest colour to the largest |relevance| of each map, “of the whole run” to that which ${meta.range} % of the sample’s steps stay below. Relevance is in units of the explained output, summed over channels.`);
+  said.push(`Red speaks for what is explained, blue against it, white is zero${meta.under ? ", and lets the image show through where the overlay is not full" : ""}; “of each step” sets the strongest colour to the largest |relevance| of each map, “of the whole run” to that which ${meta.range} % of the sample’s steps stay below. Relevance is ${RUNS.some((run) => run.tells_output) ? "in units of the explained output, summed over channels" : "as it was imported"}.`);
   const table = element("table"), head = element("tr");
   for (const name of ["recording", "steps", "patterns (median)", "samples stored one by one", "error of 95 % of steps, median sample", "the same, worst sample", "worst single map", "error of the change (median)"]) head.append(element("th", "", name));
   const top = element("thead"), body = element("tbody");

@@ -50,7 +50,7 @@ let imageBytes = null;
 function imageOf(sample, grey) {
   const [channels, height, width] = meta.image;
   const picture = new Picture(height, width);
-  picture.image(imageBytes, sample * channels * height * width, channels, grey);
+  if (meta.pictured) picture.image(imageBytes, sample * channels * height * width, channels, grey);
   return picture;
 }
 

@@ -15,7 +15,8 @@ const BEGIN = {
   sort: "recorded", reverse: false, class: "all", only: "all", threshold: null,
 };
 const state = { ...BEGIN };
-const primary = () => state.runs[0];
+const primary = () => state.runs[0]; // the recording whose values sort and divide the samples
+const overlay = () => (meta.under ? state.opacity / 100 : 1);
 const scoresOf = (sample) => RUNS[primary()].scores[sample];
 const threshold = () => state.threshold ?? RUNS[primary()].threshold;
 const isAbove = (sample) => scoresOf(sample).divergence > threshold();
