@@ -119,9 +119,10 @@ def _what_differs(found: Sequence[Studied]) -> list[str]:
     parts = [f"The recordings are of different {listed(differing)}." if differing else ""]
     gaps = {int(one.metrics["largest_step_gap"]) for one in found if one.metrics}
     if len(gaps) > 1:
+        apart = listed([number(gap) for gap in sorted(gaps)])
         parts.append(
-            f"Their records are {listed([number(gap) for gap in sorted(gaps)])} training steps apart: what moves to and "
-            "fro between records is not counted, so amounts of change are not to be compared."
+            f"Their records are {apart} training steps apart: what moves to and fro between records is not counted, so "
+            "amounts of change are not to be compared."
         )
     parts += [f"<strong>{text(one.name)}</strong> was not finished." for one in found if not one.about["complete"]]
     return [paragraph(parts)] if any(parts) else []
