@@ -111,10 +111,9 @@ def test_one_jump_is_numerical_and_many_large_changes_are_persistent(tmp_path):
 
 
 def test_tiny_denominators_make_a_flag_numerical():
-    kinds = outliers.kind(
-        np.array([True, True, False]), np.full(3, 0.01), np.array([1e-9, 1.0, 1e-9]), numerical_share=0.25, tiny_z=1e-7
-    )
-    assert kinds.tolist() == ["numerical", "persistent", "none"]
+    flagged, smallest = np.array([True, True, False, True]), np.array([1e-9, 1.0, 1e-9, 0])
+    kinds = outliers.kind(flagged, np.full(4, 0.01), smallest, numerical_share=0.25, tiny_z=1e-7)
+    assert kinds.tolist() == ["numerical", "persistent", "none", "persistent"]  # 0 is that of a dead unit
 
 
 def test_majority_of_seeds(tmp_path):

@@ -121,9 +121,11 @@ def kind(
     """Name each flagged sample "numerical" or "persistent", others "none" (N,).
 
     Numerical: one step holds more than `numerical_share` of the divergence, or relevance met a denominator below
-    `tiny_z`. Such a jump says something about the rule's denominators, not about the sample. Persistent: the rest.
+    `tiny_z`. Such a jump says something about the rule's denominators, not about the sample. Persistent: the rest. A
+    denominator of exactly 0 is that of a unit without any contribution, in which nothing is shared out: it does not
+    count. Where contributions cancel to exactly 0, their shares show as a jump.
     """
-    numerical = (worst_share > numerical_share) | (min_abs_z < tiny_z)
+    numerical = (worst_share > numerical_share) | ((min_abs_z > 0) & (min_abs_z < tiny_z))
     return np.where(flagged, np.where(numerical, "numerical", "persistent"), "none")
 
 

@@ -17,7 +17,7 @@ from lrp_dynamics.reports.study.comparing import Shared, along, rank_correlation
 from lrp_dynamics.reports.study.drawing import Several
 from lrp_dynamics.reports.study.measuring import Options, Studied, opened
 from lrp_dynamics.reports.study.telling import paragraph, picture, text, title_of
-from lrp_dynamics.reports.words import correlation, number, percent, plural
+from lrp_dynamics.reports.words import correlation, listed, number, percent, plural
 
 _COLUMNS = {
     "divergence_median": ("median divergence", number),
@@ -38,12 +38,12 @@ _CAPTIONS = {
         "The same samples",
         "Samples that all recordings have, at evenly spaced ranks of divergence in the first. Left, the maps of the "
         "last record, red for what is explained and blue against it; right, the Dynamics. Each map has a scale of its "
-        f"own: compare places, not amounts. Of more than {drawing.MOST} recordings, the first are shown.",
+        "own: compare places, not amounts.",
     ),
     "similarity_compared": (
         "How alike the maps are",
-        "Cosine similarity of the maps of the same sample at the same training step: 1 for maps that differ by an "
-        "amount only, 0 for maps that have nothing in common.",
+        "Cosine similarity of the maps of the same sample at the same training step, medians over samples: 1 for maps "
+        "that differ by an amount only, 0 for maps that have nothing in common, −1 for maps that differ in sign.",
     ),
     "divergence_compared": (
         "Divergence",
@@ -91,6 +91,8 @@ def compare(found: Sequence[Studied], out: Path, options: Options, links: Mappin
     parts.append(paragraph(_on_samples(shared, found)))
     for count, name in enumerate(figures, 1):
         heading, caption = _CAPTIONS[name]
+        if name == "maps_compared" and len(found) > drawing.MOST:
+            caption += f" Of the {len(found)} recordings, the first {drawing.MOST} are shown."
         parts += [f"<h2>{heading}</h2>", picture(out / "figures" / f"{name}.png", count, heading, caption)]
         if name == "divergence_compared":
             parts += _on_ranks(several)
@@ -113,8 +115,14 @@ def _drawable(several: Several) -> dict:
 def _what_differs(found: Sequence[Studied]) -> list[str]:
     known = [one.about["known"] for one in found]
     words = {"model": "networks", "composite": "rules", "seed": "seeds"}
-    differing = [word for key, word in words.items() if len({str(one.get(key)) for one in known}) > 1]
-    parts = [f"The recordings are of different {' and '.join(differing)}." if differing else ""]
+    differing = [word for key, word in words.items() if len({str(one[key]) for one in known if key in one}) > 1]
+    parts = [f"The recordings are of different {listed(differing)}." if differing else ""]
+    gaps = {int(one.metrics["largest_step_gap"]) for one in found if one.metrics}
+    if len(gaps) > 1:
+        parts.append(
+            f"Their records are {listed([number(gap) for gap in sorted(gaps)])} training steps apart: what moves to and "
+            "fro between records is not counted, so amounts of change are not to be compared."
+        )
     parts += [f"<strong>{text(one.name)}</strong> was not finished." for one in found if not one.about["complete"]]
     return [paragraph(parts)] if any(parts) else []
 
