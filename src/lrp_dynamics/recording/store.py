@@ -332,6 +332,10 @@ class RelevanceFile:
         """Return the names of all datasets of /samples, in order: those that `sample` takes."""
         return checksums.sample_names(self.file)
 
+    def has_images(self) -> bool:
+        """Whether any sample shows something: of maps that were imported alone, the samples are all zeros."""
+        return any(self.image(sample).any() for sample in range(self.samples))
+
     def image(self, sample: int) -> np.ndarray:
         """Return the image of one sample, u1 (C, H, W); of another kind of sample, its values, f4."""
         return self.file["samples/image"][sample]

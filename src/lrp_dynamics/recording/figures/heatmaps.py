@@ -6,8 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lrp_dynamics.base.style import limit_of, new_figure, short, show_amount, show_signed
-from lrp_dynamics.recording.figures.run import Run
-from lrp_dynamics.recording.figures.tiles import show_tile
+from lrp_dynamics.recording.figures.run import Run, show_tile
 
 _ROWS = 6  # one sample each of so many classes
 _TILE = 0.86  # inches

@@ -5,8 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lrp_dynamics.base.style import BLUE, GREEN, SKY, VERMILION, bare, legend_above, new_figure
-from lrp_dynamics.recording.figures.run import Run
-from lrp_dynamics.recording.figures.tiles import show_tile
+from lrp_dynamics.recording.figures.run import Run, show_tile
 
 _STEP = "training step"
 _LINES = 500  # in a panel

@@ -8,8 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 
 from lrp_dynamics.base.style import GREY, limit_of, new_figure, short, show_amount, show_signed
-from lrp_dynamics.recording.figures.run import Run
-from lrp_dynamics.recording.figures.tiles import show_tile
+from lrp_dynamics.recording.figures.run import Run, show_tile
 
 _WIDTH, _HEIGHT, _TILE = 8.6, 4.75, 0.95  # inches
 _CENTRE = 2.2 + 2.35

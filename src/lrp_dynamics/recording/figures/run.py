@@ -4,16 +4,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from lrp_dynamics.base.names import literal
+from lrp_dynamics.base.style import GREY, bare, show_sample
 from lrp_dynamics.base.typeset import rule_name
 from lrp_dynamics.data.pictures import as_picture
 from lrp_dynamics.recording.store import UNKNOWN, RelevanceFile, sum_of_maps
-
-
-def has_images(recording: RelevanceFile) -> bool:
-    """Whether any sample shows something: of maps that were imported alone, the samples are all zeros."""
-    return any(recording.image(sample).any() for sample in range(recording.samples))
 
 
 @dataclass(frozen=True)
@@ -99,7 +96,7 @@ class Run:
     @cached_property
     def has_images(self) -> bool:
         """Whether there is something to show of the samples."""
-        return has_images(self.recording)
+        return self.recording.has_images()
 
     @property
     def iteration(self) -> np.ndarray:
@@ -170,3 +167,13 @@ class Run:
         """Return records from the untrained network to the last step, in steadily growing gaps."""
         share = np.linspace(0, 1, self.snapshots) ** 1.5
         return np.unique((share * (self.recording.steps - 1)).round().astype(int))
+
+
+def show_tile(axes: Axes, run: Run, sample: int) -> None:
+    """Show a sample as `show_sample` does, or that the recording has no images."""
+    if run.has_images:
+        show_sample(axes, run.image(sample))
+        return
+    bare(axes)
+    axes.set_aspect("equal")
+    axes.text(0.5, 0.5, "no image", ha="center", va="center", color=GREY, fontsize=7, transform=axes.transAxes)

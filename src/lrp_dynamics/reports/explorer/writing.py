@@ -17,7 +17,6 @@ from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.files import atomic, check_output
 from lrp_dynamics.base.names import shown
 from lrp_dynamics.base.style import AMOUNT, SIGNED
-from lrp_dynamics.recording.figures.run import has_images
 from lrp_dynamics.recording.store import UNKNOWN, open_relevance
 from lrp_dynamics.reports.explorer import content
 from lrp_dynamics.reports.explorer.encoding import BOUND, encode
@@ -114,8 +113,8 @@ def _page(sources: Sequence[content.Source], title: str | None, wanted: int) -> 
         "unit": first.unit,
         "slice": first.drawn,
         "image": [pictures.shape[1], *pictures.shape[2:]],
-        "pictured": has_images(first),
-        "under": has_images(first) and len(first.shape) > 1,  # strips of a signal's channels are not those of its map
+        "pictured": first.has_images(),
+        "under": first.has_images() and len(first.shape) > 1,  # strips of a signal's channels are not those of its map
         "bound": BOUND,
         "range": content.RANGE,
         "classes": content.classes([item.recording for item in sources]),

@@ -24,8 +24,7 @@ from lrp_dynamics.base.style import (
     show_amount,
     show_signed,
 )
-from lrp_dynamics.recording.figures.run import Run
-from lrp_dynamics.recording.figures.tiles import show_tile
+from lrp_dynamics.recording.figures.run import Run, show_tile
 from lrp_dynamics.recording.store import UNKNOWN
 
 COLOURS = (BLUE, VERMILION, GREEN, ORANGE, SKY, GREY, "black")
