@@ -119,11 +119,13 @@ def _sections(teller: _Teller) -> list[str]:
     found, m, figure, tell = teller.found, teller.found.metrics, teller.figure, teller.tell
     parts = ["<h2>Samples and training</h2>", *figure("samples"), *figure("training_loss")]
     if "training_loss" not in found.figures and not found.about["loss"]:
-        parts += tell("No loss was recorded; give it to <code>record(iteration, loss=...)</code>, or a training log.")
+        how = "record(iteration, loss=...)" if found.about["tells_output"] else "import_maps(..., loss=...)"
+        parts += tell(f"No loss was recorded; give it to <code>{how}</code>, or a training log.")
     if found.about["tells_output"]:
-        parts += ["<h2>Relevance and output</h2>", *figure("prediction_and_relevance")]
-        parts += tell(words.conservation(m, found.about["accounted"])) if m else []
-        parts += [*figure("conservation"), *figure("step_changes")]
+        output = figure("prediction_and_relevance")
+        output += tell(words.conservation(m, found.about["accounted"])) if m else []
+        output += [*figure("conservation"), *figure("step_changes")]
+        parts += ["<h2>Relevance and output</h2>", *output] if output else []
     else:
         parts += ["<h2>Relevance</h2>", *tell(_NO_OUTPUT), *figure("step_changes")]
     if not found.about["maps"]:
@@ -208,6 +210,7 @@ def _largest(found: Studied) -> str:
     """Return the samples of largest divergence."""
     rows, values, names = [], found.table, found.about["classes"]
     order = (-values["divergence"]).argsort(kind="stable")[:TOP]
+    indexed = values["index"].tolist() != list(range(len(values["index"])))  # else the sample is the index
     z = {} if found.outliers is None else _by_sample(found.outliers)
     for i in order.tolist():
         known = found.about["explained"] if found.about["scored"] else values["label"]
@@ -218,7 +221,7 @@ def _largest(found: Studied) -> str:
         rows.append(
             (
                 str(i),
-                str(key[1]),
+                *([str(key[1])] if indexed else []),
                 text(name),
                 number(float(values["divergence"][i])),
                 number(float(score)) if z else "–",
@@ -226,8 +229,11 @@ def _largest(found: Studied) -> str:
                 "–" if kind == "none" else text(kind),
             )
         )
-    header = ("sample", "index", "class", f"divergence ({found.about['amount']})", "z", "largest step's share", "flag")
-    return table(header, rows, numeric=(0, 1, 3, 4, 5))
+    header = ["sample", *(["index"] if indexed else []), "class", f"divergence ({found.about['amount']})", "z"]
+    header += ["largest step's share", "flag"]
+    numeric = (0, 1, 3, 4, 5) if indexed else (0, 2, 3, 4)
+    which = f"<p>The first {TOP} of {len(values['index'])}, by divergence:</p>" if len(values["index"]) > TOP else ""
+    return which + table(header, rows, numeric=numeric)
 
 
 def _by_sample(outliers: Mapping) -> dict[tuple[int, int], tuple[float, str]]:
