@@ -273,9 +273,9 @@ def cell(found: dict) -> str:
         return ""
     if FAILED in found:
         return "fails"
-    exact = "" if found["off"] is None else ", LRP-0" if found["off"] < CLOSE else ", **not LRP-0**"
-    left = f"{found['unaccounted']:.0%}" if found["unaccounted"] < 1 else "over 100%"
-    return f"{found['forwards']:.1f} F{exact}, {left} unaccounted"
+    exact = [] if found["off"] is None else ["LRP-0"] if found["off"] < CLOSE else ["**not LRP-0**"]
+    left = f"{found['unaccounted']:.0%}".replace("%", " %") if found["unaccounted"] < 1 else "> 100 %"
+    return "<br>".join([f"{found['forwards']:.1f} F", *exact, f"{left} left"])
 
 
 def table(results: dict) -> str:
