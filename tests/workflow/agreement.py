@@ -1,6 +1,7 @@
 """For each leaf of params.yaml: change it, and ask both tools what must run. Prints JSON; run in a project's folder.
 
-Of experiments of one kind, one is taken. Outputs are dummies, so that the whole workflow can be asked about without running it.
+Of experiments of one kind, one is taken. Outputs are dummies, so that the whole workflow can be asked about without
+running it.
 """
 
 import copy
