@@ -15,7 +15,7 @@ from synthetic import maps_of_a_walk, write_recording
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.tables import write_csv
 from lrp_dynamics.commands import dynamics, figures, report
-from lrp_dynamics.reports import words as sentences
+from lrp_dynamics.reports import sentences
 from lrp_dynamics.reports.notebook import execute, page
 from lrp_dynamics.studies.blog import outliers, posts
 

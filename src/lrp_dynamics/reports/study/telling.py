@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lrp_dynamics.base.names import shown
 from lrp_dynamics.base.typeset import rule_name
-from lrp_dynamics.reports import words
+from lrp_dynamics.reports import sentences
 from lrp_dynamics.reports.page import figure, folded, framed, table
 from lrp_dynamics.reports.study.figures import FIGURES
 from lrp_dynamics.reports.study.measuring import FEWEST, Studied
@@ -63,9 +63,9 @@ def text(value: object) -> str:
     return escape(shown(str(value)))
 
 
-def html(sentences: str | Iterable[str], unit: str = "pixel") -> str:
-    """Return sentences of `lrp_dynamics.reports.words` as HTML, about what the maps have values of."""
-    joined = sentences if isinstance(sentences, str) else " ".join(sentences)
+def html(said: str | Iterable[str], unit: str = "pixel") -> str:
+    """Return sentences of `lrp_dynamics.reports.sentences` as HTML, about what the maps have values of."""
+    joined = said if isinstance(said, str) else " ".join(said)
     joined = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", joined, flags=re.DOTALL)
     return re.sub(r"\bpixel(s?)\b", rf"{unit}\1", joined)
 
@@ -76,9 +76,9 @@ def picture(path: Path, count: int, title: str, caption: str) -> str:
     return figure(source, f"Figure {count}: {title}", f"<p>Figure {count}. <strong>{title}.</strong> {caption}</p>")
 
 
-def paragraph(sentences: str | Iterable[str], unit: str = "pixel") -> str:
+def paragraph(said: str | Iterable[str], unit: str = "pixel") -> str:
     """Return a paragraph."""
-    return f"<p>{html(sentences, unit)}</p>"
+    return f"<p>{html(said, unit)}</p>"
 
 
 class _Teller:
@@ -95,9 +95,9 @@ class _Teller:
         about = FIGURES[name]
         return [picture(self.found.figures[name], self.count, about.title, html(about.caption, self.unit))]
 
-    def tell(self, sentences: str | Sequence[str]) -> list[str]:
+    def tell(self, said: str | Sequence[str]) -> list[str]:
         """Return a paragraph about the maps."""
-        return [paragraph(sentences, self.unit)]
+        return [paragraph(said, self.unit)]
 
 
 def _story(teller: _Teller) -> list[str]:
@@ -106,7 +106,7 @@ def _story(teller: _Teller) -> list[str]:
     if m:
         parts += [
             "<h2>What this cannot tell</h2>",
-            *teller.tell(words.limits(m, str(found.about["dataset_title"]), teller.unit)),
+            *teller.tell(sentences.limits(m, str(found.about["dataset_title"]), teller.unit)),
         ]
     parts += ["<h2>Files</h2>", files(found)]
     if m:
@@ -123,7 +123,7 @@ def _sections(teller: _Teller) -> list[str]:
         parts += tell(f"No loss was recorded; give it to <code>{how}</code>, or a training log.")
     if found.about["tells_output"]:
         output = figure("prediction_and_relevance")
-        output += tell(words.conservation(m, found.about["accounted"])) if m else []
+        output += tell(sentences.conservation(m, found.about["accounted"])) if m else []
         output += [*figure("conservation"), *figure("step_changes")]
         parts += ["<h2>Relevance and output</h2>", *output] if output else []
     else:
@@ -135,15 +135,15 @@ def _sections(teller: _Teller) -> list[str]:
     if not m:
         return [*parts, *tell("Dynamics need two recorded steps at least, and there is one.")]
     parts += [
-        *tell([*words.smoothness(m), *words.spacing(m)]),
+        *tell([*sentences.smoothness(m), *sentences.spacing(m)]),
         "<h2>Dynamics</h2>",
         *tell(_definition()),
         *figure("schematic"),
     ]
-    parts += [*tell(words.accuracy_of_measurement(m)), *figure("dynamics_maps"), *tell(words.placement(m))]
+    parts += [*tell(sentences.accuracy_of_measurement(m)), *figure("dynamics_maps"), *tell(sentences.placement(m))]
     parts += [
         *figure("differences"),
-        *tell(words.timing(m)),
+        *tell(sentences.timing(m)),
         "<h2>Samples that change most</h2>",
         *figure("divergence"),
     ]
@@ -167,8 +167,8 @@ def summary(found: Studied) -> list[str]:
             "whatever it predicts later. Of an untrained network, that is a class by chance.</p>"
         )
     if m:
-        topics = [words.conservation(m, about["accounted"])] if about["tells_output"] else []
-        topics += [words.smoothness(m), words.placement(m), outlying(found)]
+        topics = [sentences.conservation(m, about["accounted"])] if about["tells_output"] else []
+        topics += [sentences.smoothness(m), sentences.placement(m), outlying(found)]
         parts.append("<ul>" + "".join(f"<li>{html(topic[0], about['unit'])}</li>" for topic in topics) + "</ul>")
     return parts
 
@@ -195,7 +195,7 @@ def outlying(found: Studied) -> list[str]:
         return [
             f"**Outliers are not told** from {number(count)} {plural(count, 'sample')}: that takes at least {FEWEST}."
         ]
-    return words.outliers(found.metrics)
+    return sentences.outliers(found.metrics)
 
 
 def _definition() -> str:
@@ -248,7 +248,7 @@ def _meaning(teller: _Teller) -> list[str]:
         for key, name in _SCORES.items()
         if f"divergence_spearman_{key}" in m
     ]
-    told = teller.tell(words.meaning(m))
+    told = teller.tell(sentences.meaning(m))
     return [*told, table(("divergence with", "Spearman"), rows, numeric=(1,))] if rows else told
 
 

@@ -12,7 +12,7 @@ from lrp_dynamics.base.names import shown
 from lrp_dynamics.base.tables import read_csv
 from lrp_dynamics.measures.outliers import tail
 from lrp_dynamics.recording.dynamics_file import open_dynamics
-from lrp_dynamics.reports import words as sentences
+from lrp_dynamics.reports import sentences
 from lrp_dynamics.reports.material import material
 from lrp_dynamics.reports.telling import Telling, code, plain
 from lrp_dynamics.reports.words import correlation, number, percent, plural
@@ -100,7 +100,7 @@ class Story(Telling):
         self.table(("divergence with", "Spearman"), rows, numeric=(1,))
 
     def on(self, topic: str) -> list[str]:
-        """Return the sentences of a topic, a function of `lrp_dynamics.reports.words`."""
+        """Return the sentences of a topic, a function of `lrp_dynamics.reports.sentences`."""
         return getattr(sentences, topic)(self._told)
 
     def limits(self) -> list[str]:
