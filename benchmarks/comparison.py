@@ -317,7 +317,8 @@ def summary(results: dict) -> str:
         exact = sum(c["off"] < CLOSE for c in judged)
         cost = f"{statistics.median(c['forwards'] for c in found):.1f}" if found else ""
         effect = results["training"].get(package, {})
-        told = "the same bits" if not any(effect.values()) else "fails" if FAILED in effect else "changed"
+        same = FAILED not in effect and not any(effect.get(name) for name in ("weights", "statistics"))
+        told = "fails" if FAILED in effect else "the same bits" if same else "changed"
         told = told if effect else ""
         right = f"{exact} of {len(judged)}" if judged else ""
         lines.append(f"| {package} | {len(found)} of {len(tried)} | {right} | {cost} | {told} |")

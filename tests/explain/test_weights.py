@@ -44,6 +44,7 @@ def prefixed(prefix, state):
     [
         lambda state: state,
         lambda state: {"model": state, "epoch": 3},
+        lambda state: {"model": "blog_cnn", "net": state},
         lambda state: {"state_dict": prefixed("model.", state), "hyper_parameters": {"lr": 0.1}},
         lambda state: {"model_state_dict": prefixed("module.", state), "optimizer": {"state": {}}},
         lambda state: prefixed("module._orig_mod.", state),

@@ -251,3 +251,9 @@ print("explained")
 def test_either_way_to_set_a_lower_precision_is_left_as_it_was(setting):
     done = subprocess.run([sys.executable, "-c", PRECISION.format(setting=setting)], capture_output=True, text=True)
     assert done.stdout.strip() == "explained", done.stderr[-500:]
+
+
+def test_a_scripted_network_that_fails_says_for_what_input():
+    model = torch.jit.script(nn.Sequential(nn.Linear(4, 3)))
+    with pytest.raises(UserError, match="the model fails for an input of shape"):
+        lrp.relevance(model, torch.zeros(1, 5), torch.tensor([0]))

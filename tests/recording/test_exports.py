@@ -10,7 +10,9 @@ import torch
 from torch import nn
 
 from lrp_dynamics import Recorder, open_relevance
+from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.commands import cli
+from lrp_dynamics.recording.importing import import_maps
 from lrp_dynamics.recording.recovery import validate
 
 STEPS, N = 20, 5
@@ -209,3 +211,28 @@ def test_a_bare_array_is_taken_for_the_maps_and_told_how_it_is_read(tmp_path, ca
     assert "3 steps, 4 samples, maps of 6 positions (signals, of three axes" in capsys.readouterr().out
     with open_relevance(tmp_path / "r.h5") as file:
         assert file.maps().shape == (3, 4, 6)
+
+
+def test_maps_with_logits_need_no_names_of_classes(tmp_path):
+    maps, logits = np.ones((3, 2, 4, 4)), np.ones((3, 2, 3))
+    np.savez(tmp_path / "m.npz", maps=maps, logits=logits, labels=np.array([0, 2]))
+    assert cli.main(["import", str(tmp_path / "m.npz"), "--out", str(tmp_path / "r.h5")]) == 0
+    assert validate(tmp_path / "r.h5") == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"iterations": np.array([0, 1, np.inf])},
+        {"maps": np.full((3, 2, 4, 4), 1e39)},
+        {"attributes": {"classes": None}},
+    ],
+    ids=["iterations", "maps", "classes"],
+)
+def test_what_cannot_be_imported_replaces_no_recording(tmp_path, change):
+    given = {"maps": np.ones((3, 2, 4, 4)), "labels": np.array([0, 1])}
+    import_maps(tmp_path / "r.h5", **given)
+    before = (tmp_path / "r.h5").read_bytes()
+    with pytest.raises(UserError):
+        import_maps(tmp_path / "r.h5", **(given | change), overwrite=True)
+    assert (tmp_path / "r.h5").read_bytes() == before

@@ -254,10 +254,10 @@ def refuse_quantized(model: nn.Module) -> None:
 
 def takes_more(model: nn.Module, error: Exception) -> str:
     """Return what to say of a forward that failed because it takes more inputs than one; "" of another failure."""
-    forward = getattr(type(unwrapped(model)).forward, "__qualname__", "forward")
-    if not isinstance(error, TypeError) or not re.match(rf"{re.escape(forward)}\(\) missing \d+ required", str(error)):
+    if not isinstance(error, TypeError):
         return ""
-    return f"; {ONE_INPUT}"
+    forward = getattr(getattr(type(unwrapped(model)), "forward", None), "__qualname__", "forward")
+    return f"; {ONE_INPUT}" if re.match(rf"{re.escape(forward)}\(\) missing \d+ required", str(error)) else ""
 
 
 def eval_copy(model: nn.Module) -> nn.Module:

@@ -63,8 +63,10 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], Description | None]:
         raise
     except Exception as error:  # of many kinds, for files of other formats
         raise UserError(_unread(path, error)) from error
-    while isinstance(state, Mapping) and (inner := next((key for key in CONTAINERS if key in state), None)):
-        if isinstance(state[inner], Tensor):  # a weight of that name
+    while isinstance(state, Mapping):
+        # Under such a key there may also be a weight of that name, or the name of a network.
+        inner = next((key for key in CONTAINERS if isinstance(state.get(key), Mapping)), None)
+        if inner is None:
             break
         state = state[inner]
     if isinstance(state, Mapping) and not _is_state(state):

@@ -147,7 +147,7 @@ def check_attributes(attributes: Mapping[str, Any], outputs: int = 1) -> dict[st
         if kind == NAMES:
             value = _classes(value)
             count = len(json.loads(value))
-            if count != outputs > 1:  # one output is a score, of one or two classes
+            if count and count != outputs > 1:  # one output is a score, of one or two classes
                 raise UserError(
                     f"Recorder: attributes['classes'] has {count} names, but the network has {outputs} outputs"
                 )

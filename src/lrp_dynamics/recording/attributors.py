@@ -90,12 +90,13 @@ def undisturbed(model: nn.Module, compare: bool) -> Iterator[None]:
 def as_map(found: Any, inputs: Tensor, name: str) -> Tensor:
     """Return a map shaped as the inputs, detached, on their device; one value of a pixel goes to its first channel."""
     try:
-        values = torch.as_tensor(found).detach().to(inputs.device)
+        values = torch.as_tensor(found)
     except (TypeError, ValueError, RuntimeError):
         raise UserError(
             f"the attribution {name!r} returned an object of type {type(found).__name__}, expected a tensor "
             "or an array, one number for each value or each pixel of the inputs"
         ) from None
+    values = values.detach().to(inputs.device)
     if values.ndim == inputs.ndim - 1 and inputs.ndim > 2:
         values = values.unsqueeze(1)
     alike = values.ndim == inputs.ndim and values.shape[2:] == inputs.shape[2:] and len(values) == len(inputs)

@@ -71,10 +71,14 @@ def import_maps(
         if values is not None and np.shape(values) != expected:
             raise UserError(f"{name}: found shape {np.shape(values)}, expected {expected}, as of maps {maps.shape}")
     # Looked at before there is a file.
-    if (wrong := next((step for step in range(steps) if not np.isfinite(maps[step]).all()), None)) is not None:
-        raise UserError(f"maps: found values that are not finite in step {wrong}, counted from 0; expected numbers")
+    with np.errstate(over="ignore"):
+        wrong = next((step for step in range(steps) if not np.isfinite(maps[step].astype(np.float32)).all()), None)
+    if wrong is not None:
+        raise UserError(
+            f"maps: found values that are not finite in step {wrong}, counted from 0; expected numbers of float32"
+        )
     iterations = np.arange(steps) if iterations is None else np.asarray(iterations)
-    whole = iterations.dtype.kind in "iuf" and (iterations == np.floor(iterations)).all()
+    whole = iterations.dtype.kind in "iuf" and (np.isfinite(iterations) & (iterations == np.floor(iterations))).all()
     if not whole or (iterations[1:] <= iterations[:-1]).any():
         raise UserError("iterations: expected whole numbers, each greater than the one before")
     channels = np.shape(images)[1] if np.ndim(images) == len(shape) + 2 else 1
@@ -82,7 +86,7 @@ def import_maps(
     classes = logits is not None and labels is not None  # else it is not known which output a map explains
     told = {"model": UNKNOWN} | ({} if classes else {"target": MAPS_ALONE}) | dict(attributes or {})
     names = told.get("classes", ())
-    if np.asarray(labels).dtype.kind in "iu" and not isinstance(names, str) and 0 < len(names) <= np.max(labels):
+    if np.asarray(labels).dtype.kind in "iu" and isinstance(names, list | tuple) and 0 < len(names) <= np.max(labels):
         raise UserError(
             f"classes: found {len(names)} {'name' if len(names) == 1 else 'names'} and a sample of class "
             f"{np.max(labels)}; expected a name for each class from 0, in this order"

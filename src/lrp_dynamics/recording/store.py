@@ -20,6 +20,7 @@ file that opens, in which `/accum/<valid_slot>/n` steps are whole (`lrp_dynamics
 
 import json
 import time
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -301,7 +302,7 @@ class RelevanceFile:
         """Whether the output that is explained is known; of imported maps it need not be."""
         return self.attrs["target"] != MAPS_ALONE
 
-    @property
+    @cached_property
     def scored(self) -> bool:
         """Whether classes have scores to choose from; a network of one output has none, a part of an output neither."""
         return not np.isnan(self.scalar("margin", slice(256))).all()

@@ -88,7 +88,9 @@ def _draw(recording: RelevanceFile, samples: Sequence[int], steps: np.ndarray) -
 def _frames(recording: RelevanceFile, samples: Sequence[int], steps: np.ndarray) -> Iterator[Image.Image]:
     maps = np.stack([recording.maps(samples=n)[steps] for n in samples], axis=1)
     limits = [limit_of(maps[:, k], 99.9) for k in range(len(samples))]
-    logits, iterations = recording.scalar("logit")[:, samples], recording.step("iteration")
+    # Where outputs are not known, the sums of the maps.
+    curve, title = ("logit", "explained output") if recording.tells_output else ("r_sum", "sum of the map")
+    logits, iterations = recording.scalar(curve)[:, samples], recording.step("iteration")
     attrs, unit, what = recording.attrs, *((" logit", "class") if recording.scored else ("", "output"))
     # Width and height are even numbers of pixels, as videos need them.
     figure = Figure(figsize=(6.4, 0.76 + 1.74 * len(samples)), dpi=DPI)
@@ -110,7 +112,7 @@ def _frames(recording: RelevanceFile, samples: Sequence[int], steps: np.ndarray)
         grid[row, 0].set_title(literal(f"{n}: {recording.class_name(n)}", 22), fontsize=8, loc="left")
         show_signed(grid[row, 1], maps[0, row], limits[row]).remove()
         grid[row, 1].set_title(f"relevance, ±{short(limits[row])}{unit}", fontsize=8, loc="left")
-        moving.append(_curve(grid[row, 2], iterations, logits[:, row], row == len(samples) - 1))
+        moving.append(_curve(grid[row, 2], title, iterations, logits[:, row], row == len(samples) - 1))
     for artist in moving:
         artist.set_animated(True)
     canvas.draw()
@@ -128,11 +130,11 @@ def _frames(recording: RelevanceFile, samples: Sequence[int], steps: np.ndarray)
         yield Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
-def _curve(axes, iterations: np.ndarray, logit: np.ndarray, last: bool):
-    """Draw the explained output along the training; return the point that marks a step."""
+def _curve(axes, title: str, iterations: np.ndarray, logit: np.ndarray, last: bool):
+    """Draw the explained output, or what stands for it, along the training; return the point that marks a step."""
     axes.plot(iterations, logit, color="#888888", linewidth=0.9)
     axes.tick_params(labelsize=6)
-    axes.set_title("explained output", fontsize=8, loc="left")
+    axes.set_title(title, fontsize=8, loc="left")
     if last:
         axes.set_xlabel("iteration", fontsize=7, labelpad=1)
     (point,) = axes.plot([], [], "o", color=BLUE, markersize=4)
