@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lrp_dynamics.base.errors import StorageError, UserError
+from lrp_dynamics.base.locks import holder
 from lrp_dynamics.base.names import shown
 from lrp_dynamics.recording.store import open_relevance
 from lrp_dynamics.reports.terminal import letters, overview
@@ -40,23 +41,33 @@ def watch(path: str | Path, every: float) -> None:
 
 
 @contextmanager
-def _ctrl_c() -> Iterator[threading.Event]:
-    """Yield what Ctrl-C sets: an exception would be lost where HDF5 calls back into Python."""
-    asked = threading.Event()
-    usual = signal.signal(signal.SIGINT, lambda *_: asked.set())
+def _ctrl_c() -> Iterator[list[int]]:
+    """Yield a list that Ctrl-C adds to: an exception would be lost where HDF5 calls back into Python.
+
+    Nothing is added in other threads than the main one, and where Ctrl-C is ignored, as in the background of a script.
+    """
+    asked: list[int] = []
+    usual = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or usual is signal.SIG_IGN:
+        yield asked
+        return
+    signal.signal(signal.SIGINT, lambda number, _: asked.append(number))
     try:
         yield asked
     finally:
         signal.signal(signal.SIGINT, usual)
 
 
-def _wait(asked: threading.Event, seconds: float) -> None:
-    if asked.wait(seconds):
+def _wait(asked: list[int], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not asked and (left := end - time.monotonic()) > 0:
+        time.sleep(min(left, 0.1))
+    if asked:
         raise KeyboardInterrupt
 
 
-def _follow(path: str | Path, every: float, asked: threading.Event) -> None:
-    drawn, before, rate, failed = 0, None, "", 0
+def _follow(path: str | Path, every: float, asked: list[int]) -> None:
+    drawn, before, rate, failed, alone = 0, None, "", 0, False
     while True:
         try:
             with open_relevance(path) as recording:
@@ -64,9 +75,9 @@ def _follow(path: str | Path, every: float, asked: threading.Event) -> None:
                 complete, writer = recording.complete, recording.writer
                 lines = list(overview(recording, letters()))
                 change = f"{shown(path)}: {steps} steps, loss {_last(recording)}"
-        except StorageError:
+        except (StorageError, UserError):  # also of a file that is read while it is being closed
             failed += 1
-            if before is None or failed > PATIENCE:
+            if failed > PATIENCE or (before is None and holder(Path(path)) is None):
                 raise
             _wait(asked, every)
             continue
@@ -87,10 +98,15 @@ def _follow(path: str | Path, every: float, asked: threading.Event) -> None:
                 print(*lines, sep="\n", flush=True)
             return
         if writer is None:
-            raise UserError(
-                f"{shown(path)}: is not complete, and nobody is writing it; go on with its training, or keep what is "
-                "whole by `lrp-dynamics recover`"
-            )
+            if alone:
+                raise UserError(
+                    f"{shown(path)}: is not complete, and nobody is writing it; go on with its training, or keep what "
+                    "is whole by `lrp-dynamics recover`"
+                )
+            alone = True  # or it was closed between the two looks at it
+            _wait(asked, min(every, 0.5))
+            continue
+        alone = False
         if before is None or steps > before[0]:
             before = (steps, now)
         _wait(asked, every)
