@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -13,9 +14,13 @@ from pkgutil import iter_modules
 
 import jupytext
 import nbformat
+import numpy as np
 import pytest
 import yaml
+from harmless import Read
 from nbclient import NotebookClient
+from nbconvert import HTMLExporter
+from PIL import Image
 from workflow.conftest import Project, copy_of_project
 
 from lrp_dynamics import studies
@@ -158,8 +163,8 @@ TINY = {
         "figures": {"samples": 1, "snapshots": 2},
     },
     "demo_homework": {
-        "training": {"iterations": 12, "threads": 1},
-        "checkpoints": {"iterations": [2, 6, 12], "test_images": 20},
+        "training": {"iterations": 12, "batch_size": 10, "threads": 1},
+        "checkpoints": {"iterations": [2, 6, 12], "test_images": 10},
         "explained": 6,
         "figures": {"samples": 2},
     },
@@ -182,20 +187,45 @@ TINY = {
 }
 
 
+# What data of others are called: it is shown letter by letter, and does nothing.
+CLASSES = ["<img src=x onerror=alert(1)>", "$\\undefined{$ *b* `c`", "two\nlines", "1.0", "x" * 200]
+TITLE = "<script>alert(1)</script> $\\frac{$ [a](javascript:x) {{ body }} \\$"
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory) -> Project:
-    """All demos, made tiny."""
-    project = copy_of_project(tmp_path_factory.mktemp("studies") / "project")
+    """All demos, made tiny, on a folder of images with such names; but for what needs the masks of the shapes."""
+    project = copy_of_project(tmp_path_factory.mktemp("studies") / "a $HOME & co")
+    rng = np.random.default_rng(0)
+    for name in [*CLASSES, *([] if sys.platform == "darwin" else [b"caf\xe9"])]:
+        folder = Path(os.fsdecode(os.fsencode(project.root / "data" / "set") + b"/" + os.fsencode(name)))
+        folder.mkdir(parents=True)
+        for i in range(16):
+            Image.fromarray(rng.integers(0, 255, (32, 32, 3), np.uint8)).save(folder / f"$x${i}<b>.png")
     params = project.params
     demos = {name: value for name, value in params["experiments"].items() if name.startswith("demo")}
     assert demos.keys() == TINY.keys()
     for name, changes in TINY.items():
         for key, value in changes.items():
             demos[name][key] = demos[name][key] | value if isinstance(value, dict) else value
-    shapes = params["datasets"]["shapes10"] | {"n_train": 80, "n_test": 40}
-    project.write_params(params | {"datasets": {"shapes10": shapes}, "experiments": demos})
+        demos[name]["dataset"] = "shapes10" if demos[name]["kind"] == "vgg16_fitted" else "set"
+    shapes = params["datasets"]["shapes10"] | {"title": TITLE, "n_train": 80, "n_test": 40}
+    own = {"kind": "folder", "path": "data/set", "title": TITLE, "size": 32, "test_fraction": 0.25}
+    project.write_params(params | {"datasets": {"shapes10": shapes, "set": own}, "experiments": demos})
     project.snakemake("--cores", "2", "demo")
     return project
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", TINY)
+def test_titles_and_names_of_others_are_shown_and_do_nothing(built, name):
+    assert not built.path("ran").exists()
+    found = Read(built.path(f"reports/{name}/report.html").read_text(encoding="utf-8"))
+    found.assert_harmless()
+    assert TITLE in found.text
+    notebook = nbformat.read(built.path(f"reports/{name}/report.ipynb"), 4)
+    body, _ = HTMLExporter(template_name="basic").from_notebook_node(notebook)
+    Read(body).assert_harmless()
 
 
 @pytest.mark.long

@@ -122,8 +122,8 @@ def test_the_usual_loss_is_taken_as_a_number(tmp_path):
             assert recorder.record(iteration, loss=loss, lr=np.float32(0.5), epoch=torch.tensor([0.5])[0])
             expected = loss.item()
             del loss
-            gc.collect()
-            assert graphs[-1]() is None
+        gc.collect()
+        assert [graph() for graph in graphs] == [None] * 20
     with open_relevance(tmp_path / "r.h5") as recording:
         np.testing.assert_allclose(recording.step("train_loss"), expected, rtol=1e-6)
         assert (recording.step("learning_rate") == 0.5).all()

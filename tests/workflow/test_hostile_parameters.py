@@ -2,20 +2,20 @@
 
 import json
 import re
-import subprocess
 import sys
 from dataclasses import fields
 
 import pytest
 from PIL import Image
 
-from workflow.conftest import BIN, PARAMS, ROOT, changed, copy_of_project, make_tiny
+from workflow.conftest import PARAMS, ROOT, changed, copy_of_project, make_tiny
 
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 from parameter_file import MOST_BYTES, problem_of_file
 from parameters import normalised, problem
 
 from lrp_dynamics.base import training_sections
+from lrp_dynamics.commands.cli import main
 from lrp_dynamics.lrp.rules import RULES
 
 DEMO = "experiments.demo"
@@ -217,17 +217,16 @@ def test_an_experiment_may_be_called_none(project, tmp_path):
     assert "Training none with seed 0" in other.snakemake("-n")
 
 
-def test_a_training_is_told_all_it_needs(tmp_path):
+def test_a_training_is_told_all_it_needs(tmp_path, monkeypatch, capsys):
     """By the command itself, which anyone may call."""
+    monkeypatch.chdir(tmp_path)
 
-    def lrp_dynamics(*arguments):
-        command = [str(BIN / "lrp-dynamics"), *arguments]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    def train(params):
+        return main(["train", "--data", "d.h5", "--params", json.dumps(params), "--out", "out"])
 
     made = {"kind": "shapes10", "n_train": 20, "n_test": 5}
-    assert not lrp_dynamics(
-        "prepare", "--name", "d", "--params", json.dumps(made), "--raw", "raw", "--out", "d.h5"
-    ).returncode
+    assert main(["prepare", "--name", "d", "--params", json.dumps(made), "--raw", "raw", "--out", "d.h5"]) == 0
+    capsys.readouterr()
     training = {"batch_size": 10, "epochs": 1, "threads": 1}
     some = {"model": "blog_cnn", "inputs": {}, "training": training}
     for params, key in [
@@ -243,12 +242,11 @@ def test_a_training_is_told_all_it_needs(tmp_path):
         ),
         (some | {"recording": {"samples": 3, "composite": {"nolayer": "epsilon"}}}, "composite"),
     ]:
-        done = lrp_dynamics("train", "--data", "d.h5", "--params", json.dumps(params), "--out", "out")
-        assert done.returncode == 2, (params, done)
-        assert re.fullmatch(rf"(.*\r)*lrp-dynamics: error: {key}\b.*\n", done.stderr), (params, done.stderr)
+        assert train(params) == 2, params
+        said = capsys.readouterr().err
+        assert re.fullmatch(rf"(.*\r)*lrp-dynamics: error: {key}\b.*\n", said), (params, said)
         assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
-    params = some | {"recording": {"samples": 3}}  # what is left out is its default
-    assert not lrp_dynamics("train", "--data", "d.h5", "--params", json.dumps(params), "--out", "out").returncode
+    assert train(some | {"recording": {"samples": 3}}) == 0  # what is left out is its default
     assert (tmp_path / "out" / "relevance.h5").exists()
 
 

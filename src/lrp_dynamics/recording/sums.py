@@ -152,8 +152,8 @@ class Sums:
     ) -> Tensor:
         abs_sum.add_(now.values.abs())
         delta = now.values - mean
-        mean.add_(delta / self.n)
-        m2.add_(delta.mul_(now.values - mean))
+        mean.add_(delta, alpha=1 / self.n)
+        m2.addcmul_(delta, delta, value=1 - 1 / self.n)
         if last is None:
             return torch.zeros_like(now.total)
         change = (now.values - last.values).abs_()

@@ -74,6 +74,7 @@ class RelevanceWriter:
     ):
         self.path, self.background, self.whole = Path(path), Background(), 0
         self._growth: list[tuple[int, int, bool]] = []
+        self._types: dict[str, np.dtype] = {}
         self.open = True  # told without HDF5, which one thread at a time may use
         self._begun = self._room = 0  # steps that are written or being written, and those that have a place on the disk
         self.count, self.maps = len(samples["image"]), maps
@@ -133,7 +134,7 @@ class RelevanceWriter:
         """
         writer = cls.__new__(cls)
         writer.path, writer.background, writer.whole = Path(path), Background(), int(accum["n"])
-        writer._growth = []
+        writer._growth, writer._types = [], {}
         writer._begun, writer._room, writer.open, writer._real = writer.whole, 0, True, writer.path.resolve()
         if not writer.path.is_file():
             raise UserError(f"{path}: no such file; go on with the recording that the state belongs to, or begin anew")
@@ -252,11 +253,12 @@ class RelevanceWriter:
             If it cannot be written, or does not read back as it was written. The file is closed, and holds what earlier
             calls have written.
         """
+        self._types = self._types or {dataset.name[1:]: dataset.dtype for dataset in time_series(self.file)}
         blocks = {f"steps/{k}": v for k, v in steps.items()} | {f"scalars/{k}": v for k, v in scalars.items()}
         slot = 1 - int(self.file["accum/valid_slot"][()])
         with np.errstate(over="ignore"):
             series = {
-                name: np.asarray(rows).astype(self.file[name].dtype, copy=False)
+                name: np.asarray(rows).astype(self._types[name], copy=False)
                 for name, rows in (blocks | {"relevance/scale": scale, MAP: values}).items()
             }
         known = {"checksums/steps": checksums.of_steps([series[name] for name in checksums.columns(self.file)])}
