@@ -1,7 +1,6 @@
 """For each leaf of params.yaml: change it, and ask both tools what must run. Prints JSON; run in a project's folder.
 
-Of experiments of one kind, one is taken. Outputs are dummies, so that the whole workflow can be asked about without
-running it.
+Outputs are dummies, so that the whole workflow can be asked about without running it.
 """
 
 import copy
@@ -87,16 +86,6 @@ def leaves(node: Any, path: tuple = ()) -> Iterator[tuple]:
             yield from leaves(value, (*path, key))
     else:
         yield path
-
-
-def of_each_kind(params: dict) -> Iterator[tuple]:
-    """Yield the leaves of one experiment of each kind, since rules are made by kind, and all others."""
-    experiments, known = params["experiments"], set()
-    for path in sorted(leaves(params), key=lambda path: path[0] == "experiments" and not path[1].startswith("demo")):
-        key = (experiments[path[1]]["kind"], *path[2:]) if path[0] == "experiments" else path
-        if key not in known:
-            known.add(key)
-            yield path
 
 
 def vocabulary(schema: Any) -> Iterator[Any]:
@@ -223,7 +212,7 @@ def main() -> None:
     in_child(make_dummies)
     in_child(bridge.record)
     params = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
-    paths = [None, *of_each_kind(params)]
+    paths = [None, *leaves(params)]
     other = Path.cwd().with_name("other-half")
     shutil.copytree(Path.cwd(), other, symlinks=True)
     receivers = [start_child(lambda: ask(params, paths[::2])), start_child(lambda: ask_in(other, params, paths[1::2]))]

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from workflow.conftest import CHECK, closure, copy_of_project
+from workflow.conftest import CHECK, PARAMS, closure, copy_of_project
 
 pytestmark = pytest.mark.long
 
+EXPERIMENTS = ("demo", "demo_rules", "demo_homework", "vgg11_mnist", "demo_vgg16", "vgg16")
 SEARCH = {
     "sampler": "random",
     "trials": 2,
@@ -23,8 +24,13 @@ SEARCH = {
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
+    """One experiment of each kind, and each dataset read by one."""
     project = copy_of_project(tmp_path_factory.mktemp("agreement") / "project")
-    project.edit("experiments.demo_vgg11.search", SEARCH)  # which no experiment has by itself
+    params = project.params
+    params["experiments"] = {name: params["experiments"][name] for name in EXPERIMENTS}
+    params["experiments"]["demo"]["dataset"] = "cifar10"
+    params["experiments"]["vgg11_mnist"]["search"] = SEARCH  # which no experiment has by itself
+    project.write_params(params)
     project.run(sys.executable, "workflow/scripts/dvc_yaml.py", "--all")
     project.commit("start")
     return project
@@ -34,6 +40,12 @@ def project(tmp_path_factory):
 def answers(project):
     output = project.run(sys.executable, str(Path(__file__).with_name("agreement.py")))
     return json.loads(output.splitlines()[-1])
+
+
+def test_of_each_kind_there_is_an_experiment(project):
+    kinds = [made["kind"] for made in project.params["experiments"].values()]
+    assert set(kinds) == {made["kind"] for made in PARAMS["experiments"].values()}
+    assert len(kinds) == len(set(kinds))
 
 
 def test_nothing_is_to_do_before_any_change(answers):
@@ -58,7 +70,7 @@ def test_both_tools_agree_on_every_leaf(answers, project):
 
 def test_a_change_that_asks_for_other_stages_makes_dvc_check_its_own_file(answers):
     structural = {leaf: answer for leaf, answer in answers.items() if answer and answer["stages"]}
-    search = "experiments.demo_vgg11.search.trials"
+    search = "experiments.vgg11_mnist.search.trials"
     assert {"experiments.demo.seeds", "experiments.demo.dataset", search} <= structural.keys()
     assert all(answer["told"] for answer in structural.values())
 
