@@ -1,5 +1,6 @@
 """The definition of the workflow: dvc.yaml, formatting, parameters, closures of code, and plans of large studies."""
 
+import ast
 import copy
 import re
 import sys
@@ -155,6 +156,40 @@ def test_numbers_as_dvc_writes_them_are_numbers():
 
 
 # Code that a stage depends on -----------------------------------------------------------------------------------------
+
+
+IMPORTS = r'''
+"""Not
+import this, nor from "that" import it
+"""
+import a.b as c, d  # and not import x
+from e import (  # (f)
+    g,
+    h as i,
+)
+TEXT = """
+from j import k
+""" + "\\"  # '
+class L:
+    def m(self):
+        if "'":
+            from n import o, \
+                p
+        return f"""{self}
+import q"""
+'''
+
+
+def imports_of(tree) -> list[str]:
+    return sorted(ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom))
+
+
+def test_statements_of_import_are_found_as_the_parser_finds_them():
+    sources = [*(ROOT / "src").rglob("*.py"), *(ROOT / "workflow").rglob("*.py")]
+    for text in [IMPORTS, *(path.read_text(encoding="utf-8") for path in sources)]:
+        found = ast.Module(closure.imports_in(text), type_ignores=[])
+        assert imports_of(found) == imports_of(ast.parse(text))
+    assert len(sources) > 200
 
 
 def test_every_module_that_a_stage_may_import_is_an_input(whole):
