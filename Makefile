@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
-PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+PYTEST = $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: bench help setup demo all test test-long peers lint format dvc reference docs clean
@@ -50,10 +50,11 @@ all: $(BIN)/.workflow
 	$(BIN)/snakemake --cores all
 
 test: $(BIN)/.test
-	$(PYTEST)
+	$(PYTEST) -n 2
 
+# More processes than cores, since some of these tests wait.
 test-long: $(BIN)/.test
-	$(PYTEST) -m long
+	$(PYTEST) -n 3 -m long
 
 # What the tables of the documentation were made by; hours, and alone on the machine.
 bench: peers

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from lrp_dynamics.base.errors import UserError
+from lrp_dynamics.training.device import seed_of
 
 
 class Augmentation:
@@ -50,7 +51,7 @@ class Augmentation:
         """
         devices = [pixels.device] if pixels.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(seed * 1_000_003 + step)
+            seed_of(pixels.device)(seed * 1_000_003 + step)
             changed = torch.stack([self._change(image) for image in pixels])
         if changed.shape != pixels.shape or changed.dtype != pixels.dtype:
             raise UserError(

@@ -22,6 +22,7 @@ from lrp_dynamics.recording.recorder import Recorder
 from lrp_dynamics.training import resume
 from lrp_dynamics.training.augmentation import Augmentation
 from lrp_dynamics.training.costs import told_cost
+from lrp_dynamics.training.device import seed_of
 from lrp_dynamics.training.interruption import Interruption, say
 from lrp_dynamics.training.losses import LOSSES
 from lrp_dynamics.training.step import Step, Steps
@@ -261,7 +262,7 @@ def train(
             order = batch_order(len(images), seed, epoch).to(images.pixels.device)
             for batch in order.split(settings.batch_size)[done % per_epoch : per_epoch][: total - done]:
                 change = augmentation and partial(augmentation, seed=seed, step=done)
-                torch.manual_seed(seed * 1_000_003 + done)  # of dropout, for one, also after an interruption
+                seed_of(device)(seed * 1_000_003 + done)  # of dropout, for one, also after an interruption
                 row = take_step(images.inputs(batch, change), images.labels[batch])
                 done += 1
                 if not np.isfinite(row[0]):
