@@ -43,7 +43,7 @@ from lrp_dynamics.models.trained import load
 here = Path.cwd()
 project = next((folder for folder in (here, *here.parents) if (folder / "params.yaml").is_file()), here)
 run = project / "results" / "demo" / "seed-0"
-for file in (run / "relevance.h5", run / "model.safetensors", project / "data" / "shapes10.h5"):
+for file in (run / "relevance.h5", run / "model.safetensors"):
     if not file.is_file():
         raise UserError(f"{file} is missing: run `make demo` in the project's folder first, and then this cell again")
 
@@ -137,7 +137,7 @@ steps, batch, learning_rate = 50, 50, 0.001  # change: a larger learning rate mo
 watched = slice(0, 20)  # change: which samples
 folder = Path(tempfile.mkdtemp())  # for the two recordings
 
-data = prepared.read(project / "data" / "shapes10.h5")
+data = prepared.read(project / "data" / f"{recording.attrs['dataset']}.h5")
 training = np.flatnonzero(data.split == prepared.TRAIN)
 generator = np.random.default_rng(0)
 model = load(run / "model.safetensors").model.train()  # afresh, so that this cell can be run again
