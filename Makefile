@@ -11,7 +11,7 @@ PYTEST = $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder
 help:
 	@echo "make demo       set up, then the whole pipeline on embedded data (no download of data)"
 	@echo "make test       set up, then the tests that tell whether the installation works (a few minutes)"
-	@echo "make test-long  set up, then all other tests (a quarter of an hour)"
+	@echo "make test-long  set up, then all other tests (20 minutes on two cores)"
 	@echo "make peers      get the packages that LRP is compared with besides (2 MB), each into a folder of .peers"
 	@echo "make all        set up, then every experiment of params.yaml (downloads CIFAR-10, MNIST, VGG-16)"
 	@echo "make setup      create $(VENV) and install the package with pinned dependencies (2 to 10 minutes, 6 GB)"

@@ -16,6 +16,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def shown(arguments: argparse.Namespace, table: Callable[[dict], str]) -> bool:
     """Print the table of a result file, or put it into a page, if that was asked for; tell whether it was."""
     if not arguments.table:
+        if arguments.into or getattr(arguments, "summary", False):
+            sys.exit("--into and --summary are about the table of results that are there: name their file by --table")
         return False
     text = table(json.loads(arguments.table.read_text()))
     if arguments.into:

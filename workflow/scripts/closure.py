@@ -82,5 +82,5 @@ def _imports(path: Path) -> tuple[Path, ...]:
 
 
 def imports_in(text: str) -> list[ast.Import | ast.ImportFrom]:
-    """Return the statements of import in a source text, alone: to parse all of it takes ten times as long."""
+    """Return the statements of import in a source text, alone, since to parse all of it takes much longer."""
     return ast.parse("\n".join(match["statement"] for match in IMPORT.finditer(text) if match["statement"])).body

@@ -63,7 +63,7 @@ def free_gpu() -> int:
 def seed_of(device: torch.device) -> Callable[[int], Any]:
     """Return what seeds random numbers on a device.
 
-    `torch.manual_seed` also notes, for a GPU that may be used later, where it was called: half a millisecond a step.
+    `torch.manual_seed` also notes, for a GPU that may be used later, where it was called, which takes longer.
     """
     return torch.default_generator.manual_seed if device.type == "cpu" else torch.manual_seed
 
