@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -55,3 +56,7 @@ def test_a_single_gpu_is_not_chosen(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(device, "free_gpu", lambda: SimpleNamespace())
     assert str(device.prepare_device({"device": "cuda", "threads": 1})) == "cuda"
+
+
+def test_the_warning_that_is_left_out_is_one_of_torch():
+    assert device.CAPTURABLE in Path(torch.optim.__file__).with_name("optimizer.py").read_text(encoding="utf-8")

@@ -1,5 +1,6 @@
 """Networks of the user's own: found, imported, built from a seed and trained; mistakes in one sentence."""
 
+import json
 import sys
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from lrp_dynamics import models
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.own_code import files_of
+from lrp_dynamics.commands.cli import main
 from lrp_dynamics.data import shapes10
 from lrp_dynamics.data.prepared import write
 from lrp_dynamics.training.loop import Images, Settings, train
@@ -114,6 +116,57 @@ def test_mistakes_are_told_in_one_sentence(folder, name, message):
     with pytest.raises(UserError, match=message) as told:
         models.build(name, n_classes=3, in_channels=1)
     assert "\n" not in str(told.value)
+
+
+OF_A_DEVICE = """
+import torch
+from torch import nn
+
+class Unsteady(nn.Flatten):
+    def forward(self, x):
+        return x.flatten(1).put_(torch.zeros(2, dtype=torch.long), torch.ones(2)) if self.training else x.flatten(1)
+
+class Large(nn.Flatten):
+    def forward(self, x):
+        if self.training:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return x.flatten(1)
+
+class Broken(nn.Flatten):
+    def forward(self, x):
+        if self.training:
+            raise RuntimeError("of the network's own")
+        return x.flatten(1)
+
+def unsteady(n_classes, in_channels):
+    return nn.Sequential(Unsteady(), nn.Linear(32 * 32 * in_channels, n_classes))
+
+def large(n_classes, in_channels):
+    return nn.Sequential(Large(), nn.Linear(32 * 32 * in_channels, n_classes))
+
+def broken(n_classes, in_channels):
+    return nn.Sequential(Broken(), nn.Linear(32 * 32 * in_channels, n_classes))
+"""
+
+
+def test_what_a_device_cannot_do_is_told_in_one_sentence(folder, capsys):
+    (folder / "net.py").write_text(OF_A_DEVICE, encoding="utf-8")
+    write(folder / "tiny.h5", shapes10.prepare("tiny", {"n_train": 24, "n_test": 6}, folder))
+    params = {"inputs": {}, "training": {"batch_size": 8, "threads": 1}, "recording": {"samples": 3}}
+
+    def run(name):
+        params["model"] = f"net.py:{name}"
+        return main(["train", "--data", "tiny.h5", "--params", json.dumps(params), "--out", name])
+
+    assert run("unsteady") == 2
+    said = capsys.readouterr().err
+    assert "error: the network computes put_, which on this device comes to something else each time: replace" in said
+    assert run("large") == 2
+    said = capsys.readouterr().err
+    assert "error: the memory of the device does not suffice: lower batch_size, or take another device (CUDA" in said
+    assert not list((folder / "large").glob("*"))
+    with pytest.raises(RuntimeError, match="of the network's own"):
+        run("broken")
 
 
 def test_a_network_is_trained_recorded_and_kept_under_its_name(folder):

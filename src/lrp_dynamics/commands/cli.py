@@ -151,7 +151,26 @@ def main(arguments: list[str] | None = None) -> int:
         text = str(error) if isinstance(error, UserError) else str(error).partition("\n")[0]
         print(f"lrp-dynamics: error: {text}", file=sys.stderr)
         return 2
+    except RuntimeError as error:
+        if not (text := of_the_device(error)):
+            raise
+        print(f"lrp-dynamics: error: {text}", file=sys.stderr)
+        return 2
     return 0
+
+
+def of_the_device(error: RuntimeError) -> str:
+    """Return in a sentence what torch met that another device would not; nothing of other errors."""
+    said = str(error).partition("\n")[0]
+    if type(error).__name__ == "OutOfMemoryError":  # of torch, which not every command imports
+        return f"the memory of the device does not suffice: lower batch_size, or take another device ({said})"
+    operation, found, _ = said.partition(" does not have a deterministic implementation")
+    if found:
+        return (
+            f"the network computes {operation}, which on this device comes to something else each time: replace it in "
+            "the network, or compute on the CPU (device: cpu)"
+        )
+    return ""
 
 
 if __name__ == "__main__":

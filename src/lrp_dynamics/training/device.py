@@ -3,6 +3,7 @@
 import os
 import platform
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +13,8 @@ import torch
 
 from lrp_dynamics.base.errors import StorageError, UserError
 from lrp_dynamics.base.locks import Lock
+
+CAPTURABLE = "This instance was constructed with capturable=True"  # torch warns so, of Adam's steps on a GPU
 
 _taken: list[Lock] = []  # until the process ends
 
@@ -37,6 +40,8 @@ def prepare_device(training: Mapping[str, Any]) -> torch.device:
     torch.set_num_threads(training.get("threads", 2))
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
+    # Of the steps before a graph of them is made.
+    warnings.filterwarnings("ignore", CAPTURABLE, UserWarning)
     name = training.get("device", "cpu")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
