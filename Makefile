@@ -60,6 +60,7 @@ test-long: $(BIN)/.test
 bench: peers
 	$(BIN)/python benchmarks/lrp.py --threads 1 --output benchmarks/results/lrp.json
 	$(BIN)/python benchmarks/recording.py --output benchmarks/results/recording.json
+	$(BIN)/python benchmarks/stage.py --output benchmarks/results/stage.json
 	$(BIN)/python benchmarks/scale.py --output benchmarks/results/scale.json --figure benchmarks/results/scale.png
 	$(BIN)/python benchmarks/coverage.py --output benchmarks/results/coverage.json
 	$(BIN)/python benchmarks/comparison.py --output benchmarks/results/comparison.json

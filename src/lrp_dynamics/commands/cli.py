@@ -14,6 +14,7 @@ from lrp_dynamics import __version__, commands, studies
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.imports import missing
 from lrp_dynamics.base.memory import keep_freed_memory
+from lrp_dynamics.base.threads import sleep_soon
 
 # What the help shows first, in this order; all other subcommands are steps of the pipeline.
 FOR_RECORDINGS = (
@@ -130,6 +131,7 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     first = arguments[0] if arguments else None
     keep_freed_memory()
+    sleep_soon()
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may lack letters; that is no reason to end a training
         sys.stdout.reconfigure(errors="backslashreplace")
     try:

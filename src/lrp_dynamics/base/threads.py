@@ -1,0 +1,16 @@
+"""How threads of this process wait for work."""
+
+import os
+
+SPINS = "1000"
+
+
+def sleep_soon() -> None:
+    """Let a thread of OpenMP that has no work soon sleep, where the user has not said how it is to wait.
+
+    By default GNU's threads spin for some milliseconds first. Where other processes keep the cores busy, that takes the
+    time of those that have work, and trainings become several times slower. Results are the same. To be called before
+    torch is imported, as the library reads this once.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
