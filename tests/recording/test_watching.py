@@ -114,7 +114,10 @@ def test_ctrl_c_ends_watch_in_one_line(tmp_path):
         recorder.record(0)
         recorder.flush()
         command = [sys.executable, "-m", "lrp_dynamics.commands.cli", "watch", str(path)]
-        watching = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        watching = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # the tests' own may be ignored
+        )  # fmt: skip
         assert "1 steps" in watching.stdout.readline()
         watching.send_signal(signal.SIGINT)
         _, errors = watching.communicate(timeout=60)
