@@ -35,11 +35,14 @@ ROOT = Path(__file__).parents[1]
 IMAGES, RECORDS, PART = 8000, 17, 1000
 
 
+def blog() -> dict:
+    return yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["experiments"]["blog"]
+
+
 def stage(device: str, steps: int, record: bool) -> dict:
     """Train in this process, as `lrp-dynamics train` does; return the seconds that the training took."""
     keep_freed_memory()
-    blog = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["experiments"]["blog"]
-    params = {key: blog[key] for key in ("model", "inputs", "training", "recording")} | {"seed": 0}
+    params = {key: blog()[key] for key in ("model", "inputs", "training", "recording")} | {"seed": 0}
     params["training"] |= {"device": device, "max_steps": steps, "epochs": steps}
     with tempfile.TemporaryDirectory() as folder:
         data, out = Path(folder, "shapes10.h5"), Path(folder, "out")
@@ -52,6 +55,7 @@ def many(device: str, samples: int) -> dict:
     """Record so many samples a few times in this process; return the milliseconds of a record, and of its floor."""
     keep_freed_memory()
     full_float32()
+    torch.set_num_threads(blog()["training"]["threads"])
     torch.manual_seed(0)
     net, x = blog_cnn().to(device), torch.rand(samples, 3, 32, 32, device=device)
 
@@ -124,7 +128,8 @@ def main() -> None:
         return
     sleep_soon()  # the processes of the parts find it when they begin
     name = torch.cuda.get_device_name() if device != "cpu" else "CPU"
-    results = {"device": name, "torch": torch.__version__, "threads": 2, "steps": steps, "samples": samples}
+    results = {"device": name, "torch": torch.__version__, "threads": blog()["training"]["threads"]}
+    results |= {"steps": steps, "samples": samples}
     for part in ("recorded", "plain", "many"):
         results[part] = run("--device", device, "--steps", str(steps), "--samples", str(samples), "--part", part)
         print(f"  {part}: {results[part]}", file=sys.stderr)

@@ -2,7 +2,7 @@
 
 import os
 
-SPINS = "1000"
+SPINS = "10000"
 
 
 def sleep_soon() -> None:
