@@ -35,6 +35,7 @@ try:
             with torch.no_grad():
                 model[0].weight.add_(torch.randn_like(model[0].weight) * 0.01)
             if iteration + 1 == broken:
+                recorder._writer.background.wait()
                 os.dup2(os.open(path, os.O_RDONLY), recorder._writer.file.id.get_vfd_handle())
 except Exception as error:
     said.append(f"{type(error).__name__}: {error}")
