@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lrp_dynamics.recording.store import BLOCK, quantize
+from lrp_dynamics.recording.store import BLOCK
 from lrp_dynamics.recording.writer import RelevanceWriter
 
 SIZE = 8
@@ -31,6 +31,14 @@ def maps_of_a_walk(
         step, sample, factor = jump
         maps[step, sample] *= factor
     return maps.astype(np.float32)
+
+
+def quantize(maps: np.ndarray, axes: int = 2) -> tuple[np.ndarray, np.ndarray]:
+    """How maps (..., H, W) are stored, by definition: values f2 in [-1, 1], and scale f4 (...); 1 of a map of zeros."""
+    own = tuple(range(-axes, 0))
+    largest = np.abs(maps).max(axis=own)
+    scale = np.where(largest > 0, largest, 1).astype(np.float32)
+    return (maps / np.expand_dims(scale, own)).astype(np.float16), scale
 
 
 def plain_accumulators(maps: np.ndarray) -> dict:

@@ -6,13 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from synthetic import maps_of_a_walk, plain_accumulators, write_recording
+from synthetic import maps_of_a_walk, plain_accumulators, quantize, write_recording
 
 from lrp_dynamics.base.errors import UserError
 from lrp_dynamics.base.tables import read_csv
 from lrp_dynamics.commands import dynamics as stage
 from lrp_dynamics.measures import dynamics as dyn
-from lrp_dynamics.recording.store import quantize
 
 
 def run(recording, folder):

@@ -96,6 +96,7 @@ def test_what_is_recorded_is_what_the_attribution_gives(way, tmp_path):
         np.testing.assert_allclose(ours.maps(), theirs.maps(), atol=2e-3 * np.abs(ours.maps()).max())
         np.testing.assert_allclose(ours.scalar("logit"), theirs.scalar("logit"), rtol=1e-5)
         assert theirs.attrs["composite"] == way(model).name
+        assert (ours.amount, theirs.amount) == ("logit units", "units of the attribution")
 
 
 def test_a_map_that_is_none_is_refused(tmp_path):

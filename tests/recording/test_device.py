@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import synthetic
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -84,7 +85,7 @@ def test_the_maps_are_those_of_the_plain_formulas():
         ]
         sums.add(both)
         values, scale = quantize(both[0], 5)
-        expected = store.quantize(maps[:5].numpy())
+        expected = synthetic.quantize(maps[:5].numpy())
         np.testing.assert_array_equal(values.reshape(5, SIZE, SIZE).numpy(), expected[0])
         np.testing.assert_array_equal(scale.numpy(), expected[1])
         steps.append(maps.double().numpy())

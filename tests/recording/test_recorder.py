@@ -13,7 +13,7 @@ from torch import nn
 
 from lrp_dynamics import Recorder, lrp, open_relevance
 from lrp_dynamics.base.errors import UserError
-from lrp_dynamics.recording.store import quantize
+from lrp_dynamics.recording.sums import Maps, quantize
 
 
 def small_net(seed: int = 0) -> nn.Sequential:
@@ -273,9 +273,10 @@ def test_bad_arguments(tmp_path, change, message):
 )
 def test_quantization_keeps_eleven_bits_at_any_magnitude(factor, values):
     maps = (np.array(values).reshape(1, 2, 2) * factor).astype(np.float32)
-    stored, scale = quantize(maps)
+    stored, scale = (found.numpy() for found in quantize(Maps.of(torch.from_numpy(maps)), 1))
     largest = np.abs(maps).max()
-    assert np.abs(stored.astype(np.float64) * scale[..., None, None] - maps).max() <= largest * 2.0**-11 + 1e-44
+    again = stored.astype(np.float64) * scale[:, None]
+    assert np.abs(again.reshape(maps.shape) - maps).max() <= largest * 2.0**-11 + 1e-44
 
 
 WRITER = """

@@ -301,6 +301,7 @@ def test_maps_alone_are_shown_without_image_and_logit(visit, tmp_path):
     assert "logit" not in page.inner_text("#main")
     assert page.locator("#view option").all_inner_texts() == ["relevance", "accumulated dynamics"]
     assert page.is_hidden("#overlay")
+    assert "Relevance is in units of the maps, as it was imported." in page.text_content("body")
     set_range(page, "step", 3)
     with open_relevance(path) as file:
         assert np.corrcoef(painted(page, 0), file.maps(3, 0).ravel())[0, 1] > 0.99

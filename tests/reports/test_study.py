@@ -174,6 +174,9 @@ def test_of_maps_without_outputs_nothing_is_said_about_outputs(tmp_path):
     assert "Relevance is" not in page.words
     assert "prediction" not in page.words.lower().replace("nothing is said here about predictions", "")
     assert not {name for name in json.loads((tmp_path / "out/metrics.json").read_text()) if "conserv" in name}
+    table = read_csv(tmp_path / "out/samples.csv")
+    assert np.isnan([table[name] for name in ("logit", "conservation_error", "unaccounted_relevance")]).all()
+    assert (table["divergence"] > 0).all()
 
 
 def test_one_step_is_shown_as_far_as_it_goes(tmp_path):

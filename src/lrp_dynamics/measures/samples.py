@@ -35,6 +35,7 @@ def sample_table(
     # Right or wrong needs a label, and classes to choose from.
     scored = ~np.isnan(margin).all(axis=0)
     known = (label >= 0) & scored
+    told = np.full(len(label), recording.tells_output)  # of maps alone, their own sum stands in place of the output
     return {
         **{name: recording.sample(name) for name in ("index", "split", "label", "label_clean")},
         "divergence": sum_of_maps(dynamics),
@@ -43,8 +44,8 @@ def sample_table(
         "worst_step_share": worst_share(steps),
         "worst_step_iteration": iteration[worst],
         "min_abs_z": recording.scalar("min_abs_z").min(axis=0),
-        **conservation(recording),
-        "logit": recording.scalar("logit")[-1],
+        **{name: _where(values, told) for name, values in conservation(recording).items()},
+        "logit": _where(recording.scalar("logit")[-1], told),
         "probability": _where(probability[-1], scored),
         "predicted": _where(predicted[-1], scored),
         "correct": _where((predicted == label)[-1], known),

@@ -113,30 +113,6 @@ def class_type(lowest: int, highest: int) -> str:
     return next(name for name, held in ranges if held.min <= lowest and highest <= held.max)
 
 
-def quantize(maps: np.ndarray, axes: int = 2) -> tuple[np.ndarray, np.ndarray]:
-    """Split maps into float16 values in [-1, 1] and one float32 scale each.
-
-    float16 alone overflows at 65,504 and flushes below 6e-8, and unstable rules reach both; relative to the largest
-    absolute value of its map an entry keeps 11 bits.
-
-    Parameters
-    ----------
-    maps : ndarray of float32, shape (..., H, W)
-    axes : int
-        How many of the last axes are those of a map.
-
-    Returns
-    -------
-    values : ndarray of float16, shape (..., H, W)
-    scale : ndarray of float32, shape (...)
-        The largest absolute value of each map; 1 for a map of zeros.
-    """
-    own = tuple(range(-axes, 0))
-    largest = np.abs(maps).max(axis=own)
-    scale = np.where(largest > 0, largest, 1).astype(np.float32)
-    return (maps / np.expand_dims(scale, own)).astype(np.float16), scale
-
-
 def normalize(maps: np.ndarray, axes: int = 2) -> np.ndarray:
     """Divide each map by its sum of absolute values; a map of zeros stays a map of zeros.
 
@@ -281,6 +257,16 @@ class RelevanceFile:
         return str(told[0]) if told else UNKNOWN
 
     @property
+    def amount(self) -> str:
+        """The unit of relevance, as far as it is known."""
+        if not self.tells_output:
+            return "units of the maps"
+        # Of no rules, as of GradCAM or a gradient's size, the values need not be shares of the output.
+        if self.attrs["composite_json"] == "{}" and self.attrs["composite"] != "gradient_x_input":
+            return "units of the attribution"
+        return "logit units" if self.scored else "output units"
+
+    @property
     def drawn(self) -> str:
         """What figures of the maps are to say of how they show them: of a volume, the slice in its middle."""
         return f" · {'×'.join(map(str, self.shape))} voxels, drawn by the central slice" if len(self.shape) > 2 else ""
@@ -396,7 +382,7 @@ class RelevanceFile:
         return import_module("lrp_dynamics.recording.labelled").to_xarray(self, steps, samples)
 
     def quantized(self) -> tuple[h5py.Dataset, np.ndarray]:
-        """Return the maps as they are stored: what `quantize` made of them.
+        """Return the maps as they are stored: what `sums.quantize` made of them.
 
         Returns
         -------

@@ -103,7 +103,11 @@ def _of_output(relevance: lrp.Relevance, targets: Tensor) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def quantize(maps: Maps, count: int) -> tuple[Tensor, Tensor]:
-    """Return the first maps as `store.quantize` does: values f2 (count, P) and scale f4 (count,)."""
+    """Return the first maps as they are stored: values f2 (count, P) in [-1, 1], and a scale f4 (count,) for each.
+
+    float16 alone overflows at 65,504 and flushes below 6e-8, and unstable rules reach both; relative to the largest
+    absolute value of its map an entry keeps 11 bits. The scale of a map of zeros is 1.
+    """
     largest = maps.largest[:count].float()
     scale = torch.where(largest > 0, largest, 1)
     return (maps.values[:count].float() / scale[:, None]).half(), scale

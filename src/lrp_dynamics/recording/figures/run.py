@@ -120,9 +120,7 @@ class Run:
     @property
     def amount(self) -> str:
         """The unit of relevance."""
-        if not self.recording.tells_output:
-            return "units of the maps"
-        return "logit units" if self.scored else "output units"
+        return self.recording.amount
 
     def class_name(self, sample: int, width: int = 40) -> str:
         """Return the name of the class that is explained of a sample, usually the labelled one, cut to `width`.

@@ -222,6 +222,7 @@ def about(item: Source) -> dict[str, Any]:
         "seed": shown(attrs["seed"]),
         "complete": recording.complete,
         "tells_output": recording.tells_output,
+        "amount": recording.amount,
         "steps": recording.steps,
         "all_samples": recording.samples,
         "iteration": recording.step("iteration").tolist(),

@@ -92,7 +92,7 @@ def write_explorer(
 def _page(sources: Sequence[content.Source], title: str | None, wanted: int) -> tuple[str, dict[str, Any]]:
     first = sources[0].recording
     keys = content.shared(sources)
-    shape, image = content.plane_of(first.shape), content.picture_shape(first)
+    shape, image, pictured = content.plane_of(first.shape), content.picture_shape(first), first.has_images()
     runs = [(content.about(item), pack(content.steps(item.recording))) for item in sources]
     room = (
         limit(len(sources)) - len(_frame("", "")) - FURTHER - sum(len(_json(told)) + len(text) for told, text in runs)
@@ -113,8 +113,8 @@ def _page(sources: Sequence[content.Source], title: str | None, wanted: int) -> 
         "unit": first.unit,
         "slice": first.drawn,
         "image": [pictures.shape[1], *pictures.shape[2:]],
-        "pictured": first.has_images(),
-        "under": first.has_images() and len(first.shape) > 1,  # strips of a signal's channels are not those of its map
+        "pictured": pictured,
+        "under": pictured and len(first.shape) > 1,  # strips of a signal's channels are not those of its map
         "bound": BOUND,
         "range": content.RANGE,
         "classes": content.classes([item.recording for item in sources]),

@@ -242,6 +242,7 @@ def _about(run: Run) -> dict[str, Any]:
     return recording.attrs | {
         "complete": recording.complete,
         "writer": recording.writer,
+        "data_title": recording.data_title,
         "steps": recording.steps,
         "samples": recording.samples,
         "maps": recording.map_samples,

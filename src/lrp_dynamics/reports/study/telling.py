@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lrp_dynamics.base.names import shown
 from lrp_dynamics.base.typeset import rule_name
+from lrp_dynamics.recording.store import UNKNOWN
 from lrp_dynamics.reports import sentences
 from lrp_dynamics.reports.page import figure, folded, framed, table
 from lrp_dynamics.reports.study.figures import FIGURES
@@ -53,9 +54,8 @@ def page_of(found: Studied, links: Mapping[str, str], footer: str = "") -> str:
 
 def title_of(found: Studied) -> str:
     """Return what a page on a recording is called."""
-    attrs = found.about
-    told = [attrs[name] for name in ("dataset_title", "dataset") if attrs[name] not in ("unknown", "")]
-    return f"Relevance along training: {shown(str(told[0]) if told else found.path.name)}"
+    told = found.about["data_title"]
+    return f"Relevance along training: {shown(told if told != UNKNOWN else found.path.name)}"
 
 
 def text(value: object) -> str:
