@@ -187,6 +187,25 @@ def test_scaled_inputs():
     assert images.inputs(slice(None)).flatten().tolist() == [-1.0, 1.0]
 
 
+def test_nothing_reads_memory_before_it_is_written(finished, data, tmp_path, monkeypatch):
+    """Here new memory is NaN."""
+
+    def filling(training):
+        device = prepare_device(training)
+        torch.utils.deterministic.fill_uninitialized_memory = True
+        assert torch.empty(3).isnan().all()
+        return device
+
+    monkeypatch.setattr(experiment, "prepare_device", filling)
+    try:
+        experiment.run_training(data, PARAMS, tmp_path / "run", cache=tmp_path / "cache")
+    finally:
+        torch.utils.deterministic.fill_uninitialized_memory = False
+    assert sha256(tmp_path / "run/model.safetensors") == sha256(finished / "run/model.safetensors")
+    with open_relevance(tmp_path / "run/relevance.h5") as ours, open_relevance(finished / "run/relevance.h5") as theirs:
+        np.testing.assert_array_equal(ours.maps(), theirs.maps())
+
+
 def test_products_of_matrices_are_made_deterministic_unless_told_how(monkeypatch):
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
     assert prepare_device({"threads": 1}) == torch.device("cpu")
