@@ -39,7 +39,7 @@ def prepare_device(training: Mapping[str, Any]) -> torch.device:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(training.get("threads", 2))
     torch.use_deterministic_algorithms(True)
-    # Or torch fills all new memory with NaN, which takes a twentieth of a step: nothing reads it before it is written.
+    # Or torch fills all new memory with NaN, which takes time: nothing reads it before it is written.
     torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cudnn.benchmark = False
     # Of the steps before a graph of them is made.
