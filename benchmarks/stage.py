@@ -3,9 +3,10 @@
 The stage with its recording and without, each in a process of its own on a fresh folder, by the clock on the wall: the
 whole process, from the start of Python to the results in their place, and within it the training, from the moment that
 the data are read. And `record` of 10,000 samples, of 100 of which maps are stored, the disk included, beside three
-plain forwards of the same samples, which no explanation by z+ goes below.
+plain forwards of the same samples, which no explanation by z+ goes below. Every part takes its turn in each round; a
+number is the median over the rounds.
 
-    python benchmarks/stage.py [--device cuda] [--steps 2500] [--output benchmarks/results/stage.json]
+    python benchmarks/stage.py [--device cuda] [--steps 2500] [--rounds 3] [--output benchmarks/results/stage.json]
     python benchmarks/stage.py --table benchmarks/results/stage.json [--into docs/recorder.md]
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -95,8 +97,9 @@ def table(results: dict) -> str:
     text = (
         f"The training stage of `blog`, {results['steps']:,} steps, 100 samples recorded at each, and on {IMAGES:,} "
         f"images of shapes10 instead of photographs; {results['device']}, {results['threads']} threads, torch "
-        f"{results['torch'].split('+')[0]}. A record of {results['samples']:,} samples took {many['record_ms']:.0f} "
-        f"ms, three plain forwards of them {many['floor_ms']:.0f} ms."
+        f"{results['torch'].split('+')[0]}; medians of {results['rounds']} rounds. A record of "
+        f"{results['samples']:,} samples took {many['record_ms']:.0f} ms, three plain forwards of them "
+        f"{many['floor_ms']:.0f} ms."
     )
     return "\n".join([*lines, "", text])
 
@@ -115,6 +118,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--steps", type=int, default=2500)
     parser.add_argument("--samples", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/stage.json"))
     parser.add_argument("--part", choices=("recorded", "plain", "many"), help=argparse.SUPPRESS)
     pages.add_options(parser)
@@ -129,10 +133,14 @@ def main() -> None:
     sleep_soon()  # the processes of the parts find it when they begin
     name = torch.cuda.get_device_name() if device != "cpu" else "CPU"
     results = {"device": name, "torch": torch.__version__, "threads": blog()["training"]["threads"]}
-    results |= {"steps": steps, "samples": samples}
-    for part in ("recorded", "plain", "many"):
-        results[part] = run("--device", device, "--steps", str(steps), "--samples", str(samples), "--part", part)
-        print(f"  {part}: {results[part]}", file=sys.stderr)
+    results |= {"steps": steps, "samples": samples, "rounds": arguments.rounds}
+    found = {"recorded": [], "plain": [], "many": []}
+    for _ in range(arguments.rounds):
+        for part, numbers in found.items():
+            numbers.append(run("--device", device, "--steps", str(steps), "--samples", str(samples), "--part", part))
+            print(f"  {part}: {numbers[-1]}", file=sys.stderr)
+    for part, numbers in found.items():
+        results[part] = {name: statistics.median(one[name] for one in numbers) for name in numbers[0]}
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.write_text(json.dumps(results, indent=1) + "\n")
     print(table(results))
