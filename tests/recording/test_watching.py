@@ -16,6 +16,8 @@ from torch import nn
 
 from lrp_dynamics import Recorder
 from lrp_dynamics.commands import cli
+from lrp_dynamics.recording.recovery import recover
+from lrp_dynamics.reports import watching
 from lrp_dynamics.reports.terminal import BLOCKS, PLAIN, sparkline
 
 
@@ -104,6 +106,18 @@ def test_watch_follows_a_recording_to_its_end(tmp_path):
     seen = [int(line.rpartition(": ")[2].split()[0]) for line in lines if " steps, loss" in line]
     assert seen == sorted(set(seen))
     assert seen[-1] == 150
+    assert any(line.endswith("complete") for line in lines)
+
+
+def test_watch_tells_of_steps_once_when_a_recording_is_closed_between_two_looks(tmp_path, capsys, monkeypatch):
+    path = tmp_path / "relevance.h5"
+    recorder = Recorder(path, nn.Linear(2, 2), torch.rand(2, 2), torch.tensor([0, 1]))
+    recorder.record(0)
+    recorder.close(complete=False)
+    monkeypatch.setattr(watching, "_wait", lambda asked, seconds: recover(path, mark_complete=True))
+    watching.watch(path, 0.1)
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(" steps, loss" in line for line in lines) == 1
     assert any(line.endswith("complete") for line in lines)
 
 

@@ -93,6 +93,8 @@ def _follow(path: str | Path, every: float, asked: list[int]) -> None:
             drawn = len(lines)
         elif before is None or steps > before[0]:
             print(f"{change}{', ' if rate else ''}{rate}", flush=True)
+        if before is None or steps > before[0]:
+            before = (steps, now)
         if complete:
             if not sys.stdout.isatty():
                 print(*lines, sep="\n", flush=True)
@@ -107,8 +109,6 @@ def _follow(path: str | Path, every: float, asked: list[int]) -> None:
             _wait(asked, min(every, 0.5))
             continue
         alone = False
-        if before is None or steps > before[0]:
-            before = (steps, now)
         _wait(asked, every)
 
 
