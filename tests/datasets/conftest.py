@@ -87,3 +87,8 @@ def cifar10_archive(shared_data: Path, tmp_path_factory: pytest.TempPathFactory)
     archive = tmp_path_factory.mktemp("cifar10") / "cifar-10-reencoded.tar.gz"
     subprocess.run([sys.executable, script, archive], check=True, capture_output=True)
     return archive
+
+
+@pytest.fixture
+def raw(tmp_path):
+    return tmp_path / "raw"

@@ -10,6 +10,7 @@ import threading
 import time
 
 import pytest
+from downloading import visible
 from waiting import LIMIT, wait_until
 
 from lrp_dynamics.base.errors import UserError
@@ -26,17 +27,8 @@ def fetch(wanted, raw, **limits):
     return download.fetch(wanted, raw, Limits(pause=0.0, **limits))
 
 
-@pytest.fixture
-def raw(tmp_path):
-    return tmp_path / "raw"
-
-
 def remote(*addresses, sha256=SHA256):
     return Remote(NAME, addresses, sha256)
-
-
-def visible(folder):
-    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def refused():

@@ -1,60 +1,21 @@
 """Downloads from servers that mean no good, or break in every place: the next address is asked, and nothing is lost."""
 
-import hashlib
 import os
-import signal
 import socket
 import struct
 import subprocess
-import sys
-import threading
 import time
 
 import pytest
-from waiting import LIMIT, wait_until
+from downloading import CONTENT, HALF, LENGTH, NAME, OK, SHA256, asked, fetch, once, size_of, visible
+from waiting import LIMIT
 
 from lrp_dynamics.base.errors import StorageError, UserError
 from lrp_dynamics.data import download
 from lrp_dynamics.data.download import Remote
 from lrp_dynamics.data.transfer import Limits
 
-CONTENT = bytes(range(256)) * 4096  # 1 MiB
-HALF = len(CONTENT) // 2
-SHA256 = hashlib.sha256(CONTENT).hexdigest()
-NAME = "archive.tar.gz"
-OK = b"HTTP/1.1 200 OK\r\n"
-LENGTH = b"Content-Length: %d\r\n" % len(CONTENT)
 KNOWN = pytest.mark.parametrize("known", [None, len(CONTENT)], ids=["size unknown", "size known"])
-PROGRAM = (
-    "import sys; from lrp_dynamics.data.download import Remote, fetch;"
-    "fetch(Remote(sys.argv[1], [sys.argv[2]], sys.argv[3]), sys.argv[4])"
-)
-
-
-@pytest.fixture
-def raw(tmp_path):
-    return tmp_path / "raw"
-
-
-def fetch(raw, *addresses, known=None, **limits):
-    return download.fetch(Remote(NAME, addresses, SHA256, known), raw, Limits(pause=0.0, **limits))
-
-
-def program(server, raw):
-    arguments = [sys.executable, "-c", PROGRAM, NAME, f"{server.url}/{NAME}", SHA256, str(raw)]
-    return subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
-
-
-def visible(folder):
-    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-
-
-def size_of(path):
-    return path.stat().st_size if path.exists() else 0
-
-
-def asked(server, path=NAME):
-    return [value for name, value in server.requests if name == path]
 
 
 def sends(*pieces):
@@ -65,16 +26,6 @@ def sends(*pieces):
         for piece in pieces:
             handler.wfile.write(piece)
         return True
-
-    return answer
-
-
-def once(behaviour):
-    calls = []
-
-    def answer(handler, body):
-        calls.append(1)
-        return len(calls) == 1 and behaviour(handler, body)
 
     return answer
 
@@ -196,83 +147,6 @@ def test_a_complete_part_needs_no_server(server, raw, known):
     assert fetch(raw, f"{server.url}/{NAME}", known=known).read_bytes() == CONTENT
     assert server.requests == []
     assert visible(raw) == [NAME]
-
-
-def test_a_download_killed_when_all_had_come_is_not_repeated(server, raw):
-    def holds_the_end_back(handler, body):
-        handler.wfile.write(OK + b"\r\n" + CONTENT)
-        handler.wfile.flush()
-        handler.server.closing.wait(LIMIT)
-        handler.close_connection = True
-        return True
-
-    server.behaviours[NAME] = holds_the_end_back
-    process = program(server, raw)
-    part = raw / f"{NAME}.part"
-    wait_until(lambda: size_of(part) == len(CONTENT), process)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert visible(raw) == [part.name]
-    assert fetch(raw, f"{server.url}/{NAME}").read_bytes() == CONTENT
-    assert len(server.requests) == 1
-
-
-def slowly(started):
-    def answer(handler, body):
-        started.set()
-        handler.wfile.write(OK + LENGTH + b"\r\n" + CONTENT[:HALF])
-        handler.wfile.flush()
-        handler.server.closing.wait(0.5)
-        handler.wfile.write(CONTENT[HALF:])
-        handler.close_connection = True
-        return True
-
-    return answer
-
-
-def test_a_second_process_waits_for_the_first(server, raw):
-    server.behaviours[NAME] = slowly(threading.Event())
-    processes = [program(server, raw) for _ in range(3)]
-    said = [process.communicate(timeout=LIMIT)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0]
-    assert len(server.requests) == 1
-    assert sum("is being downloaded by process" in text for text in said) >= 1
-    assert (raw / NAME).read_bytes() == CONTENT
-    assert visible(raw) == [NAME]
-
-
-def test_a_waiting_process_goes_on_where_the_first_was_killed(server, raw):
-    def stops(handler, body):
-        handler.wfile.write(OK + LENGTH + b"\r\n" + CONTENT[:HALF])
-        handler.wfile.flush()
-        handler.server.closing.wait(LIMIT)
-        handler.close_connection = True
-        return True
-
-    server.files[NAME], server.behaviours[NAME] = CONTENT, once(stops)
-    first = program(server, raw)
-    wait_until(lambda: size_of(raw / f"{NAME}.part") == HALF, first)
-    second = program(server, raw)
-    assert "is being downloaded by process" in second.stderr.readline()
-    first.send_signal(signal.SIGKILL)
-    first.communicate()
-    second.communicate(timeout=LIMIT)
-    assert second.returncode == 0
-    assert (raw / NAME).read_bytes() == CONTENT
-    assert asked(server) == [None, f"bytes={HALF}-"]
-
-
-def test_without_locks_two_downloads_do_not_write_to_one_file(server, raw, monkeypatch):
-    def unable(*_):
-        raise OSError("no locks on this disk")
-
-    monkeypatch.setattr("lrp_dynamics.base.locks.fcntl.flock", unable)
-    raw.mkdir()
-    (raw / f"{NAME}.part").write_bytes(b"of another process")
-    server.files[NAME] = CONTENT
-    assert fetch(raw, f"{server.url}/{NAME}").read_bytes() == CONTENT
-    assert (raw / f"{NAME}.part").read_bytes() == b"of another process"
-    assert visible(raw) == [NAME, f"{NAME}.part"]
 
 
 @KNOWN
